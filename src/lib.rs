@@ -1,0 +1,2 @@
+//! Continuous integration for codes on supercomputers.
+pub mod process;
