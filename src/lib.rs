@@ -1,2 +1,5 @@
 //! Continuous integration for codes on supercomputers.
+pub mod build;
+pub mod cancel;
+pub mod launch;
 pub mod process;

@@ -272,7 +272,8 @@ impl Command {
         &self,
         child: &mut tokio::process::Child,
     ) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), ProcessError> {
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let feed = async {
             let Some(mut pipe) = stdin else { return Ok(()) };
@@ -300,9 +301,7 @@ impl Command {
             command: self.shown(),
             source,
         };
-        fed.and(drained_out)
-            .and(drained_err)
-            .map_err(pipe_error)?;
+        fed.and(drained_out).and(drained_err).map_err(pipe_error)?;
         Ok((status.map_err(pipe_error)?, out, err))
     }
 }
@@ -325,10 +324,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
             // The group may be gone already; then there is nothing to kill.
-            drop(nix::sys::signal::killpg(
-                group,
-                nix::sys::signal::Signal::SIGKILL,
-            ));
+            nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).ok();
         }
     }
 }

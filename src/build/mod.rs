@@ -1,0 +1,211 @@
+//! Builds: a command run in a work tree, inside the environment of the project.
+//!
+//! Trees come from the git room and are somebody else's business; this room writes the build script, runs it and keeps its
+//! log, and asks the environment which compilers and MPI it has.
+
+pub mod environment;
+pub mod instrument;
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::process::{Command, ProcessError, tail};
+use environment::Setup;
+
+/// Lines of the log that an error shows.
+const LOG_LINES: usize = 25;
+
+/// What a build script exits with when the environment could not be set up.
+const REFUSED: i32 = 125; // as in the job script
+
+/// A build that left no program.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The build command failed: the code under test is at fault.
+    #[error("build `{build}` failed with exit code {code}; its log ends:\n{tail}")]
+    Failed {
+        /// The build's name.
+        build: String,
+        /// The exit code of its command.
+        code: i32,
+        /// The whole log.
+        log: PathBuf,
+        /// The last lines of the log.
+        tail: String,
+    },
+    /// The environment could not be set up.
+    #[error("the environment of build `{build}` could not be set up: {tail}")]
+    Environment {
+        /// The build's name.
+        build: String,
+        /// The whole log.
+        log: PathBuf,
+        /// The last lines of the log.
+        tail: String,
+    },
+    /// A file of the build could not be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The build could not be run.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+}
+
+impl BuildError {
+    /// Returns whether the code under test is at fault, rather than what surrounds it.
+    #[must_use]
+    pub fn is_fault_of_code(&self) -> bool {
+        matches!(self, Self::Failed { .. })
+    }
+
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Failed { log, .. } => Some(format!("the whole log is `{}`", log.display())),
+            Self::Environment { .. } => {
+                Some("`hpc-ci config` shows the modules and set-up lines in force".to_owned())
+            }
+            Self::Write { .. } | Self::Process(_) => None,
+        }
+    }
+}
+
+/// One command to run in a tree.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The build's name, for people.
+    pub build: &'a str,
+    /// The words of the command.
+    pub argv: Vec<String>,
+    /// The work tree.
+    pub tree: &'a Path,
+    /// Where script and log go.
+    pub dir: &'a Path,
+    /// Modules, set-up lines and variables.
+    pub setup: &'a Setup,
+    /// Variables of instrumentation and of the run.
+    pub variables: &'a [(String, String)],
+    /// What is inherited, already scrubbed.
+    pub inherited: &'a [(OsString, OsString)],
+}
+
+/// Runs a build command and returns how long it took.
+pub async fn run(request: &Request<'_>) -> Result<Duration, BuildError> {
+    let script = request.dir.join("build.sh");
+    let log = request.dir.join("build.log");
+    write(&script, &script_text(request))?;
+    let output = Command::new("bash")
+        .arg(&script)
+        .environment(request.inherited.iter().map(|(k, v)| (k, v)))
+        .cwd(request.tree)
+        .log(&log)
+        .output()
+        .await?;
+    if output.status.success() {
+        return Ok(output.elapsed);
+    }
+    let text = std::fs::read(&log).unwrap_or_default();
+    let tail = tail(&String::from_utf8_lossy(&text), LOG_LINES);
+    let build = request.build.to_owned();
+    match output.status.code().unwrap_or(1) {
+        REFUSED => Err(BuildError::Environment { build, log, tail }),
+        code => Err(BuildError::Failed {
+            build,
+            code,
+            log,
+            tail,
+        }),
+    }
+}
+
+fn script_text(request: &Request<'_>) -> String {
+    let mut text = format!(
+        "#!/bin/bash\n# hpc-ci: build {}\nhpc_ci_refuse() {{ printf 'hpc-ci: %s\\n' \"$1\" >&2; exit {REFUSED}; }}\n",
+        request.build.replace(['\n', '\r'], " ")
+    );
+    text.push_str(&environment::prelude(request.setup));
+    for (name, value) in request.variables {
+        environment::export(&mut text, name, value);
+    }
+    text.push_str(&shell_words::join(&request.argv));
+    text.push('\n');
+    text
+}
+
+fn write(path: &Path, text: &str) -> Result<(), BuildError> {
+    std::fs::write(path, text).map_err(|source| BuildError::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Writes the wrapper that instruments cargo builds, ready to run, and returns its path.
+///
+/// cargo rebuilds everything when the wrapper's path changes, so it stays at one place per workspace.
+pub fn write_rustc_wrapper(dir: &Path) -> Result<PathBuf, BuildError> {
+    let path = dir.join("rustc-instrumented");
+    if std::fs::read_to_string(&path).is_ok_and(|text| text == instrument::RUSTC_WRAPPER) {
+        return Ok(path);
+    }
+    let part = dir.join(format!("rustc-instrumented.{}", std::process::id()));
+    write(&part, instrument::RUSTC_WRAPPER)?;
+    std::fs::set_permissions(&part, std::fs::Permissions::from_mode(0o755))
+        .and_then(|()| std::fs::rename(&part, &path))
+        .map_err(|source| BuildError::Write {
+            path: path.clone(),
+            source,
+        })?;
+    Ok(path)
+}
+
+/// Asks for the versions of what the environment has; each line is `NAME<TAB>FIRST LINE OF ITS ANSWER`.
+const TOOLS: &str = r#"
+hpc_ci_ask() { # NAME COMMAND...
+  type -P -- "$2" >/dev/null || return 0
+  printf '%s\t%s\n' "$1" "$("${@:2}" 2>&1 </dev/null | grep -v '^[[:space:]]*$' | head -n 1)"
+}
+hpc_ci_ask mpicc mpicc --version
+hpc_ci_ask mpifort mpifort --version
+hpc_ci_ask mpiexec mpiexec --version
+hpc_ci_ask cc cc --version
+hpc_ci_ask rustc rustc --version
+hpc_ci_ask cargo cargo --version
+hpc_ci_ask julia julia --version
+hpc_ci_ask python python3 --version
+for hpc_ci_name in OMPI_CC MPICH_CC CC CFLAGS CXXFLAGS FFLAGS FCFLAGS LDFLAGS; do
+  [ -z "${!hpc_ci_name:-}" ] || printf '%s\t%s\n' "$hpc_ci_name" "${!hpc_ci_name}"
+done
+printf 'modules\t%s\n' "${LOADEDMODULES:-}"
+"#;
+
+/// Returns name and version of each compiler, launcher and interpreter in the environment, and its flags and modules.
+pub async fn toolchain(
+    setup: &Setup,
+    inherited: &[(OsString, OsString)],
+) -> Result<Vec<(String, String)>, ProcessError> {
+    let script = format!(
+        "hpc_ci_refuse() {{ exit {REFUSED}; }}\n{{ {} }} >/dev/null 2>&1\n{TOOLS}",
+        format_args!(":\n{}", environment::prelude(setup))
+    );
+    let output = Command::new("bash")
+        .arg("-c")
+        .arg(script)
+        .environment(inherited.iter().map(|(k, v)| (k, v)))
+        .deadline(Duration::from_secs(60))
+        .output()
+        .await?;
+    let text = output.stdout_text();
+    let pairs = text.lines().filter_map(|line| line.split_once('\t'));
+    Ok(pairs
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect())
+}

@@ -1,0 +1,215 @@
+# A requeued job starts again in the same folder: each start keeps its files apart.
+HPC_CI_OUT=$HPC_CI_STEP_DIR
+hpc_ci_restart=${SLURM_RESTART_COUNT:-0}
+[ "$hpc_ci_restart" = 0 ] || HPC_CI_OUT=$HPC_CI_STEP_DIR/restart-$hpc_ci_restart
+HPC_CI_TRACEFILE_DIR=$HPC_CI_OUT/tracefiles
+export HPC_CI_OUT HPC_CI_TRACEFILE_DIR
+hpc_ci_started=$(date +%s.%N)
+hpc_ci_code=0 hpc_ci_refused= hpc_ci_failed_part=
+
+hpc_ci_json() { # a JSON string of any text
+  local text=$1
+  text=${text//\\/\\\\}
+  text=${text//\"/\\\"}
+  text=$(printf '%s' "$text" | tr '\000-\037' ' ')
+  printf '"%s"' "$text"
+}
+
+hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
+  local timed_out=false record=$HPC_CI_OUT/exit.json
+  trap - EXIT
+  [ -e "$HPC_CI_OUT/timed-out" ] && timed_out=true
+  [ -z "$hpc_ci_refused" ] && [ -s "$HPC_CI_OUT/refused" ] && hpc_ci_refused=$(cat "$HPC_CI_OUT/refused")
+  {
+    printf '{"schema_version":1,"exit_code":%d,"timed_out":%s,' "$hpc_ci_code" "$timed_out"
+    printf '"started":%s,"ended":%s,' "$hpc_ci_started" "$(date +%s.%N)"
+    printf '"job_id":%s,"restart_count":%d,' "$(hpc_ci_json "${SLURM_JOB_ID:-}")" "$hpc_ci_restart"
+    printf '"nodes":%s,"ranks_expected":%d,' "$(hpc_ci_json "${SLURM_JOB_NODELIST:-$(uname -n)}")" "$hpc_ci_ranks"
+    printf '"mpi":%s,"failed_part":%s,' "$(hpc_ci_json "${hpc_ci_mpi:-}")" "$(hpc_ci_json "$hpc_ci_failed_part")"
+    printf '"modules":%s,' "$(hpc_ci_json "${LOADEDMODULES:-}")"
+    printf '"kernel":%s,"processor":%s,' "$(hpc_ci_json "$(uname -r)")" \
+      "$(hpc_ci_json "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1)")"
+    if [ -n "$hpc_ci_refused" ]; then
+      printf '"launch_error":%s}\n' "$(hpc_ci_json "$hpc_ci_refused")"
+    else
+      printf '"launch_error":null}\n'
+    fi
+  } >"$record.part" && sync "$record.part" 2>/dev/null; mv -f "$record.part" "$record"
+  [ "$hpc_ci_code" -le 128 ] || exit 1
+  exit "$hpc_ci_code"
+}
+
+hpc_ci_refuse() { # MESSAGE: the step cannot start
+  hpc_ci_refused=$1
+  hpc_ci_code=125
+  printf 'hpc-ci: %s\n' "$1" >&2
+  hpc_ci_finish
+}
+
+mkdir -p "$HPC_CI_OUT/profiles" "$HPC_CI_OUT/ranks" "$HPC_CI_TRACEFILE_DIR" || exit 125
+trap hpc_ci_finish EXIT
+
+hpc_ci_stop() { # stops the launcher $1, gently first: ranks that end by themselves still write their profiles
+  local child=$1 step tries=0
+  if step=$(cat "$HPC_CI_OUT/srun-step" 2>/dev/null) && [ "$hpc_ci_launcher" = srun ]; then
+    # srun takes SIGTERM as an order to kill: the ranks are asked past it.
+    scancel -s TERM "$step" 2>/dev/null
+  else
+    kill -TERM -- "-$child" 2>/dev/null
+  fi
+  while kill -0 "$child" 2>/dev/null && [ "$tries" -lt 50 ]; do sleep 0.2; tries=$((tries + 1)); done
+  [ -z "$step" ] || scancel -s KILL "$step" 2>/dev/null
+  kill -KILL -- "-$child" 2>/dev/null
+}
+
+hpc_ci_bounded() { # FUNCTION: runs it in a process group of its own, at most $hpc_ci_limit seconds
+  local child dog
+  set -m
+  "$@" &
+  child=$!
+  set +m
+  (
+    trap 'kill $(jobs -p) 2>/dev/null; exit 0' TERM
+    sleep "$hpc_ci_limit" &
+    wait $!
+    : >"$HPC_CI_OUT/timed-out"
+    printf 'hpc-ci: the step did not end within %s s\n' "$hpc_ci_limit" >&2
+    hpc_ci_stop "$child"
+  ) &
+  dog=$!
+  trap 'hpc_ci_interrupted=1; hpc_ci_stop "$child"' TERM INT
+  wait "$child"
+  hpc_ci_code=$?
+  if [ -n "${hpc_ci_interrupted:-}" ]; then wait "$child" 2>/dev/null; fi
+  trap - TERM INT
+  kill -TERM "$dog" 2>/dev/null
+  wait "$dog" 2>/dev/null
+  [ ! -s "$HPC_CI_OUT/failed-part" ] || hpc_ci_failed_part=$(cat "$HPC_CI_OUT/failed-part")
+}
+
+hpc_ci_once() { # PART COMMAND...: `before`
+  local part=$1 code
+  shift
+  LLVM_PROFILE_FILE=$HPC_CI_OUT/profiles/$part.%h.%p.profraw "$@"
+  code=$?
+  [ "$code" = 0 ] || printf '%s' "$part" >"$HPC_CI_OUT/failed-part"
+  return "$code"
+}
+
+hpc_ci_after() { # COMMAND...: `after`, whose failure fails a step that had passed
+  local code
+  LLVM_PROFILE_FILE=$HPC_CI_OUT/profiles/after.%h.%p.profraw "$@"
+  code=$?
+  if [ "$code" != 0 ] && [ "$hpc_ci_code" = 0 ]; then
+    hpc_ci_code=$code
+    hpc_ci_failed_part=after
+  fi
+}
+
+hpc_ci_ranks() { "${hpc_ci_launch[@]}" "$@"; }
+
+hpc_ci_harness() { # COMMAND...: it starts MPI by itself, with the launch prefix at hand
+  local word prefix=
+  for word in "${hpc_ci_launch[@]}"; do printf -v word '%q' "$word"; prefix+="$word "; done
+  HPC_CI_LAUNCH=${prefix% } LLVM_PROFILE_FILE=$HPC_CI_OUT/profiles/once.%h.%p.profraw "$@"
+}
+
+hpc_ci_repeat() { # NAME COUNT COMMAND...: launches one after the other, the output of each in a file of its own
+  local name=$1 count=$2 number code=0 file
+  shift 2
+  for ((number = 1; number <= count && code == 0; number++)); do
+    printf -v file '%s/%s-%03d.log' "$HPC_CI_OUT" "$name" "$number"
+    "$@" >"$file" 2>&1
+    code=$?
+    printf -- '--- %s %d of %d\n' "$name" "$number" "$count"
+    cat "$file"
+  done
+  return "$code"
+}
+
+hpc_ci_find_mpi() { # PROGRAM: sets $hpc_ci_mpi to openmpi, mpich or nothing, by the library that the program is linked with
+  local file libraries
+  hpc_ci_mpi=
+  [ -n "$1" ] || return 0
+  file=$(type -P -- "$1") || return 0
+  case ${file##*/} in
+    python|python[0-9]*)
+      file=$("$file" -c 'import importlib.util as u, glob, os
+s = u.find_spec("mpi4py")
+print((glob.glob(os.path.join(os.path.dirname(s.origin), "MPI*.so")) or [""])[0] if s else "")' 2>/dev/null) ;;
+  esac
+  [ -n "$file" ] || return 0
+  libraries=$(ldd "$file" 2>/dev/null)
+  case $libraries in
+    *libopen-pal.so*|*libopen-rte.so*|*libmpi.so.40*) hpc_ci_mpi=openmpi ;;
+    *libmpich.so*|*libmpi.so.12*|*libmpi_cray*|*libmpi_gnu*|*libmpi_intel*|*libmpi_nvidia*|*libmpi_amd*) hpc_ci_mpi=mpich ;;
+  esac
+  case $libraries in *libpmix.so*) hpc_ci_has_pmix=1 ;; esac
+}
+
+hpc_ci_choose_pmi() { # sets the array hpc_ci_mpi_option
+  local plugins wanted=$hpc_ci_pmi
+  hpc_ci_mpi_option=()
+  if [ "$wanted" = auto ]; then
+    [ -n "$hpc_ci_mpi" ] || return 0
+    plugins=$(srun --mpi=list 2>&1)
+    case "$hpc_ci_mpi $plugins" in
+      openmpi*pmix*) wanted=pmix ;;
+      openmpi*) hpc_ci_refuse "the program is linked with Open MPI, and this Slurm has no PMIx: set \`launcher = \"mpiexec\"\`" ;;
+      mpich*cray_shasta*) wanted=cray_shasta ;;
+      mpich*pmi2*) wanted=pmi2 ;;
+      mpich*) hpc_ci_refuse "the program is linked with MPICH, and this Slurm has no pmi2: set \`launcher = \"mpiexec\"\`" ;;
+    esac
+  elif [ "$hpc_ci_ranks" -gt 1 ]; then
+    # MPICH that finds no PMI server runs each rank as a world of its own and calls that success.
+    case "$hpc_ci_mpi $wanted ${hpc_ci_has_pmix:-}" in
+      'mpich none '*|'mpich pmix ') hpc_ci_refuse "the program is linked with MPICH, which does not speak \`pmi = \"$wanted\"\`: each rank would run alone; set \`pmi = \"pmi2\"\` or leave it at auto" ;;
+      'openmpi none '*|'openmpi pmi2 '*)
+        ompi_info --parsable 2>/dev/null | grep -q '^mca:pmix:s2' ||
+          hpc_ci_refuse "the program is linked with Open MPI, which does not speak \`pmi = \"$wanted\"\` here; set \`pmi = \"pmix\"\` or leave it at auto" ;;
+    esac
+  fi
+  hpc_ci_mpi_option=("--mpi=$wanted")
+}
+
+hpc_ci_choose_mpiexec() { # PER_NODE SHARED: sets the array hpc_ci_mpiexec, by the program's MPI
+  local per_node=$1 shared=$2 name flavour=
+  local -a names=()
+  case $hpc_ci_mpi in
+    openmpi) names=(mpiexec mpiexec.openmpi mpirun.openmpi) ;;
+    mpich) names=(mpiexec mpiexec.hydra mpiexec.mpich) ;;
+    *) names=(mpiexec mpirun) ;;
+  esac
+  if [ -n "${MPIEXEC:-}" ]; then
+    read -r -a hpc_ci_mpiexec <<<"$MPIEXEC"
+    names=("${hpc_ci_mpiexec[0]}")
+  fi
+  for name in "${names[@]}"; do
+    type -P -- "$name" >/dev/null || continue
+    case $("$name" --version 2>&1) in
+      *'Open MPI'*|*OpenRTE*|*'PRTE'*) flavour=openmpi ;;
+      *HYDRA*|*Hydra*|*'Intel(R) MPI'*|*MPICH*) flavour=mpich ;;
+      *) flavour=other ;;
+    esac
+    [ -z "$hpc_ci_mpi" ] || [ "$flavour" = other ] || [ "$flavour" = "$hpc_ci_mpi" ] || { flavour="not:$flavour"; continue; }
+    [ -n "${MPIEXEC:-}" ] || hpc_ci_mpiexec=("$name")
+    break
+  done
+  if [ -z "$flavour$hpc_ci_mpi" ] && [ "$hpc_ci_ranks" = 1 ]; then
+    hpc_ci_mpiexec=()
+    return 0
+  fi
+  case $flavour in
+    '') hpc_ci_refuse "no mpiexec in the environment of the step (looked for: ${names[*]}); load a module or set MPIEXEC" ;;
+    # Ranks under the other MPI's mpiexec would each run alone and pass.
+    not:*) hpc_ci_refuse "the program is linked with $hpc_ci_mpi, and \`${names[0]}\` belongs to ${flavour#not:}; set MPIEXEC to the right one" ;;
+    openmpi)
+      hpc_ci_mpiexec+=(--oversubscribe)
+      [ "$(id -u)" != 0 ] || hpc_ci_mpiexec+=(--allow-run-as-root)
+      # Every mpiexec binds from the first core on: steps side by side would share it.
+      [ "$shared" = 0 ] || hpc_ci_mpiexec+=(--bind-to none)
+      [ "$per_node" = 0 ] || hpc_ci_mpiexec+=(--map-by "ppr:$per_node:node") ;;
+    mpich) [ "$per_node" = 0 ] || hpc_ci_mpiexec+=(-ppn "$per_node") ;;
+  esac
+  hpc_ci_mpiexec+=(-n "$hpc_ci_ranks")
+}

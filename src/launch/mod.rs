@@ -1,0 +1,193 @@
+//! What runs on the nodes, as text: the job script, the launcher's command line and the per-rank wrapper.
+//!
+//! The same script serves a Slurm job, a job step inside an allocation and a step on this machine: it sets the environment
+//! up, runs `before`, the launches and `after`, bounds them in time, and leaves an exit record that appears whole or not at
+//! all. It finds the program's MPI where it runs, since only there is the right environment.
+
+mod rank;
+mod script;
+
+pub use rank::wrapper;
+pub use script::job_script;
+
+/// What starts the ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Slurm's `srun`.
+    Srun,
+    /// The `mpiexec` of the program's MPI, or the one that `MPIEXEC` names.
+    Mpiexec,
+    /// The command runs once and starts MPI by itself.
+    None,
+}
+
+/// How the ranks find each other under `srun`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pmi {
+    /// Chosen on the node, by the program's libmpi.
+    Auto,
+    /// `--mpi=pmix`.
+    Pmix,
+    /// `--mpi=pmi2`.
+    Pmi2,
+    /// `--mpi=cray_shasta`.
+    CrayShasta,
+    /// `--mpi=none`.
+    None,
+}
+
+impl Pmi {
+    /// Returns the word that `srun --mpi` takes; `auto` stands for the choice on the node.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Pmix => "pmix",
+            Self::Pmi2 => "pmi2",
+            Self::CrayShasta => "cray_shasta",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Where the script runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In a job of its own.
+    Job,
+    /// Beside other steps, inside the allocation that the driver was started in.
+    Allocation,
+    /// On this machine, without a scheduler.
+    Here,
+}
+
+/// A command of the step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// One string, run by bash.
+    Shell(String),
+    /// A list, executed as it stands.
+    Argv(Vec<String>),
+}
+
+impl Program {
+    /// Returns the words that execute the command.
+    #[must_use]
+    pub fn argv(&self) -> Vec<String> {
+        match self {
+            Self::Shell(line) => vec!["bash".to_owned(), "-c".to_owned(), line.clone()],
+            Self::Argv(words) => words.clone(),
+        }
+    }
+
+    /// Returns the word that names the program, looked for behind assignments such as `OMP_NUM_THREADS=2`.
+    ///
+    /// A guess for shell lines; it serves to find the MPI library that the program is linked with.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        let words = match self {
+            Self::Argv(words) => words.clone(),
+            Self::Shell(line) => shell_words::split(line).ok()?,
+        };
+        let is_prefix =
+            |word: &String| matches!(word.as_str(), "exec" | "env" | "time") || is_assignment(word);
+        words.into_iter().find(|word| !is_prefix(word))
+    }
+}
+
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
+}
+
+/// Launcher, PMI and sizes of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// What starts the ranks.
+    pub kind: Kind,
+    /// How they find each other under `srun`.
+    pub pmi: Pmi,
+    /// Options of the user to the launcher.
+    pub options: Vec<String>,
+    /// Words between the per-rank wrapper and the program.
+    pub wrap: Vec<String>,
+    /// Ranks of the step.
+    pub ranks: u32,
+    /// Nodes, where they are fixed.
+    pub nodes: Option<u32>,
+    /// Ranks on each node, where that is fixed.
+    pub ranks_per_node: Option<u32>,
+    /// Cores of each rank, where that is fixed.
+    pub cpus_per_rank: Option<u32>,
+    /// GPUs of each rank.
+    pub gpus_per_rank: Option<u32>,
+    /// Whether other steps may run on the same cores at the same time, so that ranks must not be bound to them.
+    pub shared_cores: bool,
+}
+
+/// All that the script of one attempt needs to know.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The step's name, for people.
+    pub step: String,
+    /// The folder of this attempt: script, log, exit record, profiles.
+    pub dir: String,
+    /// The build's work tree.
+    pub tree: String,
+    /// Where the commands run, relative to the tree.
+    pub cwd: Cwd,
+    /// Shell text that sets modules, set-up lines and variables up; it may call `hpc_ci_refuse`.
+    pub prelude: String,
+    /// Variables of instrumentation and of the step.
+    pub variables: Vec<(String, String)>,
+    /// What runs once per rank.
+    pub program: Program,
+    /// What runs once before.
+    pub before: Vec<Program>,
+    /// What runs once after, also after a failure.
+    pub after: Vec<Program>,
+    /// How the ranks start.
+    pub launch: Launch,
+    /// Where the script runs.
+    pub place: Place,
+    /// Seconds that the program may take.
+    pub time: u64,
+    /// Launches that count (1 for a test).
+    pub repetitions: u32,
+    /// Launches before them that do not.
+    pub warmup: u32,
+}
+
+/// Where the commands of a step run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cwd {
+    /// In the work tree.
+    Tree,
+    /// In a copy of the work tree, made for this attempt.
+    Private,
+    /// In this directory, relative to the work tree.
+    Path(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn program_is_found_behind_assignments() {
+        for (line, name) in [
+            ("target/debug/halo --size 3", Some("target/debug/halo")),
+            ("OMP_NUM_THREADS=2 exec ./a b=c", Some("./a")),
+            ("'with space' x", Some("with space")),
+            ("'unbalanced", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                Program::Shell(line.into()).name().as_deref(),
+                name,
+                "{line}"
+            );
+        }
+    }
+}

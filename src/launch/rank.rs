@@ -1,0 +1,85 @@
+//! The per-rank wrapper: plain `sh`, started by the launcher once for each rank.
+
+use super::Kind;
+
+/// Returns the text of the wrapper.
+///
+/// It learns its rank from the launcher (each has its own variable, and inside a job `SLURM_PROCID` is 0 for everyone that
+/// `mpiexec` started), gives every process below it a profile of its own, and notes how the rank ended: a profile alone
+/// cannot tell a rank that died from one that never came.
+///
+/// `launcher` says whose variables count, `ranks` how many the step asks for.
+#[must_use]
+pub fn wrapper(launcher: Kind, ranks: u32) -> String {
+    let (rank, size) = match launcher {
+        Kind::Srun => (
+            "${SLURM_PROCID:-}",
+            "${SLURM_STEP_NUM_TASKS:-${SLURM_NTASKS:-}}",
+        ),
+        Kind::Mpiexec => (
+            "${OMPI_COMM_WORLD_RANK:-${PMIX_RANK:-${PMI_RANK:-${MV2_COMM_WORLD_RANK:-}}}}",
+            "${OMPI_COMM_WORLD_SIZE:-${PMI_SIZE:-${MV2_COMM_WORLD_SIZE:-}}}",
+        ),
+        Kind::None => (
+            "${OMPI_COMM_WORLD_RANK:-${PMIX_RANK:-${PMI_RANK:-${SLURM_PROCID:-}}}}",
+            "",
+        ),
+    };
+    // A serial program may be started without any launcher.
+    let alone = if ranks == 1 { "rank=${rank:-0}\n" } else { "" };
+    let check_size = if size.is_empty() {
+        String::new()
+    } else {
+        format!(
+            r#"size={size}
+if [ -n "$size" ] && [ "$size" -ne {ranks} ]; then
+  echo "hpc-ci: the launcher started $size ranks, the step asks for {ranks}" >&2
+  echo "the launcher started $size ranks, the step asks for {ranks}" >"$HPC_CI_OUT/refused"
+  exit 125
+fi
+"#
+        )
+    };
+    format!(
+        r#"#!/bin/sh
+# Runs one rank of a step: WRAPPER PROGRAM ARGS...
+rank={rank}
+{alone}{check_size}host=$(uname -n)
+HPC_CI_RANK=$rank
+LLVM_PROFILE_FILE=$HPC_CI_OUT/profiles/r${{rank:-x}}.%h.%p.profraw
+export HPC_CI_RANK LLVM_PROFILE_FILE
+note=$HPC_CI_OUT/ranks/r${{rank:-x}}.$host.$$
+printf 'start %s %s\n' "$host" "$(date +%s.%N)" >"$note"
+if [ "${{rank:-0}}" = 0 ] && [ -n "${{SLURM_STEP_ID:-}}" ]; then
+  printf '%s.%s\n' "$SLURM_JOB_ID" "$SLURM_STEP_ID" >"$HPC_CI_OUT/srun-step"
+fi
+# The program gets the signal too, being of the same group; the wrapper stays to note how it ended.
+trap : TERM INT
+"$@"
+code=$?
+printf 'end %s %s\n' "$code" "$(date +%s.%N)" >>"$note"
+if [ "$code" -gt 128 ] && [ "$code" -lt 160 ]; then
+  # The launcher shall see the signal that the program died of.
+  trap - TERM INT
+  ulimit -c 0 2>/dev/null
+  kill "-$((code - 128))" $$
+fi
+exit "$code"
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn srun_and_mpiexec_read_their_own_rank() {
+        assert!(wrapper(Kind::Srun, 4).contains("rank=${SLURM_PROCID:-}\n"));
+        let mpiexec = wrapper(Kind::Mpiexec, 4);
+        assert!(
+            !mpiexec.contains("SLURM_PROCID"),
+            "it is 0 for every rank below mpiexec"
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! The job script: bash, the same for every place.
+
+use std::fmt::Write as _;
+
+use shell_words::quote;
+
+use super::{Cwd, Job, Kind, Launch, Place, Program};
+
+/// Functions that every script needs: refusing, the exit record, time, the search for the program's MPI.
+const FUNCTIONS: &str = include_str!("functions.sh");
+
+/// Returns the job script of one attempt.
+#[must_use]
+pub fn job_script(job: &Job) -> String {
+    let mut text = String::new();
+    write!(
+        text,
+        r"#!/bin/bash
+# hpc-ci: step {step}
+HPC_CI_STEP_DIR={dir}
+hpc_ci_tree={tree}
+hpc_ci_limit={time}
+hpc_ci_launcher={kind}
+hpc_ci_place={place}
+hpc_ci_ranks={ranks}
+hpc_ci_pmi={pmi}
+export HPC_CI_STEP_DIR
+{FUNCTIONS}
+",
+        // A name may hold a line feed, which would end the comment.
+        step = quote(&job.step.replace(['\n', '\r'], " ")),
+        dir = quote(&job.dir),
+        tree = quote(&job.tree),
+        time = job.time,
+        kind = kind_word(job.launch.kind),
+        place = place_word(job.place),
+        ranks = job.launch.ranks,
+        pmi = job.launch.pmi.word(),
+    )
+    .expect("a String takes any text");
+    text.push_str("# The environment of the step.\n");
+    text.push_str(&job.prelude);
+    for (name, value) in &job.variables {
+        writeln!(text, "export {name}={}", quote(value)).expect("a String takes any text");
+    }
+    text.push_str(cwd(&job.cwd).as_str());
+    text.push_str(&launcher(job));
+    text.push_str(&body(job));
+    text
+}
+
+fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Srun => "srun",
+        Kind::Mpiexec => "mpiexec",
+        Kind::None => "none",
+    }
+}
+
+fn place_word(place: Place) -> &'static str {
+    match place {
+        Place::Job => "job",
+        Place::Allocation => "allocation",
+        Place::Here => "here",
+    }
+}
+
+fn cwd(cwd: &Cwd) -> String {
+    let enter = "cd -- \"$hpc_ci_tree\" || hpc_ci_refuse \"the work tree \\`$hpc_ci_tree\\` is not to be seen from this node\"\n";
+    match cwd {
+        Cwd::Tree => enter.to_owned(),
+        Cwd::Private => format!(
+            "cp -a -- \"$hpc_ci_tree\" \"$HPC_CI_OUT/tree\" || hpc_ci_refuse 'the private copy of the work tree failed'\n\
+             hpc_ci_tree=$HPC_CI_OUT/tree\n{enter}"
+        ),
+        Cwd::Path(path) => format!(
+            "{enter}cd -- {path} || hpc_ci_refuse {message}\n",
+            path = quote(path),
+            message = quote(&format!(
+                "`cwd` of the step, `{path}`, is not a directory of the work tree"
+            )),
+        ),
+    }
+}
+
+/// Sets the array `hpc_ci_launch`: the launcher with its options and the per-rank wrapper.
+fn launcher(job: &Job) -> String {
+    let launch = &job.launch;
+    let program = job.program.name().unwrap_or_default();
+    // Behind `wrap` stands another root file system or tool: what the program is linked with cannot be seen from here.
+    let visible = if launch.wrap.is_empty() {
+        program
+    } else {
+        String::new()
+    };
+    let mut text = format!("hpc_ci_find_mpi {}\n", quote(&visible));
+    let options = quoted(&launch.options);
+    match resolved_kind(job) {
+        Kind::Srun => {
+            writeln!(
+                text,
+                "hpc_ci_choose_pmi\nhpc_ci_launch=(srun \"${{hpc_ci_mpi_option[@]}}\"{sizes}{options})",
+                sizes = srun_sizes(launch, job.place),
+            )
+            .expect("a String takes any text");
+        }
+        Kind::Mpiexec => {
+            writeln!(
+                text,
+                "hpc_ci_choose_mpiexec {per_node} {shared}\nhpc_ci_launch=(\"${{hpc_ci_mpiexec[@]}}\"{options})",
+                per_node = launch.ranks_per_node.unwrap_or(0),
+                shared = u8::from(launch.shared_cores),
+            )
+            .expect("a String takes any text");
+        }
+        Kind::None => {}
+    }
+    text.push_str("hpc_ci_launch+=(\"$HPC_CI_STEP_DIR/rank.sh\")\n");
+    text
+}
+
+/// `launcher = "none"` hands the launch prefix on to a harness: which launcher that is depends on the place alone.
+fn resolved_kind(job: &Job) -> Kind {
+    match (job.launch.kind, job.place) {
+        (Kind::None, Place::Here) => Kind::Mpiexec,
+        (Kind::None, _) => Kind::Srun,
+        (kind, _) => kind,
+    }
+}
+
+/// Sizes are always said: `srun` would inherit those of the surrounding job or salloc.
+fn srun_sizes(launch: &Launch, place: Place) -> String {
+    let mut words = vec![
+        "--kill-on-bad-exit=1".to_owned(),
+        "--export=ALL".to_owned(),
+        format!("--ntasks={}", launch.ranks),
+    ];
+    if let Some(nodes) = launch.nodes {
+        words.push(format!("--nodes={nodes}"));
+    }
+    if let Some(per_node) = launch.ranks_per_node {
+        words.push(format!("--ntasks-per-node={per_node}"));
+    }
+    if let Some(cpus) = launch.cpus_per_rank {
+        words.push(format!("--cpus-per-task={cpus}"));
+    } else if place == Place::Allocation {
+        words.push("--cpus-per-task=1".to_owned());
+    }
+    if let Some(gpus) = launch.gpus_per_rank {
+        words.push(format!("--gpus-per-task={gpus}"));
+    }
+    if place == Place::Allocation {
+        // Without these, steps would wait for each other: each would take all cores and all memory of its nodes.
+        words.push("--exact".to_owned());
+        words.push("--mem=0".to_owned());
+    }
+    quoted(&words)
+}
+
+fn quoted(words: &[String]) -> String {
+    words.iter().fold(String::new(), |mut text, word| {
+        text.push(' ');
+        text.push_str(&quote(word));
+        text
+    })
+}
+
+fn body(job: &Job) -> String {
+    let argv = |program: &Program| quoted(&program.argv()).trim_start().to_owned();
+    let mut text = String::from("hpc_ci_steps() {\n");
+    for program in &job.before {
+        writeln!(text, "  hpc_ci_once before {} || return", argv(program))
+            .expect("a String takes any text");
+    }
+    let command = format!(
+        "{}{}",
+        quoted(&job.launch.wrap),
+        quoted(&job.program.argv())
+    );
+    let start = match job.launch.kind {
+        Kind::None => format!("hpc_ci_harness{command}"),
+        _ => format!("hpc_ci_ranks{command}"),
+    };
+    if job.warmup == 0 && job.repetitions <= 1 {
+        writeln!(text, "  {start}").expect("a String takes any text");
+    } else {
+        writeln!(
+            text,
+            "  hpc_ci_repeat warmup {} {start} || return\n  hpc_ci_repeat sample {} {start}",
+            job.warmup, job.repetitions
+        )
+        .expect("a String takes any text");
+    }
+    text.push_str("}\nhpc_ci_bounded hpc_ci_steps\n");
+    for program in &job.after {
+        writeln!(text, "hpc_ci_after {}", argv(program)).expect("a String takes any text");
+    }
+    text.push_str("hpc_ci_finish\n");
+    text
+}
