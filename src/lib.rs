@@ -3,3 +3,4 @@ pub mod build;
 pub mod cancel;
 pub mod launch;
 pub mod process;
+pub mod scheduler;

@@ -1,0 +1,341 @@
+//! Scripts as processes of this host: local mpiexec runs, and job steps of the allocation we were started in.
+//!
+//! Each script leads a session of its own, so that all it starts can be found and ended, even ranks that a launcher put
+//! into process groups of their own. It outlives us: a later process of ours finds it again by its id.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use tokio::sync::Notify;
+
+use super::SubmitError;
+use super::job::{
+    Accounting, ExitStatus, JobId, JobRecord, JobRequest, JobState, JobStatus, Observation,
+};
+
+/// Between two looks at a process that is to end.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Who is asked to end first when a job is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// The script and all of its process group.
+    Group,
+    /// The script alone, which then stops its program. srun must not get SIGTERM: it would kill the ranks at once.
+    Leader,
+}
+
+/// The processes of this host.
+#[derive(Debug)]
+pub struct Local {
+    environment: Vec<(OsString, OsString)>,
+    ask: Ask,
+    grace: Duration,
+    jobs: Arc<Mutex<BTreeMap<JobId, Job>>>,
+    ended: Arc<Notify>,
+}
+
+#[derive(Debug, Clone)]
+struct Job {
+    name: String,
+    start: DateTime<Utc>,
+    cancelled: bool,
+    end: Option<(DateTime<Utc>, ExitStatus)>,
+}
+
+impl Local {
+    /// Returns this host; scripts see exactly this environment. A cancelled one has `grace` to end before it is killed.
+    #[must_use]
+    pub fn new(
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        ask: Ask,
+        grace: Duration,
+    ) -> Self {
+        Self {
+            environment: environment.into_iter().collect(),
+            ask,
+            grace,
+            jobs: Arc::default(),
+            ended: Arc::default(),
+        }
+    }
+
+    /// Starts a script under bash and returns its id. Resources are not looked at: see [`admission`](super::admission).
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn submit(&self, request: &JobRequest) -> Result<JobId, SubmitError> {
+        let rejected = |what: &str, error: &std::io::Error| SubmitError::Rejected {
+            reason: format!("{what}: {error}"),
+            help: None,
+        };
+        let log = fs_err::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&request.output);
+        let log = log
+            .map_err(|error| rejected("no log", &error))?
+            .into_parts()
+            .0;
+        let log_too = log
+            .try_clone()
+            .map_err(|error| rejected("no log", &error))?;
+        // setsid makes its own process the leader and then becomes bash, so this is the script's process number.
+        let mut child = tokio::process::Command::new("setsid")
+            .arg("bash")
+            .arg(&request.script)
+            .env_clear()
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .current_dir(&request.cwd)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(log_too)
+            .spawn()
+            .map_err(|error| rejected("cannot start `setsid bash`", &error))?;
+        let pid = child.id().unwrap_or_default();
+        let id = JobId::local(pid, process(pid).map_or(0, |process| process.start));
+        self.table().insert(
+            id.clone(),
+            Job {
+                name: request.name.clone(),
+                start: Utc::now(),
+                cancelled: false,
+                end: None,
+            },
+        );
+        let (jobs, ended, own) = (Arc::clone(&self.jobs), Arc::clone(&self.ended), id.clone());
+        tokio::spawn(async move {
+            let status = child.wait().await.map_or_else(
+                |_| ExitStatus {
+                    code: -1,
+                    signal: 0,
+                },
+                |status| ExitStatus {
+                    code: status.code().unwrap_or(0),
+                    signal: status.signal().unwrap_or(0),
+                },
+            );
+            kill_session(pid);
+            if let Some(job) = lock(&jobs).get_mut(&own) {
+                job.end = Some((Utc::now(), status));
+            }
+            ended.notify_waiters();
+        });
+        Ok(id)
+    }
+
+    /// Returns when a script that was started here has ended.
+    pub async fn any_ended(&self) {
+        self.ended.notified().await;
+    }
+
+    /// Returns every script of this name that was started here.
+    #[must_use]
+    pub fn find_by_name(&self, name: &str) -> Vec<JobId> {
+        let jobs = self.table();
+        let same = jobs.iter().filter(|(_, job)| job.name == name);
+        same.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Returns the state of each of these that is alive, or that ended under our eyes.
+    #[must_use]
+    pub fn poll(&self, ids: &[JobId]) -> Observation {
+        let mut observation = Observation::default();
+        for id in ids {
+            let job = self.table().get(id).cloned();
+            let state = match &job {
+                Some(job) => job.state(),
+                None if alive(id) => JobState::Running,
+                None => continue,
+            };
+            let status = JobStatus {
+                id: id.clone(),
+                state,
+                reason: None,
+                nodes: host(),
+                start: job.as_ref().map(|job| job.start),
+                elapsed: job.as_ref().map(Job::elapsed),
+                restarts: Some(0),
+            };
+            observation.jobs.insert(id.clone(), status);
+        }
+        observation
+    }
+
+    /// Returns the record of each of these that has ended. One that ended while nobody looked has no exit status, and
+    /// counts as completed: that it passed is for its exit record to say.
+    #[must_use]
+    pub fn record(&self, ids: &[JobId]) -> Accounting {
+        let mut accounting = Accounting::default();
+        for id in ids {
+            let job = self.table().get(id).cloned();
+            let state = match &job {
+                Some(job) => job.state(),
+                None if alive(id) => JobState::Running,
+                None => JobState::Completed,
+            };
+            let end = job.as_ref().and_then(|job| job.end);
+            let record = JobRecord {
+                id: id.clone(),
+                name: job.as_ref().map(|job| job.name.clone()).unwrap_or_default(),
+                state,
+                cancelled_by: None,
+                exit: end.map(|(_, status)| status),
+                derived_exit: None,
+                nodes: host(),
+                submit: job.as_ref().map(|job| job.start),
+                start: job.as_ref().map(|job| job.start),
+                end: end.map(|(end, _)| end),
+                elapsed: job.as_ref().map(Job::elapsed),
+                steps: Vec::new(),
+            };
+            accounting.runs.insert(id.clone(), vec![record]);
+        }
+        accounting
+    }
+
+    /// Asks these to end, and after the grace kills what is left of them. Returns when all have ended.
+    pub async fn cancel(&self, ids: &[JobId]) {
+        let alive: Vec<u32> = ids
+            .iter()
+            .filter(|id| alive(id))
+            .filter_map(JobId::as_local)
+            .map(|(pid, _)| pid)
+            .collect();
+        for id in ids {
+            if let Some(job) = self.table().get_mut(id) {
+                job.cancelled = job.end.is_none();
+            }
+        }
+        for pid in &alive {
+            ask(*pid, self.ask);
+        }
+        let patience = tokio::time::Instant::now() + self.grace;
+        while tokio::time::Instant::now() < patience && ids.iter().any(self::alive) {
+            tokio::time::sleep(LOOK).await;
+        }
+        for pid in alive {
+            kill_session(pid);
+        }
+        while ids.iter().any(self::alive) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<JobId, Job>> {
+        lock(&self.jobs)
+    }
+}
+
+impl Job {
+    fn state(&self) -> JobState {
+        match self.end {
+            None => JobState::Running,
+            Some(_) if self.cancelled => JobState::Cancelled,
+            Some((_, ExitStatus { code: 0, signal: 0 })) => JobState::Completed,
+            Some(_) => JobState::Failed,
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        let end = self.end.map_or_else(Utc::now, |(end, _)| end);
+        (end - self.start).to_std().unwrap_or_default()
+    }
+}
+
+/// A panic while the table was held cannot leave it half written, so a poisoned lock is as good as any.
+fn lock(jobs: &Mutex<BTreeMap<JobId, Job>>) -> MutexGuard<'_, BTreeMap<JobId, Job>> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn host() -> Vec<String> {
+    let name = nix::unistd::gethostname().ok();
+    name.and_then(|name| name.into_string().ok())
+        .into_iter()
+        .collect()
+}
+
+/// What `/proc/PID/stat` says of a process.
+struct Process {
+    state: char,
+    session: u32,
+    start: u64,
+}
+
+fn process(pid: u32) -> Option<Process> {
+    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&stat)
+}
+
+/// The program's name stands in parentheses and may hold anything, so fields are counted from the last one.
+fn parse_stat(stat: &str) -> Option<Process> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    Some(Process {
+        state: fields.first()?.chars().next()?,
+        session: fields.get(3)?.parse().ok()?,
+        start: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// Whether the process of this id still runs. A dead one that nobody has waited for yet does not.
+fn alive(id: &JobId) -> bool {
+    let Some((pid, start)) = id.as_local() else {
+        return false;
+    };
+    process(pid)
+        .is_some_and(|process| process.start == start && !matches!(process.state, 'Z' | 'X'))
+}
+
+fn ask(pid: u32, ask: Ask) {
+    let Ok(pid) = i32::try_from(pid).map(Pid::from_raw) else {
+        return;
+    };
+    let sent = match ask {
+        Ask::Group => killpg(pid, Signal::SIGTERM),
+        Ask::Leader => kill(pid, Signal::SIGTERM),
+    };
+    report(pid, sent);
+}
+
+/// Kills every process of a session. A process may fork while we look, so we look until none is left.
+fn kill_session(leader: u32) {
+    for _ in 0..100 {
+        let members = session(leader);
+        if members.is_empty() {
+            return;
+        }
+        for pid in members {
+            report(pid, kill(pid, Signal::SIGKILL));
+        }
+    }
+    tracing::warn!(leader, "some processes of this session do not die");
+}
+
+fn session(leader: u32) -> Vec<Pid> {
+    let Ok(entries) = fs_err::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        process(*pid)
+            .is_some_and(|process| process.session == leader && !matches!(process.state, 'Z' | 'X'))
+    })
+    .filter_map(|pid| i32::try_from(pid).ok())
+    .map(Pid::from_raw)
+    .collect()
+}
+
+fn report(pid: Pid, sent: Result<(), Errno>) {
+    match sent {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(error) => tracing::warn!(%pid, %error, "cannot signal a process"),
+    }
+}

@@ -1,0 +1,261 @@
+//! The text that Slurm's commands print → values.
+//!
+//! Text with named columns is read, not `--json`: its schema moved with almost every version, while `squeue -o` and
+//! `sacct -P` have stood since before 2010. Times come as seconds since the epoch, because we set `SLURM_TIME_FORMAT`.
+//! The fields are those of squeue(1) and sacct(1). Nothing here fails: a line that makes no sense is handed back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::nodes;
+use crate::scheduler::job::{
+    Accounting, ExitStatus, JobId, JobRecord, JobState, JobStatus, Observation, StepRecord,
+};
+
+/// The columns that [`queue`] reads. The reason is last, since it may hold anything.
+pub(super) const QUEUE_FORMAT: &str = "%i|%T|%N|%S|%M|%r";
+
+/// The columns that [`accounting`] reads. The name is last, since it may hold anything.
+pub(super) const ACCOUNTING_FORMAT: &str =
+    "JobID,State,ExitCode,DerivedExitCode,NodeList,Submit,Start,End,ElapsedRaw,MaxRSS,JobName";
+
+/// More tasks than this in one line are no array but nonsense.
+const MAX_TASKS: usize = 1_000_000;
+
+/// Returns what `squeue -h -r -o QUEUE_FORMAT` says of each job.
+#[must_use]
+pub fn queue(text: &str) -> Observation {
+    let mut observation = Observation::default();
+    for line in content(text) {
+        match queue_line(line) {
+            Some(statuses) => observation.jobs.extend(
+                statuses
+                    .into_iter()
+                    .map(|status| (status.id.clone(), status)),
+            ),
+            None => observation.unread.push(line.to_owned()),
+        }
+    }
+    observation
+}
+
+fn queue_line(line: &str) -> Option<Vec<JobStatus>> {
+    let mut fields = line.splitn(6, '|');
+    let mut next = || fields.next();
+    let (ids, state, node_list) = (ids(next()?)?, JobState::parse(next()?), next()?);
+    let (start, elapsed, reason) = (time(next()?), duration(next()?), next()?);
+    let status = |id| JobStatus {
+        id,
+        state: state.clone(),
+        reason: said(reason),
+        nodes: node_names(node_list),
+        start,
+        elapsed,
+        restarts: None,
+    };
+    Some(ids.into_iter().map(status).collect())
+}
+
+/// Returns what `sacct -n -P -D -o ACCOUNTING_FORMAT` says of each job and its steps.
+///
+/// A step belongs to the run whose line stands above it, since a requeued job's runs all have the same id.
+#[must_use]
+pub fn accounting(text: &str) -> Accounting {
+    let mut accounting = Accounting::default();
+    for line in content(text) {
+        if accounting_line(line, &mut accounting.runs).is_none() {
+            accounting.unread.push(line.to_owned());
+        }
+    }
+    accounting
+}
+
+fn accounting_line(line: &str, runs: &mut BTreeMap<JobId, Vec<JobRecord>>) -> Option<()> {
+    let fields: Vec<&str> = line.splitn(11, '|').collect();
+    let [
+        id,
+        state,
+        exit,
+        derived,
+        node_list,
+        submit,
+        start,
+        end,
+        elapsed,
+        rss,
+        name,
+    ] = fields[..]
+    else {
+        return None;
+    };
+    if let Some((job, step)) = id.split_once('.') {
+        let run = runs.get_mut(&job.parse::<JobId>().ok()?)?.last_mut()?;
+        run.steps.push(StepRecord {
+            step: step.to_owned(),
+            name: name.to_owned(),
+            state: JobState::parse(state),
+            exit: exit_status(exit),
+            elapsed: seconds(elapsed),
+            max_rss: size(rss),
+        });
+        return Some(());
+    }
+    for id in ids(id)? {
+        runs.entry(id.clone()).or_default().push(JobRecord {
+            id,
+            name: name.to_owned(),
+            state: JobState::parse(state),
+            cancelled_by: cancelled_by(state),
+            exit: exit_status(exit),
+            derived_exit: exit_status(derived),
+            nodes: node_names(node_list),
+            submit: time(submit),
+            start: time(start),
+            end: time(end),
+            elapsed: seconds(elapsed),
+            steps: Vec::new(),
+        });
+    }
+    Some(())
+}
+
+/// Returns id and name of each line that `squeue -o '%i|%j'` or `sacct -P -o JobID,JobName` printed.
+#[must_use]
+pub fn names(text: &str) -> Vec<(JobId, String)> {
+    content(text)
+        .filter_map(|line| {
+            let (id, name) = line.split_once('|')?;
+            Some((ids(id)?, name.to_owned()))
+        })
+        .flat_map(|(ids, name)| ids.into_iter().map(move |id| (id, name.clone())))
+        .collect()
+}
+
+/// Returns the id that `sbatch --parsable` printed: `71`, or `71;cluster`.
+#[must_use]
+pub fn submitted(text: &str) -> Option<JobId> {
+    let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
+    let id = line.split(';').next()?.trim();
+    id.parse().ok()
+}
+
+/// The lines that say something: a query over several clusters puts a title above each one's answer.
+fn content(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .map(|line| line.trim_end_matches('\r'))
+        .filter(|line| !line.trim().is_empty() && !line.starts_with("CLUSTER:"))
+}
+
+/// Returns the jobs that an id stands for: one, or every waiting task of an array (`58_[0-4,7%3]`).
+fn ids(text: &str) -> Option<Vec<JobId>> {
+    let text = text.trim();
+    let Some((array, tasks)) = text.split_once("_[") else {
+        return Some(vec![text.parse().ok()?]);
+    };
+    let tasks = tasks.strip_suffix(']')?;
+    let tasks = tasks.split('%').next().unwrap_or(tasks);
+    let mut ids = Vec::new();
+    for range in tasks.split(',') {
+        let (range, step) = range.split_once(':').unwrap_or((range, "1"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        let step = step.parse::<usize>().ok().filter(|step| *step > 0)?;
+        for task in (first..=last).step_by(step) {
+            if ids.len() == MAX_TASKS {
+                return None;
+            }
+            ids.push(format!("{array}_{task}").parse().ok()?);
+        }
+    }
+    (!ids.is_empty()).then_some(ids)
+}
+
+/// Returns the names in a node list; nothing for a job that has no nodes.
+fn node_names(text: &str) -> Vec<String> {
+    match said(text) {
+        Some(list) if list != "None assigned" => nodes::expand(&list),
+        _ => Vec::new(),
+    }
+}
+
+/// Returns a field's text, unless it is one of Slurm's ways to say nothing.
+fn said(text: &str) -> Option<String> {
+    let text = text.trim();
+    let nothing = ["", "None", "(null)", "N/A", "n/a", "Unknown"].contains(&text);
+    (!nothing).then(|| text.to_owned())
+}
+
+fn cancelled_by(state: &str) -> Option<String> {
+    let by = state.trim().strip_prefix("CANCELLED by ")?;
+    said(by)
+}
+
+/// Returns the point in time that a field says: seconds since the epoch.
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    let seconds: i64 = text.trim().parse().ok()?;
+    DateTime::from_timestamp(seconds, 0).filter(|_| seconds > 0)
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// Returns the duration that Slurm writes as `1-02:03:04`, `02:03:04` or `03:04`. `None` for `UNLIMITED`, `INVALID`...
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let (days, clock) = match text.split_once('-') {
+        Some((days, clock)) => (days.parse::<u64>().ok()?, clock),
+        None => (0, text),
+    };
+    let mut total: u64 = 0;
+    let parts: Vec<&str> = clock.split(':').collect();
+    if !(2..=3).contains(&parts.len()) {
+        return None;
+    }
+    for part in parts {
+        let digits = part.split('.').next().unwrap_or(part);
+        total = total.checked_mul(60)?.checked_add(digits.parse().ok()?)?;
+    }
+    let days = days.checked_mul(86_400)?;
+    Some(Duration::from_secs(days.checked_add(total)?))
+}
+
+/// Returns the exit status that a field says: `code:signal`.
+fn exit_status(text: &str) -> Option<ExitStatus> {
+    let (code, signal) = text.trim().split_once(':')?;
+    Some(ExitStatus {
+        code: code.parse().ok()?,
+        signal: signal.parse().ok()?,
+    })
+}
+
+/// Returns the bytes that a field says: `40960K`, `1.5G`, or a plain number of bytes.
+#[must_use]
+pub fn size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(unit.unwrap_or(text.len()));
+    let shift = match unit {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        "P" => 50,
+        _ => return None,
+    };
+    let scale = 1_u64 << shift;
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(scale);
+    }
+    let bytes = number.parse::<f64>().ok()? * scale as f64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "in range by the test before"
+    )]
+    (0.0..9e18).contains(&bytes).then_some(bytes as u64)
+}

@@ -1,0 +1,240 @@
+//! What Slurm's commands say when they fail → what that means for us.
+//!
+//! The sentences are those of Slurm's `src/common/slurm_errno.c`, which has reworded few of them since 2010.
+
+use std::time::Duration;
+
+use crate::scheduler::{QueryError, SubmitError};
+
+/// Nothing reached the controller, or it turned us away for now.
+const TRANSIENT: &[&str] = &[
+    "Unable to contact slurm controller",
+    "Connection refused",
+    "Resource temporarily unavailable",
+    "temporarily unable to accept job",
+    "temporarily unavailable",
+    "Slurm backup controller in standby mode",
+    "Unable to establish controller machine",
+    "Unable to resolve",
+    "Invalid authentication credential",
+    "Protocol authentication error",
+    "Munge encode failed",
+    "Unable to establish configuration source",
+    "Could not establish a configuration source",
+    "Slurmctld is shutting down",
+    "Pending job array", // "...cannot be modified": the controller is still writing it.
+    "SQL error",
+];
+
+/// The request was sent, the answer never came.
+const UNCERTAIN: &[&str] = &[
+    "Socket timed out",
+    "Connection timed out",
+    "Zero Bytes were transmitted or received",
+    "Unexpected message received",
+    "Message receive failure",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Insane message length",
+    "Unspecified error",
+    "Header lengths are longer than data received",
+];
+
+/// As many jobs as allowed are there. Each text is also the name of a pending reason.
+const LIMIT: &[&str] = &[
+    "Job violates accounting/QOS policy",
+    "MaxSubmitJob",
+    "MaxSubmitPU",
+    "GrpSubmitJob",
+    "Slurm job queue full",
+    "Maximum number of jobs",
+];
+
+/// What Slurm says of a request it will never take, and what to change.
+const REJECTED: &[(&str, &str)] = &[
+    (
+        "Invalid partition name",
+        "`sinfo -s` lists the partitions; set `partition` to one of them",
+    ),
+    (
+        "Invalid account",
+        "`sacctmgr show assoc user=$USER format=account,partition,qos` lists your accounts; set `account`",
+    ),
+    (
+        "Invalid qos",
+        "`sacctmgr show assoc user=$USER format=account,qos` lists what you may use; set `qos`",
+    ),
+    (
+        "Invalid feature",
+        "`sinfo -o '%P %f'` lists the features of the nodes; set `constraint`",
+    ),
+    (
+        "Invalid generic resource",
+        "`sinfo -o '%P %G'` lists the generic resources; set `gres` or `gpus_per_rank`",
+    ),
+    (
+        "Invalid Trackable RESource",
+        "`sinfo -o '%P %G'` lists the generic resources; set `gres` or `gpus_per_rank`",
+    ),
+    (
+        "reservation is invalid",
+        "`scontrol show reservation` lists the reservations; set `reservation`",
+    ),
+    (
+        "Access denied to requested reservation",
+        "ask for access, or drop `reservation`",
+    ),
+    (
+        "Requested time limit is invalid",
+        "`sinfo -o '%P %l'` lists the limits; lower `time`",
+    ),
+    (
+        "Memory specification can not be satisfied",
+        "`sinfo -o '%P %m'` lists the MiB of a node; lower `memory`, or take more `nodes`",
+    ),
+    (
+        "Memory required by task is not available",
+        "`sinfo -o '%P %m'` lists the MiB of a node; lower `memory`, or take more `nodes`",
+    ),
+    (
+        "Node count specification invalid",
+        "`sinfo -o '%P %D'` counts the nodes; lower `nodes`, or choose another `partition`",
+    ),
+    (
+        "More processors requested",
+        "`sinfo -o '%P %D %c'` counts nodes and cores; lower `ranks` or `cpus_per_rank`, or choose another `partition`",
+    ),
+    (
+        "Requested node configuration is not available",
+        "`sinfo -o '%P %D %c %m %f %G'` shows what there is; ask for less of a node",
+    ),
+    (
+        "Invalid node name",
+        "`sinfo -N` lists the nodes; correct `options`",
+    ),
+    (
+        "Invalid license",
+        "`scontrol show licenses` lists them; correct `options`",
+    ),
+    (
+        "Invalid job array specification",
+        "`scontrol show config | grep MaxArraySize` shows the limit",
+    ),
+    (
+        "Required partition not available",
+        "`sinfo -s` shows which partitions are up; set `partition`",
+    ),
+    (
+        "Job dependency problem",
+        "the job it depends on is gone or failed",
+    ),
+    (
+        "User's group not permitted to use this partition",
+        "ask for access, or choose another `partition`",
+    ),
+    (
+        "not permitted to use this partition",
+        "ask for access, or choose another `partition`",
+    ),
+    (
+        "Access/permission denied",
+        "this user may not submit what was asked for; compare `account`, `qos` and `partition`",
+    ),
+    (
+        "User's association",
+        "`sacctmgr show assoc user=$USER` lists your associations",
+    ),
+    (
+        "Unable to open file",
+        "the batch script cannot be read on this host",
+    ),
+    (
+        "This does not look like a batch script",
+        "the batch script must begin with `#!`",
+    ),
+    (
+        "Pathname of a file, directory or other parameter too long",
+        "the batch script is larger than Slurm takes (4 MiB by default)",
+    ),
+    (
+        "Batch script contains DOS line breaks",
+        "write the script with Unix line ends",
+    ),
+    (
+        "unrecognized option",
+        "correct `options`: this sbatch does not know one of them",
+    ),
+    (
+        "Invalid --time specification",
+        "correct `options`: this sbatch cannot read the time",
+    ),
+    ("invalid number of tasks", "correct `ranks`"),
+];
+
+/// Returns what a failed sbatch means.
+#[must_use]
+pub fn submit_error(stderr: &str) -> SubmitError {
+    let said = spoken(stderr);
+    let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
+    if has(UNCERTAIN) {
+        return SubmitError::Uncertain { said };
+    }
+    if has(TRANSIENT) {
+        return SubmitError::Transient { said };
+    }
+    if has(LIMIT) {
+        return SubmitError::Limit { said };
+    }
+    let known = REJECTED.iter().find(|(text, _)| said.contains(text));
+    SubmitError::Rejected {
+        help: known.map(|(_, help)| (*help).to_owned()),
+        reason: said,
+    }
+}
+
+/// Returns what a failed query means.
+#[must_use]
+pub fn query_error(command: &str, stderr: &str) -> QueryError {
+    let said = spoken(stderr);
+    let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
+    let command = command.to_owned();
+    if said.contains("accounting storage is disabled") {
+        return QueryError::NoAccounting;
+    }
+    if has(UNCERTAIN) || has(TRANSIENT) || said.contains("Problem talking to the database") {
+        return QueryError::Unreachable { command, said };
+    }
+    QueryError::Failed { command, said }
+}
+
+/// Returns what is said of a command that was stopped because it was silent for too long.
+#[must_use]
+pub fn silence(deadline: Duration) -> String {
+    format!("no answer within {} s", deadline.as_secs_f64())
+}
+
+/// Returns what a command said without its own name and the kind of message before each line.
+fn spoken(stderr: &str) -> String {
+    let lines = stderr
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let bare = lines.map(|line| {
+        let rest = line.split_once(": ").filter(|(name, _)| {
+            [
+                "sbatch", "squeue", "sacct", "scancel", "sinfo", "scontrol", "sacctmgr",
+            ]
+            .contains(name)
+        });
+        let rest = rest.map_or(line, |(_, rest)| rest);
+        rest.strip_prefix("error: ")
+            .or_else(|| rest.strip_prefix("fatal: "))
+            .unwrap_or(rest)
+    });
+    let bare: Vec<&str> = bare.collect();
+    if bare.is_empty() {
+        return "it said nothing".to_owned();
+    }
+    let text = bare.join("; ");
+    text.replace("Batch job submission failed: ", "")
+}
