@@ -1,0 +1,707 @@
+//! Reads tracefiles by bytes, section by section, straight into what is being added up.
+//!
+//! Nothing is allocated per line: names gather in one buffer per section, and a section that lists what the model lists
+//! already is added in place. A line that cannot be read is reported with its number and the rest goes on.
+
+use std::borrow::Cow;
+use std::io;
+use std::ops::Range;
+
+use super::reading::{Fault, LONGEST_LINE, Reading, UNKNOWN_KEPT};
+use super::section::{Counted, Declared, Section};
+use super::{Branch, BranchId, BranchKind, Condition, Line, Tracefile};
+
+/// What one read brings.
+const CHUNK: usize = 256 << 10;
+/// Bytes of a bad line that a problem quotes.
+const QUOTED: usize = 80;
+
+pub(super) fn read(into: &mut Tracefile, mut source: impl io::Read) -> io::Result<Reading> {
+    let mut reader = Reader::new(into);
+    let mut buffer = vec![0; CHUNK];
+    let mut filled = 0;
+    loop {
+        let brought = match source.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(brought) => brought,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        filled += brought;
+        let used = reader.lines(&buffer[..filled]);
+        buffer.copy_within(used..filled, 0);
+        filled -= used;
+        if filled < buffer.len() {
+            continue;
+        }
+        if filled < LONGEST_LINE {
+            buffer.resize(2 * filled, 0);
+        } else {
+            reader.skip_line();
+            filled = 0;
+        }
+    }
+    Ok(reader.end(&buffer[..filled]))
+}
+
+struct Reader<'t> {
+    into: &'t mut Tracefile,
+    reading: Reading,
+    section: Section,
+    open: bool,
+    /// Within a line that is too long to be kept.
+    skipping: bool,
+    line: u64,
+}
+
+impl<'t> Reader<'t> {
+    fn new(into: &'t mut Tracefile) -> Self {
+        Self {
+            into,
+            reading: Reading::default(),
+            section: Section::default(),
+            open: false,
+            skipping: false,
+            line: 0,
+        }
+    }
+
+    /// Reads the whole lines of `text` and returns how many bytes they are.
+    fn lines(&mut self, text: &[u8]) -> usize {
+        let mut at = 0;
+        loop {
+            let rest = &text[at..];
+            if self.open
+                && !self.skipping
+                && let Some((line, length)) = plain_line(rest)
+            {
+                self.section.lines.push(line);
+                self.line += 1;
+                at += length;
+                continue;
+            }
+            let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
+                return at;
+            };
+            at += length + 1;
+            self.line += 1;
+            if !std::mem::take(&mut self.skipping) {
+                self.whole_line(&rest[..length]);
+            }
+        }
+    }
+
+    fn skip_line(&mut self) {
+        if !std::mem::replace(&mut self.skipping, true) {
+            self.line += 1;
+            self.problem(Fault::TooLong);
+            self.line -= 1;
+        }
+    }
+
+    fn end(mut self, rest: &[u8]) -> Reading {
+        if !rest.is_empty() && !self.skipping {
+            self.line += 1;
+            if rest == b"end_of_record" {
+                self.close();
+            } else {
+                self.problem(Fault::CutOff { text: quoted(rest) });
+            }
+        }
+        if self.open {
+            self.unclosed();
+        }
+        // Some faults show only when their section ends.
+        self.reading.problems.sort_by_key(|problem| problem.line);
+        self.reading
+    }
+
+    fn problem(&mut self, fault: Fault) {
+        self.reading.problem(self.line, fault);
+    }
+
+    fn unclosed(&mut self) {
+        let path = self.section.path.clone();
+        self.problem(Fault::Unclosed { path });
+        self.close();
+    }
+
+    fn whole_line(&mut self, line: &[u8]) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() || line.starts_with(b"#") {
+            return;
+        }
+        if line == b"end_of_record" {
+            if self.open {
+                self.close();
+            } else {
+                self.problem(Fault::Homeless { text: quoted(line) });
+            }
+            return;
+        }
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+            self.problem(Fault::Malformed {
+                text: quoted(line),
+                expected: "a record",
+            });
+            return;
+        };
+        let (key, value) = (&line[..colon], &line[colon + 1..]);
+        match key {
+            b"TN" => {}
+            b"SF" | b"KF" => self.open(value),
+            _ if !self.open => self.problem(Fault::Homeless { text: quoted(line) }),
+            _ => {
+                if let Err(expected) = self.record(key, value) {
+                    self.problem(Fault::Malformed {
+                        text: quoted(line),
+                        expected,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Takes one record of a section, or says what form it should have.
+    fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
+        let expected = match key {
+            b"DA" => self.da(value).err_as("DA:LINE,HITS"),
+            b"FN" => self
+                .declare(value)
+                .err_as("FN:LINE,NAME or FN:LINE,END,NAME"),
+            b"FNDA" => self.count(value).err_as("FNDA:HITS,NAME"),
+            b"FNL" => self
+                .lead(value)
+                .err_as("FNL:INDEX,LINE or FNL:INDEX,LINE,END"),
+            b"FNA" => self
+                .alias(value)
+                .err_as("FNA:INDEX,HITS,NAME of an index that an FNL record defines"),
+            b"BRDA" => self.branch(value).err_as("BRDA:LINE,BLOCK,BRANCH,TAKEN"),
+            b"MCDC" => self
+                .condition(value)
+                .err_as("MCDC:LINE,CONDITIONS,t or f,TAKEN,INDEX,EXPRESSION"),
+            b"FNF" => self.total(0, value).err_as("a number"),
+            b"FNH" => self.total(1, value).err_as("a number"),
+            b"LF" => self.total(2, value).err_as("a number"),
+            b"LH" => self.total(3, value).err_as("a number"),
+            b"BRF" => self.total(4, value).err_as("a number"),
+            b"BRH" => self.total(5, value).err_as("a number"),
+            b"MCF" | b"MCH" | b"VER" => return Ok(()),
+            _ => self.unknown(key).err_as("a record"),
+        };
+        expected.map_or(Ok(()), Err)
+    }
+
+    fn unknown(&mut self, key: &[u8]) -> Option<()> {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let name = std::str::from_utf8(key)
+            .ok()
+            .filter(|name| name.len() <= 32 && name.bytes().all(|byte| plain(&byte)))?;
+        if let Some(count) = self.reading.unknown.get_mut(name) {
+            *count += 1;
+        } else if self.reading.unknown.len() < UNKNOWN_KEPT {
+            self.reading.unknown.insert(name.to_owned(), 1);
+        } else {
+            return None;
+        }
+        Some(())
+    }
+
+    fn open(&mut self, path: &[u8]) {
+        if self.open {
+            self.unclosed();
+        }
+        if path.is_empty() {
+            return self.problem(Fault::Malformed {
+                text: "SF:".to_owned(),
+                expected: "SF:PATH",
+            });
+        }
+        self.open = true;
+        self.section.path.clear();
+        let path = self.text(path);
+        self.section.path.push_str(&path);
+    }
+
+    fn da(&mut self, value: &[u8]) -> Option<()> {
+        let (number, rest) = field(value)?;
+        // A third field is the checksum of the line.
+        let hits = field(rest).map_or(rest, |(hits, _)| hits);
+        let line = Line {
+            number: small(number)?,
+            hits: self.hits(hits)?,
+        };
+        self.section.lines.push(line);
+        Some(())
+    }
+
+    fn declare(&mut self, value: &[u8]) -> Option<()> {
+        let (start, rest) = field(value)?;
+        let (end, name) = match field(rest).map(|(end, name)| (small(end), name)) {
+            Some((Some(end), name)) if !name.is_empty() => (Some(end), name),
+            _ => (None, rest),
+        };
+        let declared = Declared {
+            start: small(start)?,
+            end,
+            name: self.name(name)?,
+        };
+        self.section.declared.push(declared);
+        Some(())
+    }
+
+    fn count(&mut self, value: &[u8]) -> Option<()> {
+        let (hits, name) = field(value)?;
+        let counted = Counted {
+            hits: self.hits(hits)?,
+            name: self.name(name)?,
+            line: self.line,
+        };
+        self.section.counted.push(counted);
+        Some(())
+    }
+
+    fn lead(&mut self, value: &[u8]) -> Option<()> {
+        let (index, rest) = field(value)?;
+        let (start, end) = match field(rest) {
+            Some((start, end)) => (start, Some(small(end)?)),
+            None => (rest, None),
+        };
+        self.section
+            .leaders
+            .insert(digits(index)?, (small(start)?, end));
+        Some(())
+    }
+
+    fn alias(&mut self, value: &[u8]) -> Option<()> {
+        let (index, rest) = field(value)?;
+        let (hits, name) = field(rest)?;
+        let (start, end) = *self.section.leaders.get(&digits(index)?)?;
+        let hits = self.hits(hits)?;
+        let name = self.name(name)?;
+        self.section.declared.push(Declared {
+            name: name.clone(),
+            start,
+            end,
+        });
+        let line = self.line;
+        self.section.counted.push(Counted { name, hits, line });
+        Some(())
+    }
+
+    fn branch(&mut self, value: &[u8]) -> Option<()> {
+        let (line, rest) = field(value)?;
+        let (block, rest) = field(rest)?;
+        // The branch may be an expression with commas of its own.
+        let comma = rest.iter().rposition(|&byte| byte == b',')?;
+        let (id, taken) = (&rest[..comma], &rest[comma + 1..]);
+        let (kind, block) = match block {
+            [b'e', block @ ..] => (BranchKind::Exception, block),
+            [b'f', block @ ..] => (BranchKind::Fallthrough, block),
+            block => (BranchKind::Plain, block),
+        };
+        let (excluded, block) = unmarked(block);
+        let id = match small(id) {
+            Some(number) if id.len() == 1 || !id.starts_with(b"0") => BranchId::Number(number),
+            _ => BranchId::new(&self.text(id)),
+        };
+        let branch = Branch {
+            line: small(line)?,
+            block: small(block)?,
+            kind,
+            excluded,
+            id,
+            taken: match taken {
+                b"-" => None,
+                taken => Some(self.hits(taken)?),
+            },
+        };
+        self.section.branches.push(branch);
+        Some(())
+    }
+
+    fn condition(&mut self, value: &[u8]) -> Option<()> {
+        let (line, rest) = field(value)?;
+        let (group, rest) = field(rest)?;
+        let (sense, rest) = field(rest)?;
+        let (taken, rest) = field(rest)?;
+        let (index, expression) = field(rest)?;
+        let (sense, excluded) = match sense {
+            b"t" => (true, false),
+            b"f" => (false, false),
+            b"tU" => (true, true),
+            b"fU" => (false, true),
+            _ => return None,
+        };
+        let condition = Condition {
+            line: small(line)?,
+            group: small(group)?,
+            sense,
+            excluded,
+            index: small(index)?,
+            expression: self.text(expression).into(),
+            taken: self.hits(taken)?,
+        };
+        self.section.conditions.push(condition);
+        Some(())
+    }
+
+    fn total(&mut self, which: usize, value: &[u8]) -> Option<()> {
+        self.section.totals[which] = Some(digits(value)?);
+        Some(())
+    }
+
+    /// Reads a count; one beyond 64 bits becomes the largest, a negative one 0.
+    fn hits(&mut self, text: &[u8]) -> Option<u64> {
+        if let Some(hits) = digits(text) {
+            return Some(hits);
+        }
+        let (negative, magnitude) = match text {
+            [b'-', magnitude @ ..] => (true, magnitude),
+            magnitude => (false, magnitude),
+        };
+        if magnitude.is_empty() || !magnitude.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        if negative {
+            self.reading.negative += 1;
+            return Some(0);
+        }
+        self.reading.saturated += 1;
+        Some(u64::MAX)
+    }
+
+    fn name(&mut self, bytes: &[u8]) -> Option<Range<usize>> {
+        if bytes.is_empty() {
+            return None;
+        }
+        let from = self.section.names.len();
+        let text = self.text(bytes);
+        self.section.names.push_str(&text);
+        Some(from..self.section.names.len())
+    }
+
+    fn text<'b>(&mut self, bytes: &'b [u8]) -> Cow<'b, str> {
+        let text = String::from_utf8_lossy(bytes);
+        self.reading.not_utf8 += u64::from(matches!(text, Cow::Owned(_)));
+        text
+    }
+
+    /// Adds the section that ends here.
+    fn close(&mut self) {
+        self.open = false;
+        self.reading.sections += 1;
+        for (line, name) in self.section.add_to(self.into) {
+            let name = quoted(name.as_bytes());
+            self.reading.problem(line, Fault::Undeclared { name });
+        }
+        self.section.clear();
+    }
+}
+
+trait ErrAs {
+    /// Returns `expected` where there is nothing.
+    fn err_as(self, expected: &'static str) -> Option<&'static str>;
+}
+
+impl ErrAs for Option<()> {
+    fn err_as(self, expected: &'static str) -> Option<&'static str> {
+        self.is_none().then_some(expected)
+    }
+}
+
+/// Reads the commonest record, `DA:LINE,HITS` without anything else, in one pass over its bytes.
+fn plain_line(text: &[u8]) -> Option<(Line, usize)> {
+    let text = text.strip_prefix(b"DA:")?;
+    let (number, digits_of_number) = leading_digits(text);
+    let rest = &text[digits_of_number..];
+    let rest = rest.strip_prefix(b",")?;
+    let (hits, digits_of_hits) = leading_digits(rest);
+    let plain = rest.get(digits_of_hits) == Some(&b'\n')
+        && (1..=10).contains(&digits_of_number)
+        && (1..=19).contains(&digits_of_hits);
+    let number = u32::try_from(number).ok().filter(|_| plain)?;
+    let length = b"DA:,\n".len() + digits_of_number + digits_of_hits;
+    Some((Line { number, hits }, length))
+}
+
+/// Returns the number that `text` begins with and how many digits it has; beyond 19 digits the number means nothing.
+fn leading_digits(text: &[u8]) -> (u64, usize) {
+    let mut number = 0_u64;
+    let mut length = 0;
+    while let Some(byte) = text.get(length).filter(|byte| byte.is_ascii_digit()) {
+        number = number.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+        length += 1;
+    }
+    (number, length)
+}
+
+/// Splits at the first comma.
+fn field(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let comma = text.iter().position(|&byte| byte == b',')?;
+    Some((&text[..comma], &text[comma + 1..]))
+}
+
+fn digits(text: &[u8]) -> Option<u64> {
+    match leading_digits(text) {
+        (number, length) if length == text.len() && (1..=19).contains(&length) => Some(number),
+        (_, length) if length == text.len() && length > 0 => {
+            std::str::from_utf8(text).ok()?.parse().ok()
+        }
+        _ => None,
+    }
+}
+
+fn small(text: &[u8]) -> Option<u32> {
+    u32::try_from(digits(text)?).ok()
+}
+
+/// Splits off the mark of a branch that the sources exclude.
+fn unmarked(text: &[u8]) -> (bool, &[u8]) {
+    match text {
+        [b'U', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    }
+}
+
+fn quoted(line: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(&line[..line.len().min(QUOTED)]).into_owned();
+    if line.len() > QUOTED {
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::reading::PROBLEMS_KEPT;
+    use super::*;
+
+    /// Returns what `text` says, written in our own way, without the sums.
+    fn records(text: &str) -> (String, Reading) {
+        let (tracefile, reading) = Tracefile::parse(text.as_bytes());
+        let mut out = Vec::new();
+        tracefile.write(&mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let sum = |line: &&str| {
+            let key = line.split(':').next().unwrap_or_default();
+            ![
+                "FNF",
+                "FNH",
+                "BRF",
+                "BRH",
+                "LF",
+                "LH",
+                "MCF",
+                "MCH",
+                "end_of_record",
+            ]
+            .contains(&key)
+        };
+        (
+            out.lines().filter(sum).collect::<Vec<_>>().join(" "),
+            reading,
+        )
+    }
+
+    #[track_caller]
+    fn check(section: &str, expected: &str) {
+        let (records, reading) = records(&format!("SF:a\n{section}\nend_of_record\n"));
+        assert_eq!(reading.problems, [], "{section}");
+        assert_eq!(records, format!("SF:a {expected}").trim_end(), "{section}");
+    }
+
+    #[test]
+    fn every_dialect_is_understood() {
+        // lcov 1, with a checksum and a carriage return
+        check(
+            "FN:3,main\nFNDA:2,main\nDA:3,2,gdh9eWVdDd/xwxqlBhIJRg\r",
+            "FN:3,main FNDA:2,main DA:3,2",
+        );
+        // coverage.py: the end of a function, interleaved counts, branches in words
+        check(
+            "FN:1,4,f\nFNDA:1,f\nFN:6,9,g\nFNDA:0,g\nBRDA:2,0,jump to line 3,1\nBRDA:2,0,exit, really,-",
+            "FN:1,4,f FN:6,9,g FNDA:1,f FNDA:0,g BRDA:2,0,jump to line 3,1 BRDA:2,0,exit, really,-",
+        );
+        // lcov 2.2: functions by index, kinds of branches, exclusions, conditions
+        check(
+            "FNL:0,5,8\nFNA:0,3,f<int>(int, int)\nFNA:0,0,f<long>\nFNL:1,9\nFNA:1,1,g",
+            "FN:5,8,f<int>(int, int) FN:5,8,f<long> FN:9,g FNDA:3,f<int>(int, int) FNDA:0,f<long> FNDA:1,g",
+        );
+        check(
+            "BRDA:7,e0,1,4\nBRDA:7,fU0,2,0",
+            "BRDA:7,e0,1,4 BRDA:7,fU0,2,0",
+        );
+        check(
+            "MCDC:7,2,t,1,0,a\nMCDC:7,2,fU,0,1,b, c\nMCF:1\nMCH:1",
+            "MCDC:7,2,t,1,0,a MCDC:7,2,fU,0,1,b, c",
+        );
+        // Julia: lines only, sums the other way round; comments, versions and empty lines
+        check(
+            "# by hand\n\nVER:1\nDA:2,1\nDA:1,0\nLH:1\nLF:2",
+            "DA:1,0 DA:2,1",
+        );
+        check(
+            "FN:7,operator,\nFNDA:1,operator,",
+            "FN:7,operator, FNDA:1,operator,",
+        );
+    }
+
+    #[test]
+    fn equal_names_keep_their_own_counts() {
+        check(
+            "FN:10,f\nFN:20,g\nFN:30,f\nFNDA:1,f\nFNDA:2,g\nFNDA:3,f",
+            "FN:10,f FN:20,g FN:30,f FNDA:1,f FNDA:2,g FNDA:3,f",
+        );
+        // Counts in another order than declarations, and more of them.
+        check(
+            "FN:10,f\nFN:20,g\nFN:30,f\nFNDA:2,g\nFNDA:1,f\nFNDA:3,f\nFNDA:4,f",
+            "FN:10,f FN:20,g FN:30,f FNDA:1,f FNDA:2,g FNDA:7,f",
+        );
+        check("FN:10,f\nFN:20,g", "FN:10,f FN:20,g FNDA:0,f FNDA:0,g");
+    }
+
+    #[test]
+    fn equal_lines_and_sections_are_added() {
+        check("DA:1,1\nDA:2,1\nDA:1,4", "DA:1,5 DA:2,1");
+        let (records, reading) = records(
+            "TN:a\nSF:x\nDA:1,1\nend_of_record\nTN:b\nSF:x\nDA:1,2\nDA:3,0\nend_of_record\n",
+        );
+        assert_eq!(
+            (records.as_str(), reading.sections),
+            ("SF:x DA:1,3 DA:3,0", 2)
+        );
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_bent_and_said() {
+        let (records, reading) = records(
+            "SF:a\nFN:1,f\nFNDA:-3,f\nDA:1,18446744073709551614\nDA:2,18446744073709551616\nDA:3,-1\nDA:4,00000000000000000000007\nend_of_record\n",
+        );
+        assert_eq!(
+            records,
+            "SF:a FN:1,f FNDA:0,f DA:1,18446744073709551614 DA:2,18446744073709551615 DA:3,0 DA:4,7"
+        );
+        assert_eq!((reading.saturated, reading.negative), (1, 2));
+    }
+
+    #[test]
+    fn bad_lines_are_reported_and_the_rest_goes_on() {
+        let text = "DA:1,1\nSF:a\nDA:1\nDA:x,1\nDA:4294967296,1\nDA:9,1\nwhat is this\nFN:1\nFNDA:1,ghost\n\
+                    BRDA:1,x,0,1\nBRDA:1,0,0,many\nMCDC:1,1,x,1,0,a\nFNA:7,1,f\nLF:-1\nSF:b\nDA:2,2\nSF:\nDA:3,3\nend_of_record\nend_of_record\nSF:c\nDA:1,1\nDA:2,1";
+        let (records, reading) = records(text);
+        assert_eq!(records, "SF:a DA:9,1 SF:b DA:2,2 SF:c DA:1,1");
+        let problems: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(problems.join("\n"), @r"
+        line 1: `DA:1,1` belongs to no source file
+        line 3: `DA:1` is not DA:LINE,HITS
+        line 4: `DA:x,1` is not DA:LINE,HITS
+        line 5: `DA:4294967296,1` is not DA:LINE,HITS
+        line 7: `what is this` is not a record
+        line 8: `FN:1` is not FN:LINE,NAME or FN:LINE,END,NAME
+        line 9: function `ghost` is counted but not declared
+        line 10: `BRDA:1,x,0,1` is not BRDA:LINE,BLOCK,BRANCH,TAKEN
+        line 11: `BRDA:1,0,0,many` is not BRDA:LINE,BLOCK,BRANCH,TAKEN
+        line 12: `MCDC:1,1,x,1,0,a` is not MCDC:LINE,CONDITIONS,t or f,TAKEN,INDEX,EXPRESSION
+        line 13: `FNA:7,1,f` is not FNA:INDEX,HITS,NAME of an index that an FNL record defines
+        line 14: `LF:-1` is not a number
+        line 15: the section of `a` does not end with `end_of_record`
+        line 17: the section of `b` does not end with `end_of_record`
+        line 17: `SF:` is not SF:PATH
+        line 18: `DA:3,3` belongs to no source file
+        line 19: `end_of_record` belongs to no source file
+        line 20: `end_of_record` belongs to no source file
+        line 23: the tracefile ends in the middle of `DA:2,1`
+        line 23: the section of `c` does not end with `end_of_record`
+        ");
+        assert_eq!(reading.problem_count, 20);
+    }
+
+    #[test]
+    fn unknown_records_are_counted() {
+        let (_, reading) = records("SF:a\nNEW:1\nNEW:2\nX2:\nend_of_record\n");
+        assert_eq!(reading.problems, []);
+        assert_eq!(
+            reading.unknown,
+            std::collections::BTreeMap::from([("NEW".to_owned(), 2), ("X2".to_owned(), 1)])
+        );
+    }
+
+    #[test]
+    fn names_that_are_not_utf8_are_kept_as_far_as_they_go() {
+        let (tracefile, reading) =
+            Tracefile::parse(b"SF:a\xff\nFN:1,\xfe\nDA:1,1\nend_of_record\n");
+        assert_eq!(reading.not_utf8, 2);
+        assert!(tracefile.file("a\u{fffd}").is_some());
+    }
+
+    #[test]
+    fn problems_and_unknown_names_stay_bounded() {
+        let lines: Vec<String> = (0..1000).map(|line| format!("bad\nR{line}:1\n")).collect();
+        let (_, reading) = records(&format!("SF:a\n{}", lines.concat()));
+        assert_eq!(
+            (reading.problems.len(), reading.unknown.len()),
+            (PROBLEMS_KEPT, UNKNOWN_KEPT)
+        );
+        assert_eq!(reading.problem_count, 1000 + 1000 - 64 + 1);
+    }
+
+    /// Hands out a few bytes at a time, as a pipe may.
+    struct Dribble<'a>(&'a [u8], usize);
+
+    impl io::Read for Dribble<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let brought = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..brought].copy_from_slice(&self.0[..brought]);
+            self.0 = &self.0[brought..];
+            Ok(brought)
+        }
+    }
+
+    #[test]
+    fn line_longer_than_the_buffer_is_read_and_one_beyond_all_bounds_is_not() {
+        for (length, problems) in [
+            (CHUNK + 7, 0),
+            (LONGEST_LINE - 100, 0),
+            (LONGEST_LINE + CHUNK, 1),
+        ] {
+            let name = "f".repeat(length);
+            let text = format!("SF:a\nFN:1,{name}\nFN:2,g\nDA:1,1\nbad\nend_of_record\n");
+            let (tracefile, reading) = Tracefile::parse(text.as_bytes());
+            assert_eq!(
+                tracefile.file("a").unwrap().functions().len(),
+                2 - problems,
+                "{length}"
+            );
+            assert_eq!(reading.problem_count, 1 + problems as u64, "{length}");
+            assert_eq!(reading.problems.last().unwrap().line, 5, "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_alike_in_any_pieces(
+            lines in prop::collection::vec(
+                "(SF:a|DA:[0-9]{0,3},-?[0-9]{0,22}|FN:[0-9],[ab]|FN:[0-9],[0-9],b|FNDA:[0-9],[ab]|BRDA:1,[efU]{0,2}[0-9],0,[-0-9]|end_of_record|[:,A-Z0-9]{0,6})\r?",
+                0..30,
+            ),
+            piece in 1..9_usize,
+        ) {
+            let text = lines.join("\n");
+            let (whole, said) = Tracefile::parse(text.as_bytes());
+            let mut pieces = Tracefile::default();
+            let reading = pieces.read(Dribble(text.as_bytes(), piece)).unwrap();
+            prop_assert_eq!(pieces, whole);
+            prop_assert_eq!(reading, said);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let (tracefile, _) = Tracefile::parse(&[b"SF:a\n", bytes.as_slice()].concat());
+            prop_assert!(!tracefile.is_empty());
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Coverage: what ran, from what processes left behind to a tracefile and its totals.
+//!
+//! This room starts no process and knows nothing of hpc.toml, schedulers or results; each part can be used alone.
+
+pub mod lcov;
+pub mod merge;
+pub mod paths;
+pub mod summary;
