@@ -35,6 +35,7 @@ hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
       printf '"launch_error":null}\n'
     fi
   } >"$record.part" && sync "$record.part" 2>/dev/null; mv -f "$record.part" "$record"
+  : >"$hpc_ci_ended"
   [ "$hpc_ci_code" -le 128 ] || exit 1
   exit "$hpc_ci_code"
 }

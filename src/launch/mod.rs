@@ -133,6 +133,8 @@ pub struct Job {
     pub step: String,
     /// The folder of this attempt: script, log, exit record, profiles.
     pub dir: String,
+    /// A file that the script makes, empty, once its exit record is complete.
+    pub ended: String,
     /// The build's work tree.
     pub tree: String,
     /// Where the commands run, relative to the tree.

@@ -18,6 +18,7 @@ pub fn job_script(job: &Job) -> String {
         r"#!/bin/bash
 # hpc-ci: step {step}
 HPC_CI_STEP_DIR={dir}
+hpc_ci_ended={ended}
 hpc_ci_tree={tree}
 hpc_ci_limit={time}
 hpc_ci_launcher={kind}
@@ -30,6 +31,7 @@ export HPC_CI_STEP_DIR
         // A name may hold a line feed, which would end the comment.
         step = quote(&job.step.replace(['\n', '\r'], " ")),
         dir = quote(&job.dir),
+        ended = quote(&job.ended),
         tree = quote(&job.tree),
         time = job.time,
         kind = kind_word(job.launch.kind),

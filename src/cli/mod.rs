@@ -1,0 +1,119 @@
+//! The command line: one file a verb, each with its arguments and what they start.
+
+mod args;
+mod config;
+pub mod console;
+mod coverage;
+mod fetch;
+mod manual;
+mod plan;
+mod run;
+mod setting;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Error, Exit};
+use args::{Global, RunArgs};
+use console::Console;
+
+/// Continuous integration for codes on supercomputers.
+///
+/// Without a subcommand, runs the whole pipeline of `hpc.toml`: checks the commit out, builds it instrumented, runs its tests
+/// and benchmarks under Slurm or here, adds up the coverage of every rank, and leaves the results in `hpc-ci/artifacts`.
+#[derive(Debug, Parser)]
+#[command(name = "hpc-ci", version, args_conflicts_with_subcommands = true, after_long_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    global: Global,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  hpc-ci                              run everything of hpc.toml, as Slurm jobs where there is Slurm
+  hpc-ci --tests-only halo            the tests whose name holds `halo`
+  hpc-ci -E 'tag(nightly) & !ranks(64)'
+  hpc-ci --scheduler local --ranks 2  under mpiexec on this machine, on two ranks
+  hpc-ci --commit 1a2b3c4             a certain commit
+  hpc-ci plan                         what a run would submit, with the job scripts
+  hpc-ci config                       every setting and where it came from
+
+Exit codes:
+  0 all passed · 1 the code under test is at fault · 2 bad usage or configuration · 3 infrastructure, or no proof
+  4 results kept, publishing failed · 70 a bug of hpc-ci · 75 not finished yet · 128+n ended by signal n";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the pipeline of hpc.toml (the default).
+    Run(Box<RunArgs>),
+    /// Prints what a run would submit, and submits nothing.
+    Plan(Box<plan::PlanArgs>),
+    /// Brings commit, submodules and `fetch` commands in while there is a network.
+    Fetch(Box<RunArgs>),
+    /// Prints every setting in force and where it came from.
+    Config(Box<config::ConfigArgs>),
+    /// Adds up LCOV tracefiles.
+    Merge(coverage::MergeArgs),
+    /// Writes the completions of a shell to standard output.
+    Completions(manual::CompletionsArgs),
+    /// Writes the manual page to standard output.
+    Man,
+}
+
+/// Parses the command line, does what it says and returns the exit code.
+#[must_use]
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output, mistakes to standard error; clap knows which is which.
+            error.print().ok();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Passed };
+        }
+    };
+    let console = Console::new(cli.global.quiet, cli.global.color.on());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(dispatch(cli, &console));
+            // Blocking work that was asked to stop shall not hold up the end.
+            runtime.shutdown_background();
+            result
+        }
+        Err(source) => Err(Error::Runtime(source)),
+    };
+    result.unwrap_or_else(|error| {
+        console.say(&error.report(console.color()));
+        error.exit()
+    })
+}
+
+async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, Error> {
+    let global = &cli.global;
+    match cli.command {
+        None => run::run(cli.run, global, console).await,
+        Some(Command::Run(args)) => run::run(*args, global, console).await,
+        Some(Command::Plan(args)) => plan::plan(*args, global, console).await,
+        Some(Command::Fetch(args)) => fetch::fetch(*args, global, console).await,
+        Some(Command::Config(args)) => config::config(*args, global).await,
+        Some(Command::Merge(args)) => coverage::merge(&args, console),
+        Some(Command::Completions(args)) => manual::completions(&args),
+        Some(Command::Man) => manual::man(),
+    }
+}
+
+/// Writes data to standard output. A reader that has seen enough (`| head`) is no failure.
+fn print(bytes: &[u8]) -> Result<Exit, Error> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        _ => Ok(Exit::Passed),
+    }
+}

@@ -1,0 +1,119 @@
+//! Where the files of a run stand.
+//!
+//! `WORKSPACE/runs/RUN-ID/` holds the plan, the journal, the log, `builds/BUILD/`, `steps/SLUG/ATTEMPT/` and `ended/`, into
+//! which every job script drops an empty file when its exit record is complete: one directory read tells of all arrivals.
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+
+/// The folder of one run.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    id: String,
+    root: PathBuf,
+}
+
+impl RunFolder {
+    /// Returns the folder of a new run that starts now; nothing is made yet.
+    ///
+    /// Ids sort by time; process and nanoseconds keep two runs of one second apart.
+    #[must_use]
+    pub fn new(workspace: &Path, now: DateTime<Utc>) -> Self {
+        let mix = u64::from(std::process::id()).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ u64::from(now.timestamp_subsec_nanos());
+        let id = format!("{}-{:04x}", now.format("%Y%m%dT%H%M%SZ"), (mix ^ (mix >> 32)) & 0xFFFF);
+        Self::existing(workspace, &id)
+    }
+
+    /// Returns the folder of the run with this id.
+    #[must_use]
+    pub fn existing(workspace: &Path, id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            root: workspace.join("runs").join(id),
+        }
+    }
+
+    /// Makes the folder and those that everything below expects.
+    pub fn create(&self) -> std::io::Result<()> {
+        for directory in [self.root.clone(), self.builds(), self.steps(), self.ended()] {
+            fs_err::create_dir_all(directory)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the run's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Returns the folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the journal.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal.jsonl")
+    }
+
+    /// Returns the log of the driver.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.root.join("hpc-ci.log")
+    }
+
+    /// Returns the plan.
+    #[must_use]
+    pub fn plan(&self) -> PathBuf {
+        self.root.join("plan.json")
+    }
+
+    /// Returns the copy of hpc-ci that nodes can run.
+    #[must_use]
+    pub fn program(&self) -> PathBuf {
+        self.root.join("hpc-ci")
+    }
+
+    /// Returns the folder of scratch files of the coverage engine.
+    #[must_use]
+    pub fn coverage(&self) -> PathBuf {
+        self.root.join("coverage")
+    }
+
+    /// Returns the folder into which job scripts drop a file when they end.
+    #[must_use]
+    pub fn ended(&self) -> PathBuf {
+        self.root.join("ended")
+    }
+
+    /// Returns the folder of a build's script and log.
+    #[must_use]
+    pub fn build(&self, id: &str) -> PathBuf {
+        self.builds().join(id)
+    }
+
+    /// Returns the folder of an attempt.
+    #[must_use]
+    pub fn attempt(&self, slug: &str, attempt: u32) -> PathBuf {
+        self.steps().join(slug).join(attempt.to_string())
+    }
+
+    fn builds(&self) -> PathBuf {
+        self.root.join("builds")
+    }
+
+    fn steps(&self) -> PathBuf {
+        self.root.join("steps")
+    }
+}
+
+/// The name of the file that an attempt drops into [`RunFolder::ended`].
+#[must_use]
+pub fn ended_name(slug: &str, attempt: u32) -> String {
+    format!("{slug}.{attempt}")
+}

@@ -1,0 +1,658 @@
+//! Submits the steps, watches their jobs and judges their ends.
+//!
+//! One question a tick for all jobs of the run. The tick grows while nothing happens and shrinks when an exit record arrives;
+//! a question without an answer is a missing observation, never a failed job.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use super::collect;
+use super::folder::{RunFolder, ended_name};
+use super::journal::{Journal, JournalError};
+use super::progress::{Observer, Progress as Tell};
+use super::state::{Event, Progress, RunState};
+use crate::cancel::Cancel;
+use crate::plan::{Plan, StepKind};
+use crate::scheduler::admission::{Demand, admit};
+use crate::scheduler::verdict::{CancelCause, judge};
+use crate::scheduler::{
+    Accounting, Evidence, ExitRecord, JobId, JobRecord, JobRequest, JobState, JobStatus, Outcome,
+    Phase, QueryError, Scheduler, SubmitError, Verdict,
+};
+
+/// Between two looks into the folder of arrivals.
+const GLANCE: Duration = Duration::from_millis(100);
+/// The least time between two questions to Slurm.
+const SHORTEST_TICK: Duration = Duration::from_millis(500);
+/// The most time between two questions while nothing happens.
+const LONGEST_TICK: Duration = Duration::from_secs(60);
+/// How long the books may lag behind the queue before the queue's word is taken.
+const BOOKS_LAG: Duration = Duration::from_secs(20);
+/// How long an exit record may take over a network file system.
+const RECORD_LAG: Duration = Duration::from_secs(15);
+/// How long a job may outlive its own time limit before it counts as lost.
+const OVERSTAY: Duration = Duration::from_mins(30);
+/// How long cancelled jobs may take to end when the run is stopped.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many steps may be under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Room {
+    /// As many jobs as this.
+    Jobs(usize),
+    /// As many as fit on these cores.
+    Cores(u32),
+}
+
+/// What is known of one attempt.
+#[derive(Debug, Clone)]
+pub(super) struct Attempt {
+    pub(super) job: Option<JobId>,
+    pub(super) submitted: DateTime<Utc>,
+    pub(super) record: Option<JobRecord>,
+    pub(super) exit: Option<ExitRecord>,
+    pub(super) verdict: Verdict,
+}
+
+/// A job that the scheduler has.
+#[derive(Debug)]
+struct Live {
+    submitted: DateTime<Utc>,
+    pending_since: Instant,
+    running_since: Option<Instant>,
+    gone_since: Option<Instant>,
+    last: Option<JobStatus>,
+    cause: Option<CancelCause>,
+}
+
+/// What the steps of a run are watched with.
+pub(super) struct Setting<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) folder: &'a RunFolder,
+    pub(super) scheduler: &'a Scheduler,
+    pub(super) room: Room,
+    pub(super) started: DateTime<Utc>,
+    pub(super) observer: &'a Observer,
+    pub(super) cancel: &'a Cancel,
+    /// Writes the files of an attempt and says what to ask the scheduler for.
+    pub(super) prepare: &'a (dyn Fn(usize, u32) -> std::io::Result<JobRequest> + Sync),
+}
+
+/// Runs all steps to their end and returns what is known of each attempt, by step and number.
+///
+/// When the run is asked to stop, live jobs are cancelled and what is known is returned all the same.
+pub(super) async fn run(
+    setting: Setting<'_>,
+    state: &mut RunState,
+    journal: &mut Journal,
+) -> Result<BTreeMap<(usize, u32), Attempt>, JournalError> {
+    (setting.observer)(Tell::Steps {
+        total: state.steps().len(),
+    });
+    let mut watch = Watch {
+        setting,
+        state,
+        journal,
+        attempts: BTreeMap::new(),
+        live: BTreeMap::new(),
+        arrived: BTreeSet::new(),
+        told: BTreeSet::new(),
+        tick: SHORTEST_TICK,
+        asked: None,
+        hold: None,
+        backoff: SHORTEST_TICK,
+        outage: false,
+        stopping: None,
+    };
+    loop {
+        watch.tell_ends();
+        watch.stop_if_asked().await?;
+        watch.submit().await?;
+        watch.tell_ends();
+        if watch.state.finished() {
+            break;
+        }
+        watch.pause().await;
+        watch.look().await?;
+    }
+    (watch.setting.observer)(Tell::StepsEnded);
+    Ok(watch.attempts)
+}
+
+struct Watch<'a, 'b> {
+    setting: Setting<'a>,
+    state: &'b mut RunState,
+    journal: &'b mut Journal,
+    attempts: BTreeMap<(usize, u32), Attempt>,
+    live: BTreeMap<usize, Live>,
+    /// Names in the folder of arrivals that were seen already.
+    arrived: BTreeSet<String>,
+    /// Steps whose end was told.
+    told: BTreeSet<usize>,
+    tick: Duration,
+    asked: Option<Instant>,
+    /// No submission before this.
+    hold: Option<Instant>,
+    backoff: Duration,
+    outage: bool,
+    stopping: Option<Instant>,
+}
+
+impl Watch<'_, '_> {
+    fn tell(&self, event: Tell) {
+        (self.setting.observer)(event);
+    }
+
+    fn note(&mut self, event: &Event) -> Result<(), JournalError> {
+        self.journal.append(event)?;
+        self.state.apply(event);
+        Ok(())
+    }
+
+    /// Tells of steps that have ended since the last call, also of those that never began.
+    fn tell_ends(&mut self) {
+        for (index, step) in self.state.steps().iter().enumerate() {
+            let Some(verdict) = step.verdict() else { continue };
+            if !self.told.insert(index) {
+                continue;
+            }
+            let good = matches!(verdict.outcome, Outcome::Passed | Outcome::Skipped);
+            let record = self.attempts.get(&(index, step.attempt));
+            (self.setting.observer)(Tell::Ended {
+                step: self.setting.plan.steps[index].name.clone(),
+                outcome: verdict.outcome.to_string(),
+                good,
+                elapsed: record.and_then(Attempt::elapsed),
+                message: (!good || step.flaky()).then(|| verdict.message.clone()),
+            });
+        }
+    }
+
+    // ---- stopping
+
+    async fn stop_if_asked(&mut self) -> Result<(), JournalError> {
+        if !self.setting.cancel.asked() || self.stopping.is_some() {
+            return Ok(());
+        }
+        self.stopping = Some(Instant::now());
+        self.tell(Tell::Note("stopping: cancelling the jobs of this run".to_owned()));
+        let signal = self.setting.cancel.signal().unwrap_or(0);
+        self.note(&Event::Stopping { signal })?;
+        let jobs: Vec<JobId> = self.state.live().map(|(_, job)| job.clone()).collect();
+        for live in self.live.values_mut() {
+            live.cause = Some(CancelCause::Asked);
+        }
+        self.cancel_jobs(&jobs).await;
+        self.tick = SHORTEST_TICK;
+        Ok(())
+    }
+
+    async fn cancel_jobs(&self, jobs: &[JobId]) {
+        if jobs.is_empty() {
+            return;
+        }
+        let cancelled = tokio::time::timeout(CANCEL_PATIENCE, self.setting.scheduler.cancel(jobs)).await;
+        let said = match cancelled {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        let names: Vec<&str> = jobs.iter().map(JobId::as_str).collect();
+        self.tell(Tell::Note(format!(
+            "could not cancel ({said}); `scancel {}` would",
+            names.join(" ")
+        )));
+    }
+
+    // ---- submitting
+
+    fn ready(&self) -> Vec<usize> {
+        match self.setting.room {
+            Room::Jobs(jobs) => self.state.startable(jobs),
+            Room::Cores(cores) => {
+                let demand = |&index: &usize| self.demand(index, cores);
+                let running: Vec<Demand> = self.live.keys().map(demand).collect();
+                let waiting = self.state.startable(usize::MAX);
+                let demands: Vec<Demand> = waiting.iter().map(demand).collect();
+                let admitted = admit(cores, &running, &demands);
+                admitted.into_iter().map(|at| waiting[at]).collect()
+            }
+        }
+    }
+
+    /// A benchmark that shares the cores measures its neighbours, so it takes them all.
+    fn demand(&self, index: usize, all: u32) -> Demand {
+        let step = &self.setting.plan.steps[index];
+        let resources = &step.resources;
+        let cores = match step.kind {
+            StepKind::Benchmark(_) => all,
+            StepKind::Test => resources
+                .ranks
+                .saturating_mul(resources.cpus_per_rank.unwrap_or(1)),
+        };
+        Demand {
+            cores,
+            serial: step.serial.clone(),
+        }
+    }
+
+    async fn submit(&mut self) -> Result<(), JournalError> {
+        if self.hold.is_some_and(|until| Instant::now() < until) {
+            return Ok(());
+        }
+        self.hold = None;
+        for index in self.ready() {
+            if self.setting.cancel.asked() || self.hold.is_some() {
+                break;
+            }
+            self.submit_one(index).await?;
+        }
+        Ok(())
+    }
+
+    async fn submit_one(&mut self, index: usize) -> Result<(), JournalError> {
+        let slug = self.setting.plan.steps[index].slug.clone();
+        let attempt = self.state.steps()[index].attempt;
+        let request = match (self.setting.prepare)(index, attempt) {
+            Ok(request) => request,
+            Err(error) => {
+                let verdict = Verdict::new(
+                    Outcome::LaunchFailed,
+                    format!("the files of the step could not be written: {error}"),
+                );
+                return self.end(index, attempt, None, verdict);
+            }
+        };
+        self.note(&Event::Submitting {
+            step: slug.clone(),
+            attempt,
+            name: request.name.clone(),
+        })?;
+        match self.submit_or_find(&request).await {
+            Ok(job) => {
+                self.backoff = SHORTEST_TICK;
+                self.note(&Event::Submitted {
+                    step: slug,
+                    attempt,
+                    job: job.clone(),
+                })?;
+                self.tell(Tell::Queued {
+                    step: self.setting.plan.steps[index].name.clone(),
+                    job: job.to_string(),
+                    reason: None,
+                });
+                self.live.insert(index, Live::new());
+                self.tick = SHORTEST_TICK;
+                Ok(())
+            }
+            Err(error) if error.may_pass_later() => {
+                self.tell(Tell::Note(format!("{error}; trying again in {:.0} s", self.backoff.as_secs_f64())));
+                self.hold = Some(Instant::now() + self.backoff);
+                self.backoff = (self.backoff * 2).min(LONGEST_TICK);
+                self.note(&Event::NotSubmitted { step: slug, attempt })
+            }
+            Err(error) => {
+                let help = error.help().map_or(String::new(), |help| format!("; {help}"));
+                let verdict = Verdict::new(Outcome::Rejected, format!("{error}{help}"));
+                self.end(index, attempt, None, verdict)
+            }
+        }
+    }
+
+    /// Submits a job; one that may have been submitted without our hearing of it is looked for before anything else.
+    async fn submit_or_find(&self, request: &JobRequest) -> Result<JobId, SubmitError> {
+        let error = match self.setting.scheduler.submit(request).await {
+            Err(error @ SubmitError::Uncertain { .. }) => error,
+            other => return other,
+        };
+        let known: BTreeSet<&JobId> = self
+            .state
+            .live()
+            .map(|(_, job)| job)
+            .chain(self.attempts.values().filter_map(|attempt| attempt.job.as_ref()))
+            .collect();
+        let found = self
+            .setting
+            .scheduler
+            .find_by_name(&request.name, self.setting.started)
+            .await;
+        match found {
+            Ok(jobs) => jobs.into_iter().find(|job| !known.contains(job)).ok_or(error),
+            Err(_) => Err(error),
+        }
+    }
+
+    // ---- watching
+
+    /// Waits until something may have happened: the tick is over, an exit record arrived, a local step ended, a signal came.
+    async fn pause(&mut self) {
+        let due = self.asked.map_or_else(Instant::now, |asked| asked + self.tick);
+        let earliest = self.asked.map_or_else(Instant::now, |asked| asked + SHORTEST_TICK);
+        loop {
+            let local = async {
+                match self.setting.scheduler {
+                    Scheduler::Local(local) => local.any_ended().await,
+                    Scheduler::Slurm(_) => std::future::pending().await,
+                }
+            };
+            let signal = async {
+                if self.stopping.is_some() {
+                    std::future::pending::<()>().await;
+                }
+                self.setting.cancel.token().cancelled().await;
+            };
+            tokio::select! {
+                () = local => return,
+                () = signal => return,
+                () = tokio::time::sleep(GLANCE) => {}
+            }
+            let arrival = self.arrivals();
+            let now = Instant::now();
+            if arrival {
+                self.tick = SHORTEST_TICK;
+            }
+            let wanted = if arrival || self.expecting() { earliest } else { due };
+            let resubmit = self.hold.is_some_and(|until| now >= until);
+            if resubmit || (now >= wanted && !self.live.is_empty()) {
+                return;
+            }
+        }
+    }
+
+    /// Whether an exit record has come whose job the scheduler has not yet been asked about to the end.
+    fn expecting(&self) -> bool {
+        self.live.keys().any(|&index| {
+            let attempt = self.state.steps()[index].attempt;
+            self.arrived
+                .contains(&ended_name(&self.setting.plan.steps[index].slug, attempt))
+        })
+    }
+
+    fn arrivals(&mut self) -> bool {
+        let before = self.arrived.len();
+        self.arrived.extend(collect::names(&self.setting.folder.ended()));
+        self.arrived.len() > before
+    }
+
+    async fn look(&mut self) -> Result<(), JournalError> {
+        let jobs: Vec<JobId> = self.state.live().map(|(_, job)| job.clone()).collect();
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        self.asked = Some(Instant::now());
+        let observation = match self.setting.scheduler.poll(&jobs).await {
+            Ok(observation) => observation,
+            Err(error) => {
+                self.missed(&error);
+                return Ok(());
+            }
+        };
+        if std::mem::take(&mut self.outage) {
+            self.tell(Tell::Note("the scheduler answers again".to_owned()));
+        }
+        let changed = self.take_in(observation.jobs);
+        self.tick = if changed {
+            SHORTEST_TICK
+        } else {
+            (self.tick * 3 / 2).min(LONGEST_TICK)
+        };
+        self.drop_hopeless().await;
+        self.judge_gone().await
+    }
+
+    fn missed(&mut self, error: &QueryError) {
+        if !std::mem::replace(&mut self.outage, true) {
+            self.tell(Tell::Note(format!("{error}; waiting for the scheduler to come back")));
+        }
+        self.tick = (self.tick * 2).min(LONGEST_TICK);
+    }
+
+    /// Takes the queue's word on each live job; returns whether anything changed.
+    fn take_in(&mut self, mut seen: BTreeMap<JobId, JobStatus>) -> bool {
+        let mut changed = false;
+        let live: Vec<(usize, JobId)> = self
+            .state
+            .live()
+            .map(|(index, job)| (index, job.clone()))
+            .collect();
+        for (index, job) in live {
+            let status = seen.remove(&job);
+            let Some(live) = self.live.get_mut(&index) else { continue };
+            let tell = live.take_in(status, &self.setting.plan.steps[index].name, &job);
+            if let Some(event) = tell {
+                changed = true;
+                (self.setting.observer)(event);
+            }
+        }
+        changed
+    }
+
+    /// Cancels jobs that wait for what never comes, wait for too long, or do not end.
+    async fn drop_hopeless(&mut self) {
+        let mut hopeless = Vec::new();
+        for (index, job) in self.state.live() {
+            let resources = &self.setting.plan.steps[index].resources;
+            let Some(live) = self.live.get_mut(&index) else { continue };
+            if live.cause.is_some() {
+                continue;
+            }
+            let limit = resources.time + resources.margin + OVERSTAY;
+            if let Some(cause) = live.hopeless(resources.max_pending, limit) {
+                live.cause = Some(cause);
+                hopeless.push(job.clone());
+            }
+        }
+        self.cancel_jobs(&hopeless).await;
+    }
+
+    /// Judges the jobs that have left the queue or ended in it.
+    async fn judge_gone(&mut self) -> Result<(), JournalError> {
+        let gone: Vec<(usize, JobId)> = self
+            .state
+            .live()
+            .filter(|(index, _)| self.live.get(index).is_some_and(|live| live.gone_since.is_some()))
+            .map(|(index, job)| (index, job.clone()))
+            .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let jobs: Vec<JobId> = gone.iter().map(|(_, job)| job.clone()).collect();
+        let books = self.setting.scheduler.record(&jobs, self.setting.started).await;
+        if let Err(error) = &books {
+            tracing::debug!(%error, "no answer from accounting");
+        }
+        for (index, job) in gone {
+            self.judge_one(index, &job, books.as_ref().ok())?;
+        }
+        Ok(())
+    }
+
+    fn judge_one(&mut self, index: usize, job: &JobId, books: Option<&Accounting>) -> Result<(), JournalError> {
+        let Some(live) = self.live.get(&index) else { return Ok(()) };
+        let waited = live.gone_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let settled = books
+            .and_then(|books| books.last(job))
+            .filter(|record| record.settled())
+            .cloned();
+        let Some(record) = settled.or_else(|| live.queue_record(waited)) else {
+            if waited < BOOKS_LAG {
+                return Ok(());
+            }
+            return self.conclude(index, job, None);
+        };
+        let attempt = self.state.steps()[index].attempt;
+        let folder = self
+            .setting
+            .folder
+            .attempt(&self.setting.plan.steps[index].slug, attempt);
+        let owes_record = matches!(record.state, JobState::Completed | JobState::Failed);
+        if owes_record && waited < RECORD_LAG && collect::exit_record(&folder).is_none() {
+            return Ok(());
+        }
+        self.conclude(index, job, Some(record))
+    }
+
+    fn conclude(&mut self, index: usize, job: &JobId, record: Option<JobRecord>) -> Result<(), JournalError> {
+        let Some(live) = self.live.remove(&index) else { return Ok(()) };
+        let attempt = self.state.steps()[index].attempt;
+        let slug = &self.setting.plan.steps[index].slug;
+        let exit = collect::exit_record(&self.setting.folder.attempt(slug, attempt));
+        let verdict = judge(&Evidence {
+            record: record.as_ref(),
+            restarts: live.restarts(),
+            exit: exit.as_ref(),
+            cancelled: live.cause.as_ref(),
+        });
+        self.attempts.insert(
+            (index, attempt),
+            Attempt {
+                job: Some(job.clone()),
+                submitted: live.submitted,
+                record,
+                exit,
+                verdict: verdict.clone(),
+            },
+        );
+        let slug = slug.clone();
+        self.note(&Event::Ended {
+            step: slug,
+            attempt,
+            verdict,
+        })
+    }
+
+    /// Ends an attempt that never had a job.
+    fn end(&mut self, index: usize, attempt: u32, job: Option<JobId>, verdict: Verdict) -> Result<(), JournalError> {
+        self.attempts.insert(
+            (index, attempt),
+            Attempt {
+                job,
+                submitted: Utc::now(),
+                record: None,
+                exit: None,
+                verdict: verdict.clone(),
+            },
+        );
+        let step = self.setting.plan.steps[index].slug.clone();
+        self.note(&Event::Ended {
+            step,
+            attempt,
+            verdict,
+        })
+    }
+}
+
+impl Attempt {
+    /// Returns how long the attempt ran.
+    pub(super) fn elapsed(&self) -> Option<Duration> {
+        let record = self.exit.as_ref().map(|exit| exit.ended - exit.started);
+        let own = record.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        own.or_else(|| self.record.as_ref()?.elapsed)
+    }
+}
+
+impl Live {
+    fn new() -> Self {
+        Self {
+            submitted: Utc::now(),
+            pending_since: Instant::now(),
+            running_since: None,
+            gone_since: None,
+            last: None,
+            cause: None,
+        }
+    }
+
+    fn restarts(&self) -> u32 {
+        self.last.as_ref().and_then(|status| status.restarts).unwrap_or(0)
+    }
+
+    /// Takes in what the queue says; returns what there is to tell.
+    fn take_in(&mut self, status: Option<JobStatus>, step: &str, job: &JobId) -> Option<Tell> {
+        let Some(status) = status else {
+            self.gone_since.get_or_insert_with(Instant::now);
+            return None;
+        };
+        let before = self.last.as_ref().map(|last| (last.state.phase(), last.reason.clone()));
+        let now = (status.state.phase(), status.reason.clone());
+        self.gone_since = match now.0 {
+            Phase::Ended => self.gone_since.or_else(|| Some(Instant::now())),
+            Phase::Waiting | Phase::Running | Phase::Unknown => None,
+        };
+        let tell = match now.0 {
+            _ if before.as_ref() == Some(&now) => None,
+            Phase::Waiting => {
+                self.running_since = None;
+                Some(Tell::Queued {
+                    step: step.to_owned(),
+                    job: job.to_string(),
+                    reason: status.reason.clone(),
+                })
+            }
+            Phase::Running if self.running_since.is_none() => {
+                self.running_since = Some(Instant::now());
+                Some(Tell::Running {
+                    step: step.to_owned(),
+                    job: job.to_string(),
+                    nodes: status.nodes.clone(),
+                })
+            }
+            Phase::Unknown => {
+                self.running_since.get_or_insert_with(Instant::now);
+                Some(Tell::Note(format!(
+                    "job {job} of step `{step}` is in a state that is not known here: `{}`",
+                    status.state
+                )))
+            }
+            Phase::Running | Phase::Ended => None,
+        };
+        if status.state == JobState::Suspended {
+            // The clock of a suspended job stands still.
+            self.running_since = Some(Instant::now());
+        }
+        self.last = Some(status);
+        tell
+    }
+
+    fn hopeless(&self, max_pending: Duration, limit: Duration) -> Option<CancelCause> {
+        let last = self.last.as_ref()?;
+        match last.state.phase() {
+            Phase::Waiting => {
+                let reason = last.reason.clone().unwrap_or_default();
+                if never_clears(&reason) {
+                    return Some(CancelCause::NeverStarts(reason));
+                }
+                (self.pending_since.elapsed() > max_pending).then_some(CancelCause::Starved(reason))
+            }
+            Phase::Running | Phase::Unknown => {
+                let since = self.running_since?;
+                (since.elapsed() > limit).then_some(CancelCause::Asked)
+            }
+            Phase::Ended => None,
+        }
+    }
+
+    /// The queue's last word as a record, once the books have had time to catch up, or where there are none.
+    fn queue_record(&self, waited: Duration) -> Option<JobRecord> {
+        let last = self.last.as_ref()?;
+        if !last.state.ended() || waited < BOOKS_LAG {
+            return None;
+        }
+        Some(JobRecord {
+            id: last.id.clone(),
+            name: String::new(),
+            state: last.state.clone(),
+            cancelled_by: None,
+            exit: None,
+            derived_exit: None,
+            nodes: last.nodes.clone(),
+            submit: Some(self.submitted),
+            start: last.start,
+            end: None,
+            elapsed: last.elapsed,
+            steps: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,172 @@
+//! The job script and the per-rank wrapper, run for real under mpiexec on this machine.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use hpc_ci::launch::{Cwd, Job, Kind, Launch, Place, Pmi, Program, job_script, wrapper};
+
+fn job(dir: &Path, ranks: u32, line: &str) -> Job {
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    Job {
+        step: "a step".into(),
+        dir: text(dir),
+        ended: text(&dir.join("ended")),
+        tree: text(dir),
+        cwd: Cwd::Tree,
+        prelude: String::new(),
+        variables: Vec::new(),
+        program: Program::Shell(line.into()),
+        before: Vec::new(),
+        after: Vec::new(),
+        launch: Launch {
+            kind: Kind::Mpiexec,
+            pmi: Pmi::Auto,
+            options: Vec::new(),
+            wrap: Vec::new(),
+            ranks,
+            nodes: None,
+            ranks_per_node: None,
+            cpus_per_rank: None,
+            gpus_per_rank: None,
+            shared_cores: true,
+        },
+        place: Place::Here,
+        time: 30,
+        repetitions: 1,
+        warmup: 0,
+    }
+}
+
+/// Runs the script of a job and returns its output and its exit record.
+fn run(dir: &Path, job: &Job) -> (Output, serde_json::Value) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let rank = dir.join("rank.sh");
+    std::fs::write(&rank, wrapper(job.launch.kind, job.launch.ranks)).unwrap();
+    std::fs::set_permissions(&rank, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = dir.join("job.sh");
+    std::fs::write(&script, job_script(job)).unwrap();
+    let output = Command::new("bash").arg(&script).output().unwrap();
+    let record = std::fs::read(dir.join("exit.json")).unwrap_or_else(|_| panic!("{output:?}"));
+    (output, serde_json::from_slice(&record).unwrap())
+}
+
+fn notes(dir: &Path) -> Vec<String> {
+    let mut notes: Vec<String> = std::fs::read_dir(dir.join("ranks"))
+        .unwrap()
+        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    notes.sort();
+    notes
+}
+
+#[test]
+fn every_rank_runs_once_and_leaves_a_note() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = job(dir.path(), 3, "echo rank=$HPC_CI_RANK file=${LLVM_PROFILE_FILE##*/}");
+    let (output, record) = run(dir.path(), &job);
+    let out = String::from_utf8_lossy(&output.stdout);
+    for rank in 0..3 {
+        let line = format!("rank={rank} file=r{rank}.%h.%p.profraw");
+        assert_eq!(out.matches(&line).count(), 1, "{out}");
+    }
+    assert_eq!(record["exit_code"], 0);
+    assert_eq!(record["timed_out"], false);
+    assert!(dir.path().join("ended").exists());
+    let notes = notes(dir.path());
+    assert_eq!(notes.len(), 3);
+    assert!(notes.iter().all(|note| note.contains("\nend 0 ")), "{notes:?}");
+}
+
+#[test]
+fn a_failing_rank_is_told_by_its_own_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = job(dir.path(), 2, "if [ $HPC_CI_RANK = 1 ]; then exit 7; fi; sleep 20");
+    let (_, record) = run(dir.path(), &job);
+    assert_eq!(record["exit_code"], 7, "{record}");
+    assert!(notes(dir.path()).iter().any(|note| note.contains("\nend 7 ")));
+}
+
+#[test]
+fn a_signal_reaches_the_launcher_as_a_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = job(dir.path(), 2, "if [ $HPC_CI_RANK = 1 ]; then kill -SEGV $$; fi; sleep 20");
+    let (output, record) = run(dir.path(), &job);
+    assert_eq!(record["exit_code"], 139, "{record} {output:?}");
+    assert!(notes(dir.path()).iter().any(|note| note.contains("\nend 139 ")));
+}
+
+#[test]
+fn time_is_bounded_and_the_ranks_may_still_speak() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = job(dir.path(), 2, "trap 'echo asked; exit 9' TERM; sleep 60 & wait");
+    job.time = 1;
+    let (output, record) = run(dir.path(), &job);
+    assert_eq!(record["timed_out"], true, "{record}");
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(out.matches("asked").count(), 2, "{output:?}");
+}
+
+#[test]
+fn before_and_after_run_once_and_after_also_when_the_step_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = job(dir.path(), 2, "exit 3");
+    job.before = vec![Program::Shell("echo b >>trace".into())];
+    job.after = vec![Program::Shell("echo a >>trace".into())];
+    let (_, record) = run(dir.path(), &job);
+    assert_eq!(record["exit_code"], 3);
+    assert_eq!(std::fs::read_to_string(dir.path().join("trace")).unwrap(), "b\na\n");
+    job.before = vec![Program::Argv(vec!["false".into()])];
+    let (_, record) = run(dir.path(), &job);
+    assert_eq!((&record["exit_code"], &record["failed_part"]), (&1.into(), &"before".into()));
+}
+
+#[test]
+fn repetitions_leave_an_output_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = job(dir.path(), 2, "[ $HPC_CI_RANK = 0 ] && echo time: 5 ms; true");
+    (job.repetitions, job.warmup) = (3, 1);
+    let (_, record) = run(dir.path(), &job);
+    assert_eq!(record["exit_code"], 0);
+    for number in 1..=3 {
+        let file = dir.path().join(format!("sample-{number:03}.log"));
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "time: 5 ms\n");
+    }
+    assert!(dir.path().join("warmup-001.log").exists());
+}
+
+#[test]
+fn hostile_names_are_words_not_code() {
+    let outer = tempfile::tempdir().unwrap();
+    let dir = outer.path().join("it's; touch pwned; $(touch pwned)\"");
+    std::fs::create_dir(&dir).unwrap();
+    let mut job = job(&dir, 1, "true");
+    job.step = "x\n touch pwned; $(touch pwned)".into();
+    job.variables = vec![("V".into(), "'; touch pwned; '".into())];
+    let (_, record) = run(&dir, &job);
+    assert_eq!(record["exit_code"], 0);
+    assert!(!dir.join("pwned").exists());
+    assert!(!Path::new("pwned").exists());
+}
+
+/// Each rank of an MPICH program under Open MPI's mpiexec would be a world of its own, and pass.
+#[test]
+fn the_other_mpi_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("p.c");
+    std::fs::write(&source, "#include <mpi.h>\nint main(int c,char**v){MPI_Init(&c,&v);int n;MPI_Comm_size(MPI_COMM_WORLD,&n);MPI_Finalize();return n!=2;}\n").unwrap();
+    let compiled = Command::new("mpicc.mpich")
+        .args(["-o", "p", "p.c"])
+        .current_dir(dir.path())
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+    let mut job = job(dir.path(), 2, "./p");
+    let (output, record) = run(dir.path(), &job);
+    assert_eq!(record["exit_code"], 0, "MPICH's own mpiexec was not found: {output:?}");
+    assert_eq!(record["mpi"], "mpich");
+    job.variables = vec![("MPIEXEC".into(), "mpiexec.openmpi".into())];
+    let (_, record) = run(dir.path(), &job);
+    assert_eq!(record["exit_code"], 125);
+    let error = record["launch_error"].as_str().unwrap();
+    assert!(error.contains("linked with mpich"), "{error}");
+}

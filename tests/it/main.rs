@@ -1,0 +1,4 @@
+//! Drives the library and the built program against real MPI, real Slurm, real git servers.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod launch;
