@@ -5,4 +5,7 @@
 pub mod lcov;
 pub mod merge;
 pub mod paths;
+pub mod profile;
+pub mod reduce;
+pub mod source;
 pub mod summary;

@@ -1,0 +1,324 @@
+//! Threads that take files one by one, find out which binary each belongs to, and add its counters.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Scope;
+use std::time::{Duration, Instant};
+
+use super::super::profile::{Header, Layout, MAX_HEADER, Shape};
+use super::super::source::{ReadAt, Source};
+use super::sum::{Group, check};
+use super::window::{SMALL, Window, split};
+use super::{Options, Outcome, Verify, lock};
+
+/// A file out of this many is compared in full, beside the first and the last.
+const SAMPLE: usize = 128;
+
+const TRAILING: &str = "other bytes follow the profile";
+
+/// A file that took longer than this was waited for.
+const SLOW: Duration = Duration::from_micros(250);
+
+/// A thread looks this often whether another one would pay.
+const WATCH: u32 = 4;
+
+/// Adds up all files; every binary's group is returned, used or not.
+pub(super) fn run<S: Source + ?Sized>(
+    source: &S,
+    options: &Options,
+) -> (Vec<Arc<Group>>, Vec<Outcome>) {
+    let shared = Shared {
+        source,
+        verify: options.verify,
+        cores: options.cores.get(),
+        in_flight: options.in_flight.max(options.cores).get(),
+        next: AtomicUsize::new(0),
+        workers: AtomicUsize::new(0),
+        groups: Mutex::default(),
+        outcomes: Mutex::new(vec![Outcome::Empty; source.len()]),
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..shared.cores.min(source.len()) {
+            shared.start(scope);
+        }
+        shared.workers.fetch_add(1, Ordering::Relaxed);
+        work(&shared, scope);
+    });
+    let groups = shared
+        .groups
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    let outcomes = shared
+        .outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    (groups.into_values().flatten().collect(), outcomes)
+}
+
+struct Shared<'a, S: ?Sized> {
+    source: &'a S,
+    verify: Verify,
+    cores: usize,
+    in_flight: usize,
+    next: AtomicUsize,
+    workers: AtomicUsize,
+    groups: Mutex<HashMap<Key, Vec<Arc<Group>>>>,
+    outcomes: Mutex<Vec<Outcome>>,
+}
+
+type Key = (Header, Vec<u8>);
+
+impl<S: Source + ?Sized> Shared<'_, S> {
+    fn start<'scope, 'env>(&'env self, scope: &'scope Scope<'scope, 'env>) {
+        let before = self.workers.fetch_add(1, Ordering::Relaxed);
+        let spawned = before < self.in_flight
+            && std::thread::Builder::new()
+                .spawn_scoped(scope, move || work(self, scope))
+                .is_ok();
+        if !spawned {
+            self.workers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn work<'scope, 'env, S: Source + ?Sized>(
+    shared: &'env Shared<'env, S>,
+    scope: &'scope Scope<'scope, 'env>,
+) {
+    let mut worker = Worker {
+        shared,
+        number: shared.workers.load(Ordering::Relaxed),
+        buffer: Vec::new(),
+        last: None,
+        parts: Vec::new(),
+    };
+    let (mut results, mut watched, mut waited) = (Vec::new(), 0, Duration::ZERO);
+    loop {
+        let index = shared.next.fetch_add(1, Ordering::Relaxed);
+        if index >= shared.source.len() {
+            break;
+        }
+        let begin = Instant::now();
+        let outcome = worker.add(index).err().unwrap_or(Outcome::Used);
+        results.push((index, outcome));
+        waited += begin.elapsed();
+        watched += 1;
+        if watched == WATCH {
+            if waited > SLOW * WATCH && shared.next.load(Ordering::Relaxed) < shared.source.len() {
+                shared.start(scope);
+            }
+            (watched, waited) = (0, Duration::ZERO);
+        }
+    }
+    let mut all = lock(&shared.outcomes);
+    for (index, outcome) in results {
+        if let Some(slot) = all.get_mut(index) {
+            *slot = outcome;
+        }
+    }
+}
+
+struct Worker<'a, S: ?Sized> {
+    shared: &'a Shared<'a, S>,
+    number: usize,
+    buffer: Vec<u8>,
+    last: Option<Arc<Group>>,
+    parts: Vec<(u64, Arc<Group>)>,
+}
+
+impl<S: Source + ?Sized> Worker<'_, S> {
+    fn add(&mut self, index: usize) -> Result<(), Outcome> {
+        let file = self.shared.source.open(index)?;
+        let size = file.size()?;
+        if size == 0 {
+            return Err(Outcome::Empty);
+        }
+        let mut window = Window {
+            file: &file,
+            size,
+            start: 0,
+            bytes: std::mem::take(&mut self.buffer),
+            len: 0,
+        };
+        let mut parts = std::mem::take(&mut self.parts);
+        parts.clear();
+        let result = self
+            .find_parts(index, &mut window, &mut parts)
+            .and_then(|()| self.add_parts(&mut window, &parts));
+        if result.is_ok() {
+            for (_, group) in &parts {
+                let mut files = lock(&group.files);
+                if files.last() != Some(&index) {
+                    files.push(index);
+                }
+            }
+        }
+        self.buffer = window.bytes;
+        self.parts = parts;
+        result
+    }
+
+    /// Finds the profiles that stand one after another in a file: usually one, several if instrumented libraries
+    /// share a file with their program. A file is used as a whole or not at all.
+    fn find_parts<F: ReadAt>(
+        &mut self,
+        index: usize,
+        window: &mut Window<'_, F>,
+        parts: &mut Vec<(u64, Arc<Group>)>,
+    ) -> Result<(), Outcome> {
+        let needed = self.last.as_ref().map_or(0, |group| {
+            group.shape.layout().counters.start + 8 * group.counters()
+        });
+        let ahead = if needed <= SMALL {
+            needed.max(SMALL)
+        } else {
+            512
+        };
+        window.prefetch(0, ahead)?;
+        let mut base = 0;
+        while let Some(start) = window.skip_zeros(base)? {
+            if start != base && (base == 0 || !start.is_multiple_of(8)) {
+                return Err(if base == 0 {
+                    Outcome::Foreign
+                } else {
+                    Outcome::Damaged(TRAILING)
+                });
+            }
+            let (group, end) =
+                self.find_group(index, window, start)
+                    .map_err(|outcome| match outcome {
+                        Outcome::Foreign if start > 0 => Outcome::Damaged(TRAILING),
+                        other => other,
+                    })?;
+            parts.push((start, group));
+            base = start + end;
+        }
+        if parts.is_empty() {
+            Err(Outcome::Empty)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn find_group<F: ReadAt>(
+        &mut self,
+        index: usize,
+        window: &mut Window<'_, F>,
+        base: u64,
+    ) -> Result<(Arc<Group>, u64), Outcome> {
+        let head = window.get(base, (MAX_HEADER as u64).min(window.size - base))?;
+        let header = Header::parse(head)?.identity();
+        let layout = header.layout()?;
+        if window.size - base < layout.end {
+            return Err(Outcome::Truncated {
+                expected: base + layout.end,
+                got: window.size,
+            });
+        }
+        let ids = window.get(base + layout.binary_ids.start, layout.binary_ids.len)?;
+        let full = self.shared.verify == Verify::Full
+            || ids.is_empty()
+            || index.is_multiple_of(SAMPLE)
+            || index + 1 == self.shared.source.len();
+        if let Some(last) = &self.last
+            && !full
+            && last.shape.binary_ids_bytes() == ids
+            && *last.shape.header() == header
+        {
+            return Ok((Arc::clone(last), layout.end));
+        }
+        let ids = ids.to_vec();
+        let known = self.candidates(&header, &ids);
+        let group = match known.first() {
+            Some(group) if !full => Arc::clone(group),
+            _ => match find_equal(&known, window, base, &layout)? {
+                Some(group) => group,
+                None if known.is_empty() || ids.is_empty() => {
+                    self.create(&header, &ids, window, base, &layout)?
+                }
+                None => return Err(Outcome::Differs),
+            },
+        };
+        self.last = Some(Arc::clone(&group));
+        Ok((group, layout.end))
+    }
+
+    fn candidates(&self, header: &Header, ids: &[u8]) -> Vec<Arc<Group>> {
+        lock(&self.shared.groups)
+            .get(&(header.clone(), ids.to_vec()))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Makes a group for a binary that is seen for the first time; two threads may find the same one at once.
+    fn create<F: ReadAt>(
+        &self,
+        header: &Header,
+        ids: &[u8],
+        window: &mut Window<'_, F>,
+        base: u64,
+        layout: &Layout,
+    ) -> Result<Arc<Group>, Outcome> {
+        let data = window
+            .get(base + layout.data.start, layout.data.len)?
+            .to_vec();
+        let names = window.get(base + layout.names.start, layout.names.len)?;
+        let shape = Shape::new(header, ids, &data, names)?;
+        let mut groups = lock(&self.shared.groups);
+        let known = groups.entry((header.clone(), ids.to_vec())).or_default();
+        if let Some(group) = known.iter().find(|group| *group.shape == shape) {
+            return Ok(Arc::clone(group));
+        }
+        if !known.is_empty() && !ids.is_empty() {
+            return Err(Outcome::Differs);
+        }
+        let group = Arc::new(Group::new(shape, self.shared.cores));
+        known.push(Arc::clone(&group));
+        Ok(group)
+    }
+
+    fn add_parts<F: ReadAt>(
+        &self,
+        window: &mut Window<'_, F>,
+        parts: &[(u64, Arc<Group>)],
+    ) -> Result<(), Outcome> {
+        // The counters of all parts but the last are checked before any is added.
+        if let [_, _, ..] = parts {
+            for (base, group) in parts {
+                let counters = group.shape.layout().counters;
+                check(window.get(base + counters.start, counters.len)?)?;
+            }
+        }
+        for (base, group) in parts {
+            let Layout {
+                counters, bitmap, ..
+            } = *group.shape.layout();
+            let bytes = window.get(
+                base + counters.start,
+                bitmap.start + bitmap.len - counters.start,
+            )?;
+            let (counters, rest) = split(bytes, counters.len);
+            let (_, bitmap) = split(rest, rest.len() as u64 - bitmap.len);
+            group.add(self.number, counters, bitmap)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the group whose functions and names are those of the file.
+fn find_equal<F: ReadAt>(
+    known: &[Arc<Group>],
+    window: &mut Window<'_, F>,
+    base: u64,
+    layout: &Layout,
+) -> Result<Option<Arc<Group>>, Outcome> {
+    for group in known {
+        if window.equals(base + layout.data.start, group.shape.data_bytes())?
+            && window.equals(base + layout.names.start, group.shape.names_bytes())?
+        {
+            return Ok(Some(Arc::clone(group)));
+        }
+    }
+    Ok(None)
+}
