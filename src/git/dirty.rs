@@ -1,0 +1,164 @@
+//! What stands in a work tree that no commit holds.
+
+use std::path::{Path, PathBuf};
+
+use git2::Status;
+use sha2::{Digest, Sha256};
+
+use super::error::GitError;
+use super::location::hex;
+use super::repository::Repository;
+
+/// How a file differs from the commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// New to git, and already in its index.
+    Added,
+    /// Another content, mode or kind.
+    Modified,
+    /// Gone.
+    Deleted,
+    /// Two sides of an unfinished merge.
+    Conflicted,
+}
+
+/// A file of the work tree that differs from the commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its path in the repository.
+    pub path: PathBuf,
+    /// How it differs.
+    pub kind: ChangeKind,
+}
+
+/// Uncommitted changes of a work tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dirty {
+    /// Files known to git that differ from the commit, by path.
+    pub changes: Vec<Change>,
+    /// Files and whole directories (with `/` at the end) that git neither knows nor ignores, by path. They alone do
+    /// not make a tree dirty: results of earlier runs are often among them.
+    pub untracked: Vec<PathBuf>,
+    /// SHA-256 over kind, path and content of the changes, in hexadecimal digits: equal for equal changes.
+    pub diff_sha256: String,
+}
+
+impl Dirty {
+    /// Returns true if the tree holds another code than the commit.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        !self.changes.is_empty()
+    }
+}
+
+/// Looks for uncommitted changes; `None` for a bare repository.
+pub(super) fn dirty(repository: &Repository) -> Result<Option<Dirty>, GitError> {
+    let git = &repository.git;
+    let Some(root) = git.workdir() else {
+        return Ok(None);
+    };
+    let mut options = git2::StatusOptions::new();
+    options
+        .include_untracked(true)
+        .recurse_untracked_dirs(false)
+        .include_ignored(false)
+        .update_index(false);
+    let statuses = git
+        .statuses(Some(&mut options))
+        .map_err(|error| repository.failed("compare the work tree", &error))?;
+    let mut changes = Vec::new();
+    let mut untracked = Vec::new();
+    for entry in statuses.iter() {
+        let path = bytes_to_path(entry.path_bytes());
+        match kind_of(entry.status()) {
+            Some(kind) => changes.push(Change { path, kind }),
+            None if entry.status().is_wt_new() => untracked.push(path),
+            None => {}
+        }
+    }
+    changes.sort_by(|a, b| a.path.cmp(&b.path));
+    untracked.sort();
+    let diff_sha256 = fingerprint(root, &changes)?;
+    Ok(Some(Dirty {
+        changes,
+        untracked,
+        diff_sha256,
+    }))
+}
+
+fn kind_of(status: Status) -> Option<ChangeKind> {
+    let any = |flags: Status| status.intersects(flags);
+    if any(Status::CONFLICTED) {
+        Some(ChangeKind::Conflicted)
+    } else if any(Status::WT_DELETED) || (any(Status::INDEX_DELETED) && !any(Status::WT_NEW)) {
+        Some(ChangeKind::Deleted)
+    } else if any(Status::INDEX_NEW) {
+        Some(ChangeKind::Added)
+    } else if any(Status::INDEX_MODIFIED
+        | Status::INDEX_DELETED
+        | Status::INDEX_RENAMED
+        | Status::INDEX_TYPECHANGE
+        | Status::WT_MODIFIED
+        | Status::WT_RENAMED
+        | Status::WT_TYPECHANGE)
+    {
+        Some(ChangeKind::Modified)
+    } else {
+        None
+    }
+}
+
+fn fingerprint(root: &Path, changes: &[Change]) -> Result<String, GitError> {
+    let mut all = Sha256::new();
+    for change in changes {
+        all.update(format!("{:?} ", change.kind));
+        all.update(path_bytes(&change.path));
+        all.update([0]);
+        all.update(content_hash(&root.join(&change.path))?);
+    }
+    Ok(hex(&all.finalize()))
+}
+
+/// Returns a hash of what stands at a path: a file's bytes, a link's target, nothing for a directory or a gap.
+fn content_hash(path: &Path) -> Result<Vec<u8>, GitError> {
+    let failed = |source| GitError::Io {
+        doing: "read",
+        path: path.to_path_buf(),
+        source,
+    };
+    let Ok(metadata) = path.symlink_metadata() else {
+        return Ok(Vec::new());
+    };
+    let mut hash = Sha256::new();
+    if metadata.is_symlink() {
+        let target = std::fs::read_link(path).map_err(failed)?;
+        hash.update(path_bytes(&target));
+    } else if metadata.is_file() {
+        let mut file = std::fs::File::open(path).map_err(failed)?;
+        std::io::copy(&mut file, &mut HashWriter(&mut hash)).map_err(failed)?;
+    }
+    Ok(hash.finalize().to_vec())
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn bytes_to_path(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}
+
+fn path_bytes(path: &Path) -> &[u8] {
+    use std::os::unix::ffi::OsStrExt;
+    path.as_os_str().as_bytes()
+}

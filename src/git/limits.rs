@@ -1,0 +1,39 @@
+//! How long libgit2 waits for a server. By itself it waits for ever.
+
+#![expect(
+    unsafe_code,
+    reason = "libgit2 keeps these two figures in plain global variables"
+)]
+
+use std::sync::Once;
+use std::time::Duration;
+
+/// Time to reach a server, unless [`limit_waiting`] said otherwise.
+const CONNECT: Duration = Duration::from_secs(30);
+/// Time that a server may stay silent. git's own servers send something every five seconds while they work.
+const SILENCE: Duration = Duration::from_mins(2);
+
+static ONCE: Once = Once::new();
+
+/// Bounds the time to reach a server and the time that one may stay silent, for the whole process. The first call
+/// holds, and the first contact with a server counts as one; later calls change nothing.
+pub fn limit_waiting(connect: Duration, silence: Duration) {
+    ONCE.call_once(|| {
+        let connect = i32::try_from(connect.as_millis()).unwrap_or(i32::MAX);
+        let silence = i32::try_from(silence.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the variables are written here alone, and `ONCE` makes every thread that talks to a server wait
+        // until that is over.
+        let set = unsafe {
+            git2::opts::set_server_connect_timeout_in_milliseconds(connect)
+                .and_then(|()| git2::opts::set_server_timeout_in_milliseconds(silence))
+        };
+        if let Err(error) = set {
+            tracing::warn!(%error, "git servers are waited for without limit");
+        }
+    });
+}
+
+/// Sees to it that limits are set before a server is contacted.
+pub(super) fn ensure() {
+    limit_waiting(CONNECT, SILENCE);
+}

@@ -1,0 +1,414 @@
+//! A repository that holds commits, read without touching it.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+use git2::{ErrorClass, ErrorCode, ObjectType, Oid};
+
+use super::error::GitError;
+use super::location::{Location, Remote};
+
+/// How many symbolic links are followed inside a commit.
+const MAX_LINKS: usize = 8;
+
+/// The full name of a commit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CommitId(pub(super) Oid);
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A text that is not 40 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not the full name of a commit")]
+pub struct CommitIdError(String);
+
+impl FromStr for CommitId {
+    type Err = CommitIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        full_id(text)
+            .map(Self)
+            .ok_or_else(|| CommitIdError(text.to_owned()))
+    }
+}
+
+/// Reads 40 hexadecimal digits; anything shorter is padded by libgit2, which would be another commit.
+pub(super) fn full_id(text: &str) -> Option<Oid> {
+    let all_hex = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    all_hex.then(|| Oid::from_str(text).ok()).flatten()
+}
+
+/// A repository that holds commits: a clone or bare repository of this machine, or a mirror of a remote one.
+pub struct Repository {
+    pub(super) git: git2::Repository,
+    pub(super) origin: Option<Location>,
+    /// The address, if this is our mirror of it.
+    pub(super) mirror_of: Option<Remote>,
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Repository({})", self.path().display())
+    }
+}
+
+impl Repository {
+    /// Opens the repository at `path`, or with `search` the one that holds it.
+    pub(super) fn open_local(path: &Path, search: bool) -> Result<Self, GitError> {
+        let flags = if search {
+            git2::RepositoryOpenFlags::empty()
+        } else {
+            git2::RepositoryOpenFlags::NO_SEARCH
+        };
+        let nowhere: [&OsStr; 0] = [];
+        let git = git2::Repository::open_ext(path, flags, nowhere)
+            .map_err(|error| not_opened(path, &error))?;
+        let origin = origin_of(&git);
+        Ok(Self {
+            git,
+            origin,
+            mirror_of: None,
+        })
+    }
+
+    /// Returns the work tree, or for a bare repository the repository itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.git.workdir().unwrap_or_else(|| self.git.path())
+    }
+
+    /// Returns where the repository was cloned from, if that is known.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Location> {
+        self.origin.as_ref()
+    }
+
+    /// Returns true if this is a mirror, not a repository of the user's own.
+    #[must_use]
+    pub fn is_mirror(&self) -> bool {
+        self.mirror_of.is_some()
+    }
+
+    /// Returns true if history is cut off somewhere.
+    #[must_use]
+    pub fn is_shallow(&self) -> bool {
+        self.git.is_shallow()
+    }
+
+    /// Returns true if the commit is there, whatever became of its parents.
+    #[must_use]
+    pub fn has(&self, commit: CommitId) -> bool {
+        self.git.find_commit(commit.0).is_ok()
+    }
+
+    /// Returns the content of a file of a commit; `None` if there is no such file. A symbolic link is followed as far as
+    /// it stays inside the commit.
+    pub fn file_at(&self, commit: CommitId, path: &Path) -> Result<Option<Vec<u8>>, GitError> {
+        let tree = self.tree(commit)?;
+        let mut path = path.to_path_buf();
+        for _ in 0..MAX_LINKS {
+            let entry = match tree.get_path(&path) {
+                Ok(entry) => entry,
+                Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
+                Err(error) => return Err(self.failed("read a tree", &error)),
+            };
+            if entry.kind() != Some(ObjectType::Blob) {
+                return Ok(None);
+            }
+            let blob = self
+                .git
+                .find_blob(entry.id())
+                .map_err(|error| self.failed("read a file", &error))?;
+            if entry.filemode() != i32::from(git2::FileMode::Link) {
+                return Ok(Some(blob.content().to_vec()));
+            }
+            let Some(target) = follow(&path, blob.content()) else {
+                return Ok(None);
+            };
+            path = target;
+        }
+        Ok(None)
+    }
+
+    /// Returns the paths of all files of a commit, without those of submodules, in git's order.
+    pub fn list_files(&self, commit: CommitId) -> Result<Vec<PathBuf>, GitError> {
+        let mut paths = Vec::new();
+        self.walk(commit, |path, entry| {
+            if entry.kind() == Some(ObjectType::Blob) {
+                paths.push(path);
+            }
+        })?;
+        Ok(paths)
+    }
+
+    /// Returns the paths that differ between two commits, with both names of what was renamed.
+    pub fn changed_files(&self, old: CommitId, new: CommitId) -> Result<Vec<PathBuf>, GitError> {
+        let (old, new) = (self.tree(old)?, self.tree(new)?);
+        let diff = self
+            .git
+            .diff_tree_to_tree(Some(&old), Some(&new), None)
+            .map_err(|error| self.failed("compare commits", &error))?;
+        let mut paths: Vec<PathBuf> = diff
+            .deltas()
+            .filter_map(|delta| delta.new_file().path().or_else(|| delta.old_file().path()))
+            .map(Path::to_path_buf)
+            .collect();
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// Returns true if `ancestor` is `commit` or in its history. Where history is cut off, "no" cannot be known.
+    pub fn is_ancestor(&self, ancestor: CommitId, commit: CommitId) -> Result<bool, GitError> {
+        if ancestor == commit {
+            return Ok(true);
+        }
+        match self.git.graph_descendant_of(commit.0, ancestor.0) {
+            Ok(true) => Ok(true),
+            Ok(false) if self.is_shallow() => Err(self.cut_off()),
+            Ok(false) => Ok(false),
+            Err(error) if self.is_shallow() && error.code() == ErrorCode::NotFound => {
+                Err(self.cut_off())
+            }
+            Err(error) => Err(self.failed("walk history", &error)),
+        }
+    }
+
+    /// Returns the best common ancestor of two commits, if they have one. Where history is cut off before it, that
+    /// cannot be known.
+    pub fn merge_base(&self, one: CommitId, two: CommitId) -> Result<Option<CommitId>, GitError> {
+        match self.git.merge_base(one.0, two.0) {
+            Ok(base) => Ok(Some(CommitId(base))),
+            Err(error) if error.code() == ErrorCode::NotFound => {
+                if self.is_shallow() {
+                    Err(self.cut_off())
+                } else {
+                    Ok(None)
+                }
+            }
+            Err(error) => Err(self.failed("walk history", &error)),
+        }
+    }
+
+    /// Returns the tag that names a commit: annotated ones first, then the last by name.
+    pub fn tag_of(&self, commit: CommitId) -> Result<Option<String>, GitError> {
+        let failed = |error: git2::Error| self.failed("read tags", &error);
+        let mut best: Option<(bool, String)> = None;
+        for reference in self.git.references_glob("refs/tags/*").map_err(failed)? {
+            let reference = reference.map_err(failed)?;
+            let Ok(name) = reference.shorthand() else {
+                continue;
+            };
+            let points_here = reference
+                .peel(ObjectType::Commit)
+                .is_ok_and(|object| object.id() == commit.0);
+            if points_here {
+                let annotated = reference.target() != Some(commit.0);
+                best = best.max(Some((annotated, name.to_owned())));
+            }
+        }
+        Ok(best.map(|(_, name)| name))
+    }
+
+    /// Returns the branch that the remote (for a bare repository or a mirror: itself) calls its main one, if that can be
+    /// told.
+    #[must_use]
+    pub fn default_branch(&self) -> Option<String> {
+        if self.git.is_bare() {
+            let head = self.git.find_reference("HEAD").ok()?;
+            let target = head.symbolic_target().ok()??;
+            return target.strip_prefix("refs/heads/").map(str::to_owned);
+        }
+        let remote_head = self.git.find_reference("refs/remotes/origin/HEAD").ok();
+        let target = remote_head
+            .as_ref()
+            .and_then(|head| head.symbolic_target().ok()?);
+        if let Some(name) = target.and_then(|text| text.strip_prefix("refs/remotes/origin/")) {
+            return Some(name.to_owned());
+        }
+        // A clone made by a CI runner has no such reference.
+        let mut usual = ["main", "master"]
+            .into_iter()
+            .filter(|name| self.branch_tip(name).is_some());
+        match (usual.next(), usual.next()) {
+            (Some(only), None) => Some(only.to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Returns where a branch stands by what is known here: as the remote had it when last asked, else as it is here.
+    #[must_use]
+    pub fn branch_tip(&self, branch: &str) -> Option<CommitId> {
+        [
+            format!("refs/remotes/origin/{branch}"),
+            format!("refs/heads/{branch}"),
+        ]
+        .iter()
+        .find_map(|name| self.reference_tip(name))
+    }
+
+    pub(super) fn reference_tip(&self, name: &str) -> Option<CommitId> {
+        let reference = self.git.find_reference(name).ok()?;
+        let commit = reference.peel_to_commit().ok()?;
+        Some(CommitId(commit.id()))
+    }
+
+    /// Finds the commit that `spec` names here: a full or short id, a branch, a tag, or any other revision.
+    pub(super) fn find(&self, spec: &str) -> Result<Option<CommitId>, GitError> {
+        if let Some(id) = full_id(spec) {
+            return Ok(self.has(CommitId(id)).then_some(CommitId(id)));
+        }
+        let object = match self.git.revparse_single(spec) {
+            Ok(object) => object,
+            Err(error) if error.code() == ErrorCode::Ambiguous => {
+                return Err(GitError::Ambiguous {
+                    commit: spec.to_owned(),
+                    place: self.shown(),
+                });
+            }
+            Err(_) => return Ok(None),
+        };
+        Ok(object
+            .peel_to_commit()
+            .ok()
+            .map(|commit| CommitId(commit.id())))
+    }
+
+    pub(super) fn tree(&self, commit: CommitId) -> Result<git2::Tree<'_>, GitError> {
+        self.git
+            .find_commit(commit.0)
+            .and_then(|found| found.tree())
+            .map_err(|error| self.failed("read a commit", &error))
+    }
+
+    /// Calls `visit` for every entry of a commit that is not a directory.
+    pub(super) fn walk(
+        &self,
+        commit: CommitId,
+        mut visit: impl FnMut(PathBuf, &git2::TreeEntry<'_>),
+    ) -> Result<(), GitError> {
+        let tree = self.tree(commit)?;
+        let mut pending = vec![(PathBuf::new(), tree)];
+        while let Some((dir, tree)) = pending.pop() {
+            for entry in &tree {
+                let path = dir.join(OsStr::from_bytes(entry.name_bytes()));
+                if entry.kind() == Some(ObjectType::Tree) {
+                    let inner = self
+                        .git
+                        .find_tree(entry.id())
+                        .map_err(|error| self.failed("read a tree", &error))?;
+                    pending.push((path, inner));
+                } else {
+                    visit(path, &entry);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns how messages call this repository.
+    pub(super) fn shown(&self) -> String {
+        match &self.mirror_of {
+            Some(remote) => remote.to_string(),
+            None => self.path().display().to_string(),
+        }
+    }
+
+    /// Says what an error while reading this repository means.
+    pub(super) fn failed(&self, doing: &'static str, error: &git2::Error) -> GitError {
+        let path = self.path().to_path_buf();
+        let detail = error.message().to_owned();
+        let missing = error.code() == ErrorCode::NotFound && error.class() == ErrorClass::Odb;
+        if missing && is_partial(&self.git) {
+            return GitError::PartialClone { path };
+        }
+        if missing || is_damage(error) {
+            return GitError::Damaged { path, detail };
+        }
+        GitError::Git {
+            doing,
+            place: self.shown(),
+            detail,
+        }
+    }
+
+    fn cut_off(&self) -> GitError {
+        GitError::ShallowHistory {
+            path: self.path().to_path_buf(),
+        }
+    }
+}
+
+/// Returns true if stored objects are unreadable, as opposed to something that was asked wrongly.
+pub(super) fn is_damage(error: &git2::Error) -> bool {
+    let stored = matches!(
+        error.class(),
+        ErrorClass::Odb | ErrorClass::Zlib | ErrorClass::Object | ErrorClass::Indexer
+    );
+    stored || error.code() == ErrorCode::HashsumMismatch
+}
+
+fn is_partial(git: &git2::Repository) -> bool {
+    let Ok(config) = git.config() else {
+        return false;
+    };
+    let by_remote = config
+        .get_string("remote.origin.partialclonefilter")
+        .is_ok();
+    by_remote || config.get_string("extensions.partialclone").is_ok()
+}
+
+fn origin_of(git: &git2::Repository) -> Option<Location> {
+    let remote = git.find_remote("origin").ok()?;
+    let base = git.workdir().unwrap_or_else(|| git.path());
+    Location::parse(remote.url().ok()?, base).ok()
+}
+
+fn not_opened(path: &Path, error: &git2::Error) -> GitError {
+    let path = path.to_path_buf();
+    let detail = error.message().to_owned();
+    match error.code() {
+        ErrorCode::Owner => {
+            // libgit2 names the repository, which may lie above the path that was asked for.
+            let named = detail.split('\'').nth(1).map(|text| {
+                let text = text.trim_end_matches('/');
+                PathBuf::from(text.strip_suffix("/.git").unwrap_or(text))
+            });
+            GitError::Owner {
+                path: named.unwrap_or(path),
+            }
+        }
+        ErrorCode::NotFound => GitError::NotARepository { path },
+        _ => GitError::Unsupported { path, detail },
+    }
+}
+
+/// Returns where a symbolic link at `link` leads inside the commit.
+fn follow(link: &Path, target: &[u8]) -> Option<PathBuf> {
+    let mut path = link.parent()?.to_path_buf();
+    for part in Path::new(OsStr::from_bytes(target)).components() {
+        match part {
+            Component::Normal(name) => path.push(name),
+            Component::CurDir => {}
+            Component::ParentDir => {
+                if !path.pop() {
+                    return None;
+                }
+            }
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(path)
+}
