@@ -1,8 +1,11 @@
 //! Continuous integration for codes on supercomputers.
 pub mod build;
 pub mod cancel;
+pub mod config;
 pub mod coverage;
 pub mod git;
 pub mod launch;
+pub mod plan;
 pub mod process;
+pub mod results;
 pub mod scheduler;

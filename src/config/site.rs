@@ -1,0 +1,454 @@
+//! Where and for whom: the tables that are read only from trusted files, before the checkout.
+
+use super::choices::{CodecovService, Disclosure, SchedulerKind, Strategy};
+use super::problem::Report;
+use super::raw::{Item, Table};
+use super::read::{
+    Count, Field, GlobText, Grace, Name, PathText, Plain, Positive, Section, Word, impossible,
+    integer, section,
+};
+use super::units::{Memory, Walltime};
+
+/// The tables of the site.
+pub(super) const TABLES: [&str; 5] = ["project", "workspace", "scheduler", "publish", "trust"];
+
+/// The values of the site's tables.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct SiteTables {
+    pub(super) project: Project,
+    pub(super) workspace: Workspace,
+    pub(super) scheduler: Scheduler,
+    pub(super) publish: Publish,
+    pub(super) trust: Trust,
+}
+
+/// What is tested.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Project {
+    /// The project's name; without it, the repository's.
+    pub name: Option<String>,
+    /// URL or path of the repository; relative to the folder of `hpc.toml`.
+    pub repository: String,
+    /// Whether submodules are checked out too.
+    pub submodules: bool,
+}
+
+/// Where things are kept. Relative paths start at the folder of `hpc.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Workspace {
+    /// Trees, runs and caches, on storage that compute nodes see.
+    pub root: String,
+    /// Journals, history, baselines, outbox.
+    pub state: String,
+    /// Where `artifacts/` and `hpc-results.json` go.
+    pub artifacts: String,
+    /// Where ranks write on their node; variables in it are expanded there.
+    pub node_scratch: String,
+    /// How many runs are kept.
+    pub keep_runs: u32,
+    /// How much the kept runs may hold.
+    pub keep_limit: Memory,
+    /// How many threads this process may use.
+    pub threads: u32,
+    /// The niceness of this process.
+    pub nice: u32,
+}
+
+/// How the scheduler is asked.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scheduler {
+    /// Which scheduler.
+    pub kind: SchedulerKind,
+    /// The partition of steps that name none.
+    pub partition: Option<String>,
+    /// The account that pays.
+    pub account: Option<String>,
+    /// The quality of service of steps that name none.
+    pub qos: Option<String>,
+    /// The time of steps that name none.
+    pub time: Walltime,
+    /// What a job asks for beyond the time of its step.
+    pub margin: Walltime,
+    /// How steps become jobs.
+    pub strategy: Strategy,
+    /// How many jobs may be submitted and unfinished at a time.
+    pub max_in_flight: u32,
+    /// How long a job may wait in the queue.
+    pub max_pending: Walltime,
+    /// Further options of `sbatch`.
+    pub options: Vec<String>,
+    /// What steps may not go beyond.
+    pub limits: Limits,
+}
+
+/// What steps may not go beyond.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Limits {
+    /// The most nodes of one step.
+    pub max_nodes: Option<u32>,
+    /// The most ranks of one step.
+    pub max_ranks: Option<u32>,
+    /// The longest time of one step.
+    pub max_time: Option<Walltime>,
+    /// The most node-hours of one run.
+    pub max_node_hours: Option<f64>,
+    /// The partitions that a step may name; `None` allows all.
+    pub partitions: Option<Vec<String>>,
+}
+
+/// Where results are sent. A target without its table is not used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Publish {
+    /// Whether a run publishes at its end; unset: not under GitLab nor inside an allocation.
+    pub auto: Option<bool>,
+    /// Codecov.
+    pub codecov: Option<Codecov>,
+    /// The branch with results, badges and the dashboard.
+    pub results_branch: Option<ResultsBranch>,
+    /// GitHub's commit statuses and comments.
+    pub github: Option<Github>,
+    /// GitLab's commit statuses.
+    pub gitlab: Option<Gitlab>,
+}
+
+/// Where a token is found: a variable, or a file that only its owner may read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenSource {
+    /// The variable that holds it.
+    pub env: Option<String>,
+    /// The file that holds it.
+    pub file: Option<String>,
+}
+
+/// Codecov, or a server like it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Codecov {
+    /// The flag of the upload; unset: `hpc-extended`, under GitLab `jacamar-hpc`.
+    pub flag: Option<String>,
+    /// `owner/repository`; unset: from the remote.
+    pub slug: Option<String>,
+    /// The forge; unset: from the remote.
+    pub service: Option<CodecovService>,
+    /// The server; unset: Codecov's own.
+    pub url: Option<String>,
+    /// The upload token.
+    pub token: TokenSource,
+}
+
+/// The branch with results.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResultsBranch {
+    /// Its name.
+    pub branch: String,
+    /// Name or URL of the remote it is pushed to.
+    pub remote: String,
+    /// The private key for ssh.
+    pub ssh_key: Option<String>,
+    /// The token for https.
+    pub token: TokenSource,
+}
+
+/// GitHub, or a GitHub Enterprise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Github {
+    /// `owner/repository`; unset: from the remote.
+    pub repository: Option<String>,
+    /// What stands before the names of statuses.
+    pub context: Option<String>,
+    /// The API's address.
+    pub url: String,
+    /// The token.
+    pub token: TokenSource,
+}
+
+/// GitLab.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gitlab {
+    /// `group/project`; unset: from the CI's variables, else from the remote.
+    pub repository: Option<String>,
+    /// What stands before the names of statuses.
+    pub context: Option<String>,
+    /// The server; unset: from the CI's variables, else from the remote.
+    pub url: Option<String>,
+    /// The token.
+    pub token: TokenSource,
+}
+
+/// What the checked-out code is trusted with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// The branches that may run, as patterns.
+    pub branches: Vec<String>,
+    /// The tags that may run, as patterns.
+    pub tags: Vec<String>,
+    /// Whether commits of forks may run.
+    pub forks: bool,
+    /// Whether the `options` of steps reach `sbatch`.
+    pub step_options: bool,
+    /// What published artifacts may tell.
+    pub disclosure: Disclosure,
+}
+
+/// Reads the site's tables from a tree that has the defaults below it.
+pub(super) fn read(root: &Table, report: &Report) -> SiteTables {
+    SiteTables {
+        project: top(root, "project", report, project),
+        workspace: top(root, "workspace", report, workspace),
+        scheduler: top(root, "scheduler", report, scheduler),
+        publish: top(root, "publish", report, publish),
+        trust: top(root, "trust", report, trust),
+    }
+}
+
+fn top<T: Default>(
+    root: &Table,
+    key: &'static str,
+    report: &Report,
+    body: impl FnOnce(&Section) -> T,
+) -> T {
+    let item = root.get(key);
+    let value = item.and_then(|item| section(item, key, report, body));
+    value.unwrap_or_default()
+}
+
+fn project(s: &Section) -> Project {
+    Project {
+        name: s.get("name").map(|Name(name)| name),
+        repository: s.need::<PathText>("repository").0,
+        submodules: s.need("submodules"),
+    }
+}
+
+fn workspace(s: &Section) -> Workspace {
+    Workspace {
+        root: s.need::<PathText>("root").0,
+        state: s.need::<PathText>("state").0,
+        artifacts: s.need::<PathText>("artifacts").0,
+        node_scratch: s.need::<NodePath>("node_scratch").0,
+        keep_runs: s.need::<Count>("keep_runs").0,
+        keep_limit: s.need("keep_limit"),
+        threads: s.need::<Positive>("threads").0,
+        nice: s.need::<Niceness>("nice").0,
+    }
+}
+
+/// A path on the node, of which only the form can be checked here.
+#[derive(Debug, Default)]
+struct NodePath(String);
+
+impl Field for NodePath {
+    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
+        let text = String::read(item, path, report)?;
+        if !text.starts_with(['/', '$']) || text.contains(['\n', '"', '`']) || text.contains("$(") {
+            let message = format!("`{}` is not a folder on a node", text.escape_debug());
+            let label = "must be absolute or begin with a variable";
+            impossible(&item.at, message, label, report);
+            return None;
+        }
+        Some(Self(text))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Niceness(u32);
+
+impl Field for Niceness {
+    fn read(item: &Item, _path: &str, report: &Report) -> Option<Self> {
+        integer(item, 0, 19, report).map(Self)
+    }
+}
+
+fn scheduler(s: &Section) -> Scheduler {
+    Scheduler {
+        kind: s.need("kind"),
+        partition: word(s, "partition"),
+        account: word(s, "account"),
+        qos: word(s, "qos"),
+        time: s.need("time"),
+        margin: s.get("margin").map(|Grace(time)| time).unwrap_or_default(),
+        strategy: s.need("strategy"),
+        max_in_flight: s.need::<Positive>("max_in_flight").0,
+        max_pending: s.need("max_pending"),
+        options: s
+            .need::<Vec<SchedulerOption>>("options")
+            .into_iter()
+            .map(|it| it.0)
+            .collect(),
+        limits: inner(s, "limits", limits).unwrap_or_default(),
+    }
+}
+
+/// An option of `sbatch`; each stands on a line of its own in a batch script.
+#[derive(Debug)]
+pub(super) struct SchedulerOption(pub(super) String);
+
+impl Field for SchedulerOption {
+    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
+        let text = String::read(item, path, report)?;
+        if !text.starts_with('-') || text.chars().any(char::is_control) {
+            let message = format!("`{}` is not an option of sbatch", text.escape_debug());
+            impossible(
+                &item.at,
+                message,
+                "must begin with `-` and stay on one line",
+                report,
+            );
+            return None;
+        }
+        Some(Self(text))
+    }
+}
+
+fn limits(s: &Section) -> Limits {
+    Limits {
+        max_nodes: s.get("max_nodes").map(|Positive(count)| count),
+        max_ranks: s.get("max_ranks").map(|Positive(count)| count),
+        max_time: s.get("max_time"),
+        max_node_hours: s.get("max_node_hours"),
+        partitions: s.get::<Vec<Word>>("partitions").map(Plain::plain),
+    }
+}
+
+fn publish(s: &Section) -> Publish {
+    Publish {
+        auto: s.get("auto"),
+        codecov: inner(s, "codecov", codecov),
+        results_branch: inner(s, "results_branch", results_branch),
+        github: inner(s, "github", github),
+        gitlab: inner(s, "gitlab", gitlab),
+    }
+}
+
+fn codecov(s: &Section) -> Codecov {
+    Codecov {
+        flag: s.get("flag").map(|Name(flag)| flag),
+        slug: slug(s, "slug"),
+        service: s.get("service"),
+        url: url(s, "url"),
+        token: token(s),
+    }
+}
+
+fn results_branch(s: &Section) -> ResultsBranch {
+    ResultsBranch {
+        branch: s.need::<Word>("branch").0,
+        remote: s.need::<PathText>("remote").0,
+        ssh_key: s.get("ssh_key").map(|PathText(path)| path),
+        token: token(s),
+    }
+}
+
+fn github(s: &Section) -> Github {
+    Github {
+        repository: slug(s, "repository"),
+        context: s.get("context").map(|Name(context)| context),
+        url: url(s, "url").unwrap_or_default(),
+        token: token(s),
+    }
+}
+
+fn gitlab(s: &Section) -> Gitlab {
+    Gitlab {
+        repository: slug(s, "repository"),
+        context: s.get("context").map(|Name(context)| context),
+        url: url(s, "url"),
+        token: token(s),
+    }
+}
+
+fn token(s: &Section) -> TokenSource {
+    TokenSource {
+        env: s.get("token_env").map(|VariableName(name)| name),
+        file: s.get("token_file").map(|PathText(path)| path),
+    }
+}
+
+fn trust(s: &Section) -> Trust {
+    Trust {
+        branches: s.need::<Vec<GlobText>>("branches").plain(),
+        tags: s.need::<Vec<GlobText>>("tags").plain(),
+        forks: s.need("forks"),
+        step_options: s.need("step_options"),
+        disclosure: s.need("disclosure"),
+    }
+}
+
+/// Reads a table within a table, if it is there.
+pub(super) fn inner<T>(
+    s: &Section,
+    key: &'static str,
+    body: impl FnOnce(&Section) -> T,
+) -> Option<T> {
+    let path = super::raw::join(s.path, key);
+    section(s.item(key)?, &path, s.report, body)
+}
+
+fn word(s: &Section, key: &'static str) -> Option<String> {
+    s.get(key).map(|Word(word)| word)
+}
+
+/// The name of an environment variable.
+#[derive(Debug, Default)]
+pub(super) struct VariableName(pub(super) String);
+
+/// Returns whether a shell would take the text for a variable's name.
+pub(super) fn is_variable_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !text.is_empty() && text.chars().all(plain) && !text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+impl Field for VariableName {
+    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
+        let text = String::read(item, path, report)?;
+        if !is_variable_name(&text) {
+            // The text may be a token that somebody pasted here, so the message does not repeat it.
+            let message = "this is not the name of an environment variable";
+            impossible(&item.at, message, "letters, digits and `_`", report);
+            return None;
+        }
+        Some(Self(text))
+    }
+}
+
+fn slug(s: &Section, key: &'static str) -> Option<String> {
+    let item = s.item(key)?;
+    let Name(text) = s.get(key)?;
+    let parts = text.split('/').count();
+    if parts < 2 || text.split('/').any(str::is_empty) || text.contains("://") {
+        let message = format!("`{text}` does not name a repository");
+        impossible(&item.at, message, "expected `owner/repository`", s.report);
+        return None;
+    }
+    Some(text)
+}
+
+fn url(s: &Section, key: &'static str) -> Option<String> {
+    let item = s.item(key)?;
+    let text: String = s.get(key)?;
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let fault = match host {
+        None => "must begin with `https://` or `http://`",
+        Some("") => "has no host",
+        Some(host)
+            if host
+                .split('/')
+                .next()
+                .is_some_and(|host| host.contains('@')) =>
+        {
+            "must not hold a user or token; use `token_env` or `token_file`"
+        }
+        Some(host) if host.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+            "must not hold blanks"
+        }
+        Some(_) => return Some(text.trim_end_matches('/').to_owned()),
+    };
+    impossible(
+        &item.at,
+        "this is not an address of the web",
+        fault,
+        s.report,
+    );
+    None
+}

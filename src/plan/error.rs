@@ -1,0 +1,93 @@
+//! Why there is no plan.
+
+use thiserror::Error;
+
+use super::filter::FilterError;
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PlanError {
+    /// The filter expression is not one.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// Nothing is left to run.
+    #[error("no step matches {asked}")]
+    NothingSelected {
+        /// What was asked for.
+        asked: String,
+        /// Names that come near.
+        near: Vec<String>,
+    },
+    /// There are no steps at all.
+    #[error("there are no steps: no `[[test]]` and no `[[benchmark]]`")]
+    NoSteps,
+    /// Two steps have one name.
+    #[error("two steps are called `{name}`")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// A step needs one that does not exist.
+    #[error("step `{step}` needs `{need}`, which is not defined")]
+    UnknownNeed {
+        /// The step.
+        step: String,
+        /// What it needs.
+        need: String,
+        /// A name that comes near.
+        near: Option<String>,
+    },
+    /// Steps wait for one another.
+    #[error("steps wait for one another: {}", path.join(" → "))]
+    Cycle {
+        /// Their names in order, the first again at the end.
+        path: Vec<String>,
+    },
+    /// A word in braces stands for nothing.
+    #[error("step `{step}`: `{{{word}}}` is not known")]
+    UnknownWord {
+        /// The step or build.
+        step: String,
+        /// The word.
+        word: String,
+    },
+    /// A value of an axis does not fit the key that the axis replaces.
+    #[error("step `{step}`: `{value}` cannot be a value of `{axis}`")]
+    Axis {
+        /// The step.
+        step: String,
+        /// The axis.
+        axis: String,
+        /// The value.
+        value: String,
+    },
+}
+
+impl PlanError {
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Filter(error) => Some(error.help()),
+            Self::NothingSelected { near, .. } if near.is_empty() => {
+                Some("`hpc-ci plan --list` shows all names".to_owned())
+            }
+            Self::NothingSelected { near, .. } => Some(format!("there is {}", quoted(near))),
+            Self::NoSteps => Some("add a `[[test]]` with `name` and `command`".to_owned()),
+            Self::DuplicateName { .. } => Some("rename one of them".to_owned()),
+            Self::UnknownNeed { near, .. } => {
+                near.as_ref().map(|near| format!("did you mean `{near}`?"))
+            }
+            Self::Cycle { .. } => Some("remove one of these `needs`".to_owned()),
+            Self::UnknownWord { word, .. } => {
+                Some(format!("for the braces themselves write `{{{{{word}}}}}`"))
+            }
+            Self::Axis { .. } => None,
+        }
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
