@@ -1,0 +1,306 @@
+//! `tests/junit.xml`, in the one dialect that every reader takes.
+//!
+//! There is no standard, so this keeps to what the readers share: Jenkins' `junit-10.xsd` (xunit plugin) for elements and
+//! attributes, and the parsers of Codecov, GitLab and junitparser for how they are read. Codecov's `test_results_parser`
+//! takes a self-closing `<failure/>` or `<skipped/>` for a pass, refuses a missing or grouped `time`, and drops a
+//! testcase with an attribute over 1000 bytes; so those elements always have text, times are plain, attributes are cut.
+//! `quick-junit` writes `disabled`, which Jenkins' schema refuses, hence the few lines of XML here.
+//!
+//! A step that did not run is written as an error: readers show `skipped` as green, and nothing proved is not green.
+
+use std::time::Duration;
+
+use chrono::SecondsFormat;
+
+use super::clean::{last_lines, one_line, printable};
+use super::record::{Outcome, Part, Status};
+use super::summary::{seconds, steps_of};
+use super::{FinishedRun, StepResult};
+
+/// Codecov drops a testcase with a longer attribute.
+const ATTRIBUTE_BYTES: usize = 1000;
+
+/// Lines of the log that come with a step that did not pass.
+const TAIL_LINES: usize = 50;
+
+/// Returns the tests of a run as `JUnit` XML.
+#[must_use]
+pub fn write(run: &FinishedRun) -> String {
+    let mut suites = Vec::<(&str, Vec<&StepResult>)>::new();
+    for step in steps_of(run, Part::Tests) {
+        match suites.iter_mut().find(|(name, _)| *name == step.suite) {
+            Some((_, steps)) => steps.push(step),
+            None => suites.push((&step.suite, vec![step])),
+        }
+    }
+    let all = suites
+        .iter()
+        .flat_map(|(_, steps)| steps.iter().copied())
+        .collect::<Vec<_>>();
+    let mut xml = Xml::new();
+    let counts = Counts::of(&all);
+    xml.open(
+        "testsuites",
+        &[
+            ("name", &run.project),
+            ("tests", &counts.tests),
+            ("failures", &counts.failures),
+            ("errors", &counts.errors),
+            ("time", &counts.time),
+        ],
+    );
+    for (name, steps) in &suites {
+        suite(&mut xml, run, name, steps);
+    }
+    xml.close("testsuites");
+    xml.text
+}
+
+fn suite(xml: &mut Xml, run: &FinishedRun, name: &str, steps: &[&StepResult]) {
+    let counts = Counts::of(steps);
+    let timestamp = run.started_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    xml.open(
+        "testsuite",
+        &[
+            ("name", name),
+            ("tests", &counts.tests),
+            ("failures", &counts.failures),
+            ("errors", &counts.errors),
+            ("skipped", &counts.skipped),
+            ("time", &counts.time),
+            ("timestamp", &timestamp),
+            ("hostname", run.hpc.node.as_deref().unwrap_or("unknown")),
+        ],
+    );
+    xml.open("properties", &[]);
+    let cluster = run.hpc.cluster.as_deref();
+    for (name, value) in [
+        ("run", Some(run.run.as_str())),
+        ("commit", Some(run.commit.as_str())),
+        ("branch", run.branch.as_deref()),
+        ("cluster", cluster),
+    ] {
+        if let Some(value) = value {
+            xml.open("property", &[("name", name), ("value", value)]);
+            xml.close("property");
+        }
+    }
+    xml.close("properties");
+    for step in steps {
+        case(xml, step);
+    }
+    xml.close("testsuite");
+}
+
+fn case(xml: &mut Xml, step: &StepResult) {
+    let time = plain_seconds(step.elapsed.unwrap_or_default());
+    xml.open(
+        "testcase",
+        &[
+            ("name", &step.name),
+            ("classname", &step.suite),
+            ("time", &time),
+        ],
+    );
+    let reason = step.reason();
+    let kind = step.outcome.as_str();
+    let attributes = [("message", reason.as_str()), ("type", kind)];
+    match step.status() {
+        Status::Passed => {}
+        Status::Failed => xml.element("failure", &attributes, &evidence(step, &reason)),
+        Status::Error | Status::NotRun => {
+            xml.element("error", &attributes, &evidence(step, &reason));
+        }
+        Status::Skipped => xml.element("skipped", &attributes, &reason),
+    }
+    for attempt in &step.earlier {
+        let name = match (step.is_flaky(), attempt.outcome.status()) {
+            (true, Status::Failed) => "flakyFailure",
+            (true, _) => "flakyError",
+            (false, Status::Failed) => "rerunFailure",
+            (false, _) => "rerunError",
+        };
+        let message = one_line(&attempt.message);
+        let attributes = [
+            ("message", message.as_str()),
+            ("type", attempt.outcome.as_str()),
+        ];
+        xml.element(name, &attributes, &message);
+    }
+    xml.element("system-out", &[], &facts(step));
+    xml.close("testcase");
+}
+
+/// What a reader of the failure needs to see first: the reason, then the end of the log.
+fn evidence(step: &StepResult, reason: &str) -> String {
+    let tail = last_lines(&step.log_tail, TAIL_LINES);
+    std::iter::once(reason.to_owned())
+        .chain(tail)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Jenkins' schema allows a testcase no properties, so they are lines of its output.
+fn facts(step: &StepResult) -> String {
+    let mut lines = vec![format!("outcome: {}", step.outcome)];
+    let mut fact = |name: &str, value: Option<String>| {
+        lines.extend(value.map(|value| format!("{name}: {}", one_line(&value))));
+    };
+    let ran = !matches!(step.outcome, Outcome::NotRun | Outcome::Skipped);
+    fact("ranks", Some(step.ranks.to_string()));
+    fact("attempts", ran.then(|| step.attempts().to_string()));
+    fact("flaky", step.is_flaky().then(|| "true".to_owned()));
+    fact("exit code", step.exit_code.map(|code| code.to_string()));
+    fact("signal", step.signal.map(|signal| signal.to_string()));
+    fact("job", step.job_id.clone());
+    fact(
+        "nodes",
+        (!step.nodes.is_empty()).then(|| step.nodes.join(",")),
+    );
+    fact("slurm state", step.slurm_state.clone());
+    fact(
+        "max rss",
+        step.max_rss_bytes.map(|bytes| format!("{bytes} bytes")),
+    );
+    fact("log", step.log.as_ref().map(ToString::to_string));
+    fact("reproduce", step.reproduce.clone());
+    lines.join("\n")
+}
+
+struct Counts {
+    tests: String,
+    failures: String,
+    errors: String,
+    skipped: String,
+    time: String,
+}
+
+impl Counts {
+    fn of(steps: &[&StepResult]) -> Self {
+        let count = |wanted: &[Status]| {
+            steps
+                .iter()
+                .filter(|step| wanted.contains(&step.status()))
+                .count()
+                .to_string()
+        };
+        Self {
+            tests: steps.len().to_string(),
+            failures: count(&[Status::Failed]),
+            errors: count(&[Status::Error, Status::NotRun]),
+            skipped: count(&[Status::Skipped]),
+            time: plain_seconds(steps.iter().filter_map(|step| step.elapsed).sum()),
+        }
+    }
+}
+
+fn plain_seconds(duration: Duration) -> String {
+    format!("{:.3}", seconds(duration))
+}
+
+/// XML as text. Nothing is ever self-closing.
+struct Xml {
+    text: String,
+    depth: usize,
+}
+
+impl Xml {
+    fn new() -> Self {
+        Self {
+            text: "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned(),
+            depth: 0,
+        }
+    }
+
+    fn open(&mut self, name: &str, attributes: &[(&str, &str)]) {
+        self.indent();
+        self.tag(name, attributes);
+        self.text.push('\n');
+        self.depth += 1;
+    }
+
+    fn close(&mut self, name: &str) {
+        self.depth -= 1;
+        self.indent();
+        self.text.extend(["</", name, ">\n"]);
+    }
+
+    /// Writes an element with text. Text that shows nothing would read as an empty element, so it gets a dash.
+    fn element(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) {
+        self.indent();
+        self.tag(name, attributes);
+        let text = printable(text);
+        let text = if text.trim().is_empty() { "-" } else { &text };
+        self.text.extend(text.chars().map(Escaped::of));
+        self.text.extend(["</", name, ">\n"]);
+    }
+
+    fn tag(&mut self, name: &str, attributes: &[(&str, &str)]) {
+        self.text.extend(["<", name]);
+        for (key, value) in attributes {
+            self.text.extend([" ", key, "=\"", &attribute(value), "\""]);
+        }
+        self.text.push('>');
+    }
+
+    fn indent(&mut self) {
+        self.text.extend(std::iter::repeat_n("  ", self.depth));
+    }
+}
+
+/// Returns a value as it stands between quotes: one line, and cut so that it is short enough however it is counted.
+fn attribute(value: &str) -> String {
+    const DOTS: &str = "...";
+    let mut escaped = String::new();
+    let line = one_line(value);
+    for (index, c) in line.char_indices() {
+        let piece = Escaped::of(c);
+        let rest_fits = || attribute_length(&line[index..]) <= ATTRIBUTE_BYTES - escaped.len();
+        if escaped.len() + piece.len() > ATTRIBUTE_BYTES - DOTS.len() && !rest_fits() {
+            escaped.push_str(DOTS);
+            break;
+        }
+        escaped.extend([piece]);
+    }
+    escaped
+}
+
+fn attribute_length(value: &str) -> usize {
+    value.chars().map(|c| Escaped::of(c).len()).sum()
+}
+
+/// A character, or what stands for it.
+enum Escaped {
+    Plain(char),
+    Entity(&'static str),
+}
+
+impl Escaped {
+    fn of(c: char) -> Self {
+        match c {
+            '&' => Self::Entity("&amp;"),
+            '<' => Self::Entity("&lt;"),
+            '>' => Self::Entity("&gt;"),
+            '"' => Self::Entity("&quot;"),
+            c => Self::Plain(c),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(c) => c.len_utf8(),
+            Self::Entity(entity) => entity.len(),
+        }
+    }
+}
+
+impl Extend<Escaped> for String {
+    fn extend<T: IntoIterator<Item = Escaped>>(&mut self, pieces: T) {
+        for piece in pieces {
+            match piece {
+                Escaped::Plain(c) => self.push(c),
+                Escaped::Entity(entity) => self.push_str(entity),
+            }
+        }
+    }
+}

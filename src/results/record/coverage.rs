@@ -1,0 +1,173 @@
+//! The JSON documents below `coverage/`.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+/// `coverage/summary.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CoverageSummary {
+    /// [`super::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The commit under test.
+    pub commit: String,
+    /// Lines of all files.
+    pub lines: Ratio,
+    /// Functions of all files.
+    pub functions: Option<Ratio>,
+    /// Branches of all files.
+    pub branches: Option<Ratio>,
+    /// The profiles behind it.
+    pub profiles: ProfileTotals,
+    /// Every file, by path.
+    pub files: BTreeMap<Utf8PathBuf, FileCoverage>,
+    /// The run that this part comes from.
+    #[serde(default)]
+    pub run: Option<String>,
+    /// What is missing here, and why.
+    #[serde(default)]
+    pub missing: Vec<String>,
+}
+
+/// The coverage of one file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileCoverage {
+    /// Its lines.
+    pub lines: Ratio,
+    /// Its functions.
+    pub functions: Option<Ratio>,
+    /// Its branches.
+    pub branches: Option<Ratio>,
+}
+
+/// Something counted out of something else.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ratio {
+    /// How many there are.
+    pub total: u64,
+    /// How many were covered.
+    pub covered: u64,
+    /// Of a hundred, two decimals, rounded down; null of none.
+    pub percent: Option<f64>,
+}
+
+impl Ratio {
+    /// Returns `covered` out of `total`.
+    #[must_use]
+    pub fn new(covered: u64, total: u64) -> Self {
+        Self {
+            total,
+            covered,
+            percent: crate::results::summary::percent(covered, total),
+        }
+    }
+}
+
+/// The profiles behind a coverage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileTotals {
+    /// Ranks that should have written one.
+    pub ranks_expected: u64,
+    /// Ranks whose profile was used.
+    pub ranks_used: u64,
+    /// Profiles that were found.
+    pub found: u64,
+    /// Profiles that were used.
+    pub used: u64,
+}
+
+/// `coverage/objects.json`: the programs and libraries that the coverage is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObjectList {
+    /// [`super::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The commit under test.
+    pub commit: String,
+    /// The objects with coverage mapping.
+    pub objects: Vec<ObjectEntry>,
+    /// Objects that could not be read.
+    #[serde(default)]
+    pub uncounted: Vec<UncountedObject>,
+    /// Profiles that belong to none of them.
+    #[serde(default)]
+    pub strays: Vec<StrayProfile>,
+}
+
+/// An object with coverage mapping.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectEntry {
+    /// Its path in the work tree, or an absolute one.
+    pub path: Utf8PathBuf,
+    /// The build that made it.
+    pub build: Option<String>,
+    /// Its build id in hexadecimal.
+    pub build_id: Option<String>,
+    /// How many functions its mapping has.
+    pub functions: u64,
+    /// How many profiles belong to it; 0 means it never ran and counts as not hit.
+    pub profiles: u64,
+    /// Paths of other objects with the same content.
+    #[serde(default)]
+    pub copies: Vec<Utf8PathBuf>,
+}
+
+/// An object that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UncountedObject {
+    /// Its path.
+    pub path: Utf8PathBuf,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// A profile without an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrayProfile {
+    /// The file's name.
+    pub file: String,
+    /// The step that wrote it.
+    pub step: Option<String>,
+    /// The build id that it names.
+    pub build_id: Option<String>,
+}
+
+/// `coverage/ranks.json`: which ranks hit each line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhichRanks {
+    /// [`super::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The commit under test.
+    pub commit: String,
+    /// The steps that the groups refer to by position.
+    pub steps: Vec<RankedStep>,
+    /// By file, the lines that the same ranks of a step hit. A line without a group was hit by none.
+    pub files: BTreeMap<Utf8PathBuf, Vec<LineGroup>>,
+}
+
+/// A step whose ranks were told apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RankedStep {
+    /// Its name.
+    pub step: String,
+    /// Its ranks.
+    pub ranks: u64,
+}
+
+/// Lines that the same ranks of one step hit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineGroup {
+    /// The lines: `12-18,20`.
+    pub lines: String,
+    /// The step, by its position in `steps`.
+    pub step: usize,
+    /// How many ranks hit them.
+    pub hit: u64,
+    /// The smallest of those ranks.
+    pub first: u64,
+    /// The largest.
+    pub last: u64,
+    /// Which they are, if that is known: `0-3,7`.
+    #[serde(default)]
+    pub ranks: Option<String>,
+}
