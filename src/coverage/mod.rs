@@ -2,8 +2,15 @@
 //!
 //! This room starts no process and knows nothing of hpc.toml, schedulers or results; each part can be used alone.
 
+pub mod counts;
+pub mod export;
+pub(crate) mod hash;
 pub mod lcov;
+pub mod lines;
+pub mod mapping;
 pub mod merge;
+pub mod objects;
+pub mod object;
 pub mod paths;
 pub mod profile;
 pub mod reduce;

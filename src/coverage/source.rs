@@ -5,6 +5,10 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use object::ReadCache;
+
+use super::object::{ObjectError, Sections};
+
 /// A numbered collection of files that are opened one by one, from many threads.
 pub trait Source: Sync {
     /// An opened file.
@@ -111,6 +115,22 @@ impl ReadAt for &[u8] {
         };
         to.copy_from_slice(from);
         Ok(count)
+    }
+}
+
+/// An opened binary, of which only the parts that are asked for are read.
+#[derive(Debug)]
+pub struct Binary(ReadCache<File>);
+
+impl Binary {
+    /// Opens the file at `path`.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(ReadCache::new(File::open(path)?)))
+    }
+
+    /// Returns its sections.
+    pub fn sections(&self) -> Result<Sections<'_>, ObjectError> {
+        super::object::sections(&self.0)
     }
 }
 

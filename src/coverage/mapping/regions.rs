@@ -1,0 +1,399 @@
+//! One function's mapping: which text is counted by which counter.
+//!
+//! Defined in `llvm/docs/CoverageMappingFormat.rst` and `RawCoverageMappingReader::read` of LLVM 22.
+
+use std::ops::Range;
+
+use super::super::lines::Place;
+use super::MappingError;
+use super::bytes::Bytes;
+
+/// No source file has lines beyond this one; who says so is damaged, and would make tracefiles without end.
+pub const MAX_LINE: u32 = 1 << 24;
+
+/// Marks, in the column where a region ends, that it is a gap.
+const GAP: u32 = 1 << 31;
+
+/// What counts a region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counter {
+    /// Nothing: code that never runs.
+    Zero,
+    /// A counter of the function.
+    Counter(u32),
+    /// A sum or a difference.
+    Expression(u32),
+}
+
+/// A sum or a difference of two counters.
+#[derive(Debug, Clone, Copy)]
+pub struct Expression {
+    /// Whether it is a sum.
+    pub adds: bool,
+    /// The left side.
+    pub left: Counter,
+    /// The right side.
+    pub right: Counter,
+}
+
+/// What a region is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegionKind {
+    /// Code.
+    Code,
+    /// A macro whose text is the file with this number.
+    Expansion(u32),
+    /// Text that the preprocessor left out.
+    Skipped,
+    /// The space between statements.
+    Gap,
+    /// A condition; this counts how often it was false.
+    Branch(Counter),
+    /// An MC/DC decision, which has no count.
+    Decision,
+}
+
+/// A piece of text and what counts it.
+#[derive(Debug, Clone, Copy)]
+pub struct Region {
+    /// Its file, among those of the function.
+    pub file: u32,
+    /// Its first character.
+    pub start: Place,
+    /// The place behind its last character.
+    pub end: Place,
+    /// What it is.
+    pub kind: RegionKind,
+    /// What counts it.
+    pub count: Counter,
+}
+
+/// A function's mapping. It is read into again and again, so that its memory is kept.
+#[derive(Debug, Default)]
+pub struct Mapping {
+    /// The number of each file within the list of its translation unit.
+    pub files: Vec<u32>,
+    /// What regions refer to.
+    pub expressions: Vec<Expression>,
+    /// The regions, file by file.
+    pub regions: Vec<Region>,
+}
+
+impl Mapping {
+    /// Reads the mapping of a function of a translation unit with this many files.
+    pub fn read(&mut self, bytes: &[u8], unit_files: usize) -> Result<(), MappingError> {
+        self.files.clear();
+        self.expressions.clear();
+        self.regions.clear();
+        let mut bytes = Bytes(bytes);
+        read_files(&mut bytes, unit_files, &mut self.files)?;
+        let expressions = bytes.count()?;
+        let unknown = Expression {
+            adds: false,
+            left: Counter::Zero,
+            right: Counter::Zero,
+        };
+        self.expressions.resize(expressions, unknown);
+        for at in 0..expressions {
+            let left = self.counter(bytes.small()?)?;
+            let right = self.counter(bytes.small()?)?;
+            if let Some(expression) = self.expressions.get_mut(at) {
+                (expression.left, expression.right) = (left, right);
+            }
+        }
+        for file in (0_u32..).take(self.files.len()) {
+            self.read_file(&mut bytes, file)?;
+        }
+        self.count_expansions();
+        Ok(())
+    }
+
+    fn read_file(&mut self, bytes: &mut Bytes<'_>, file: u32) -> Result<(), MappingError> {
+        let mut line = 0_u32;
+        for _ in 0..bytes.count()? {
+            let (mut kind, count) = self.read_kind(bytes)?;
+            let (below, column, lines, end) = (
+                bytes.small()?,
+                bytes.number()?,
+                bytes.small()?,
+                bytes.small()?,
+            );
+            let column = u32::try_from(column)
+                .map_err(|_| MappingError::Malformed("a number is too large"))?;
+            line = line.saturating_add(below);
+            let last = line.saturating_add(lines);
+            if line == 0 || last > MAX_LINE {
+                return Err(MappingError::Malformed("a line that no file has"));
+            }
+            if end & GAP != 0 {
+                kind = RegionKind::Gap;
+            }
+            let (column, end) = if column == 0 && end & !GAP == 0 {
+                (1, u32::MAX)
+            } else {
+                (column, end & !GAP)
+            };
+            let (start, end) = (Place::new(line, column), Place::new(last, end));
+            if start > end {
+                return Err(MappingError::Malformed("a region ends before it begins"));
+            }
+            self.regions.push(Region {
+                file,
+                start,
+                end,
+                kind,
+                count,
+            });
+        }
+        Ok(())
+    }
+
+    fn read_kind(&mut self, bytes: &mut Bytes<'_>) -> Result<(RegionKind, Counter), MappingError> {
+        let encoded = bytes.small()?;
+        if encoded & 3 != 0 {
+            return Ok((RegionKind::Code, self.counter(encoded)?));
+        }
+        if encoded & 4 != 0 {
+            let expanded = encoded >> 3;
+            if expanded as usize >= self.files.len() {
+                return Err(MappingError::Malformed(
+                    "a macro expands to a file that is not there",
+                ));
+            }
+            return Ok((RegionKind::Expansion(expanded), Counter::Zero));
+        }
+        let kind = match encoded >> 3 {
+            0 => RegionKind::Code,
+            2 => RegionKind::Skipped,
+            4 => return self.read_branch(bytes),
+            5 => {
+                bytes.small()?;
+                read_id(bytes)?;
+                RegionKind::Decision
+            }
+            6 => {
+                let branch = self.read_branch(bytes)?;
+                if read_id(bytes)? == 0 {
+                    return Err(MappingError::Malformed("a condition has no number"));
+                }
+                read_id(bytes)?;
+                read_id(bytes)?;
+                return Ok(branch);
+            }
+            _ => return Err(MappingError::Malformed("a region of an unknown kind")),
+        };
+        Ok((kind, Counter::Zero))
+    }
+
+    fn read_branch(
+        &mut self,
+        bytes: &mut Bytes<'_>,
+    ) -> Result<(RegionKind, Counter), MappingError> {
+        let count = self.counter(bytes.small()?)?;
+        let otherwise = self.counter(bytes.small()?)?;
+        Ok((RegionKind::Branch(otherwise), count))
+    }
+
+    /// Decodes a counter. Whether an expression adds is not said where it stands but where it is referred to.
+    fn counter(&mut self, encoded: u32) -> Result<Counter, MappingError> {
+        let number = encoded >> 2;
+        match encoded & 3 {
+            0 => Ok(Counter::Zero),
+            1 => Ok(Counter::Counter(number)),
+            tag => {
+                let expression = self.expressions.get_mut(number as usize);
+                expression
+                    .ok_or(MappingError::Malformed("an expression that is not there"))?
+                    .adds = tag == 3;
+                Ok(Counter::Expression(number))
+            }
+        }
+    }
+
+    /// Gives each macro the counter of the first region of its text, which may be a macro again.
+    fn count_expansions(&mut self) {
+        if self.files.len() < 2 {
+            return;
+        }
+        let mut expansion_of: Vec<Option<usize>> = vec![None; self.files.len()];
+        for _ in 1..self.files.len() {
+            for (at, region) in self.regions.iter().enumerate() {
+                if let RegionKind::Expansion(file) = region.kind
+                    && let Some(slot) = expansion_of.get_mut(file as usize)
+                {
+                    *slot = Some(at);
+                }
+            }
+            let mut changed = false;
+            for at in 0..self.regions.len() {
+                let Some(Region { file, count, .. }) = self.regions.get(at).copied() else {
+                    continue;
+                };
+                let expansion = expansion_of.get_mut(file as usize).and_then(Option::take);
+                if let Some(expansion) = expansion.and_then(|at| self.regions.get_mut(at)) {
+                    changed |= expansion.count != count;
+                    expansion.count = count;
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+    }
+
+    /// Returns the regions of one file of the function.
+    #[must_use]
+    pub fn regions_of(&self, file: u32) -> Range<usize> {
+        let start = self.regions.partition_point(|region| region.file < file);
+        let end = self.regions.partition_point(|region| region.file <= file);
+        start..end
+    }
+}
+
+fn read_files(
+    bytes: &mut Bytes<'_>,
+    unit_files: usize,
+    files: &mut Vec<u32>,
+) -> Result<(), MappingError> {
+    for _ in 0..bytes.count()? {
+        let file = bytes.small()?;
+        if file as usize >= unit_files {
+            return Err(MappingError::Malformed(
+                "a file that its translation unit does not have",
+            ));
+        }
+        files.push(file);
+    }
+    Ok(())
+}
+
+fn read_id(bytes: &mut Bytes<'_>) -> Result<u64, MappingError> {
+    match bytes.number()? {
+        id if id < i16::MAX.cast_unsigned().into() => Ok(id),
+        _ => Err(MappingError::Malformed("a number is too large")),
+    }
+}
+
+/// Reads only the files of a function's mapping.
+pub(super) fn files(
+    bytes: &[u8],
+    unit_files: usize,
+    files: &mut Vec<u32>,
+) -> Result<(), MappingError> {
+    files.clear();
+    read_files(&mut Bytes(bytes), unit_files, files)
+}
+
+/// Returns whether a mapping stands for a function that its translation unit knew but did not use.
+pub(super) fn is_unused(bytes: &[u8]) -> Result<bool, MappingError> {
+    let mut bytes = Bytes(bytes);
+    if bytes.count()? != 1 {
+        return Ok(false);
+    }
+    bytes.small()?;
+    if bytes.count()? != 0 || bytes.count()? != 1 {
+        return Ok(false);
+    }
+    let encoded = bytes.small()?;
+    Ok(encoded % 4 == 0)
+}
+
+/// The values of a function's expressions, each computed when it is first asked for.
+#[derive(Debug, Default)]
+pub struct Values {
+    values: Vec<Value>,
+    pending: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Value {
+    Unknown,
+    Pending,
+    Known(u64),
+}
+
+/// A counter that the function does not have, or an expression that contains itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoValue;
+
+impl Values {
+    /// Forgets the values of the function before, and prepares for one with as many expressions.
+    pub fn reset(&mut self, expressions: usize) {
+        self.values.clear();
+        self.values.resize(expressions, Value::Unknown);
+    }
+
+    /// Returns how often `counter` counted. Differences wrap below zero, as they do in `llvm-cov`.
+    #[inline]
+    pub fn get(
+        &mut self,
+        counter: Counter,
+        expressions: &[Expression],
+        counts: &[u64],
+    ) -> Result<u64, NoValue> {
+        match self.known(counter, counts)? {
+            Some(value) => Ok(value),
+            None => self.compute(counter, expressions, counts),
+        }
+    }
+
+    #[inline]
+    fn known(&self, counter: Counter, counts: &[u64]) -> Result<Option<u64>, NoValue> {
+        match counter {
+            Counter::Zero => Ok(Some(0)),
+            Counter::Counter(number) => counts
+                .get(number as usize)
+                .copied()
+                .map(Some)
+                .ok_or(NoValue),
+            Counter::Expression(number) => match self.values.get(number as usize).ok_or(NoValue)? {
+                Value::Known(value) => Ok(Some(*value)),
+                Value::Unknown | Value::Pending => Ok(None),
+            },
+        }
+    }
+
+    /// Computes an expression after those that it is made of. These can be thousands deep, so there is no recursion.
+    fn compute(
+        &mut self,
+        counter: Counter,
+        expressions: &[Expression],
+        counts: &[u64],
+    ) -> Result<u64, NoValue> {
+        let Counter::Expression(number) = counter else {
+            return Err(NoValue);
+        };
+        self.pending.clear();
+        self.pending.push(number);
+        let mut result = Err(NoValue);
+        while let Some(&number) = self.pending.last() {
+            let Expression { adds, left, right } =
+                *expressions.get(number as usize).ok_or(NoValue)?;
+            let sides = (self.known(left, counts)?, self.known(right, counts)?);
+            let missing = match sides {
+                (Some(left), Some(right)) => {
+                    let value = if adds {
+                        left.wrapping_add(right)
+                    } else {
+                        left.wrapping_sub(right)
+                    };
+                    *self.values.get_mut(number as usize).ok_or(NoValue)? = Value::Known(value);
+                    self.pending.pop();
+                    result = Ok(value);
+                    continue;
+                }
+                (None, _) => left,
+                (_, None) => right,
+            };
+            let Counter::Expression(missing) = missing else {
+                return Err(NoValue);
+            };
+            *self.values.get_mut(number as usize).ok_or(NoValue)? = Value::Pending;
+            if matches!(self.values.get(missing as usize), Some(Value::Pending)) {
+                return Err(NoValue);
+            }
+            self.pending.push(missing);
+        }
+        result
+    }
+}
