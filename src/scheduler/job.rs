@@ -166,6 +166,7 @@ pub enum JobState {
     RequeueHold,
     ReservationDeletedHold,
     SpecialExit,
+    Expediting,
     Configuring,
     PowerUpNode,
     Running,
@@ -212,6 +213,7 @@ const STATES: &[(&str, &str, JobState)] = &[
     ("REQUEUE_HOLD", "RH", JobState::RequeueHold),
     ("RESV_DEL_HOLD", "RD", JobState::ReservationDeletedHold),
     ("SPECIAL_EXIT", "SE", JobState::SpecialExit),
+    ("EXPEDITING", "EX", JobState::Expediting),
     ("CONFIGURING", "CF", JobState::Configuring),
     ("POWER_UP_NODE", "PO", JobState::PowerUpNode),
     ("RUNNING", "R", JobState::Running),
@@ -268,7 +270,8 @@ impl JobState {
             | Self::RequeueFed
             | Self::RequeueHold
             | Self::ReservationDeletedHold
-            | Self::SpecialExit => Phase::Waiting,
+            | Self::SpecialExit
+            | Self::Expediting => Phase::Waiting,
             Self::Configuring
             | Self::PowerUpNode
             | Self::Running
@@ -352,6 +355,15 @@ pub struct Observation {
     pub unread: Vec<String>,
 }
 
+/// When and where a scheduler expects a job to start, would it be submitted now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// When.
+    pub start: DateTime<Utc>,
+    /// Where.
+    pub nodes: Vec<String>,
+}
+
 /// How a process ended: an exit code, or the number of the signal that ended it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ExitStatus {
@@ -376,6 +388,10 @@ pub struct JobRecord {
     pub exit: Option<ExitStatus>,
     /// The worst end of its steps.
     pub derived_exit: Option<ExitStatus>,
+    /// The partition it ran in.
+    pub partition: Option<String>,
+    /// The account that paid.
+    pub account: Option<String>,
     /// Its nodes.
     pub nodes: Vec<String>,
     /// When it was submitted.
@@ -405,6 +421,28 @@ pub struct StepRecord {
     pub elapsed: Option<Duration>,
     /// The largest resident set that was seen of one of its tasks, in bytes.
     pub max_rss: Option<u64>,
+}
+
+impl From<&JobStatus> for JobRecord {
+    /// Takes the scheduler's last word for a record, on a cluster that keeps no books.
+    fn from(status: &JobStatus) -> Self {
+        Self {
+            id: status.id.clone(),
+            name: String::new(),
+            state: status.state.clone(),
+            cancelled_by: None,
+            exit: None,
+            derived_exit: None,
+            partition: None,
+            account: None,
+            nodes: status.nodes.clone(),
+            submit: None,
+            start: status.start,
+            end: None,
+            elapsed: status.elapsed,
+            steps: Vec::new(),
+        }
+    }
 }
 
 impl JobRecord {

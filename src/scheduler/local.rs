@@ -126,12 +126,12 @@ impl Local {
             if let Some(job) = lock(&jobs).get_mut(&own) {
                 job.end = Some((Utc::now(), status));
             }
-            ended.notify_waiters();
+            ended.notify_one();
         });
         Ok(id)
     }
 
-    /// Returns when a script that was started here has ended.
+    /// Returns when a script that was started here has ended since the last call; for one caller at a time.
     pub async fn any_ended(&self) {
         self.ended.notified().await;
     }
@@ -189,6 +189,8 @@ impl Local {
                 cancelled_by: None,
                 exit: end.map(|(_, status)| status),
                 derived_exit: None,
+                partition: None,
+                account: None,
                 nodes: host(),
                 submit: job.as_ref().map(|job| job.start),
                 start: job.as_ref().map(|job| job.start),
@@ -337,5 +339,202 @@ fn report(pid: Pid, sent: Result<(), Errno>) {
     match sent {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(error) => tracing::warn!(%pid, %error, "cannot signal a process"),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use camino::{Utf8Path, Utf8PathBuf};
+
+    struct Bench {
+        dir: tempfile::TempDir,
+        local: Local,
+    }
+
+    impl Bench {
+        fn new(ask: Ask, grace: Duration) -> Self {
+            let path = std::env::var_os("PATH").unwrap();
+            Self {
+                dir: tempfile::tempdir().unwrap(),
+                local: Local::new([("PATH".into(), path)], ask, grace),
+            }
+        }
+
+        fn path(&self) -> &Utf8Path {
+            Utf8Path::from_path(self.dir.path()).unwrap()
+        }
+
+        fn start(&self, name: &str, script: &str) -> JobId {
+            let file: Utf8PathBuf = self.path().join(format!("{name}.sh"));
+            fs_err::write(&file, script).unwrap();
+            let request = JobRequest {
+                name: name.to_owned(),
+                script: file,
+                output: self.path().join("log"),
+                cwd: self.path().to_owned(),
+                ranks: 1,
+                ..JobRequest::default()
+            };
+            self.local.submit(&request).unwrap()
+        }
+
+        async fn ended(&self, id: &JobId) -> JobRecord {
+            loop {
+                let record = self
+                    .local
+                    .record(std::slice::from_ref(id))
+                    .last(id)
+                    .unwrap()
+                    .clone();
+                if record.settled() {
+                    return record;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+
+        async fn file(&self, name: &str) -> String {
+            loop {
+                match fs_err::read_to_string(self.path().join(name)) {
+                    Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
+                    _ => tokio::time::sleep(LOOK).await,
+                }
+            }
+        }
+    }
+
+    /// Whether a process lives that was started by the shell under this number.
+    fn lives(pid: &str) -> bool {
+        let process = process(pid.parse().unwrap());
+        process.is_some_and(|process| !matches!(process.state, 'Z' | 'X'))
+    }
+
+    const PATIENT: Duration = Duration::from_mins(1);
+    const HASTY: Duration = Duration::from_millis(200);
+
+    #[tokio::test]
+    async fn a_script_runs_with_its_log_and_leaves_its_exit_code() {
+        let bench = Bench::new(Ask::Group, PATIENT);
+        let id = bench.start(
+            "a; touch pwned #",
+            "echo out; echo err >&2; pwd; env; exit 3",
+        );
+        let record = bench.ended(&id).await;
+        assert_eq!(record.state, JobState::Failed);
+        assert_eq!(record.exit, Some(ExitStatus { code: 3, signal: 0 }));
+        let log = fs_err::read_to_string(bench.path().join("log")).unwrap();
+        let head = format!("out\nerr\n{}\n", bench.path());
+        assert!(log.starts_with(&head), "{log}");
+        assert!(
+            !log.contains("CARGO"),
+            "the environment is the one handed in: {log}"
+        );
+        assert!(!bench.path().join("pwned").exists());
+        assert_eq!(bench.local.find_by_name("a; touch pwned #"), [id]);
+    }
+
+    #[tokio::test]
+    async fn success_and_signals_are_told_apart() {
+        let bench = Bench::new(Ask::Group, PATIENT);
+        let good = bench.start("good", "true");
+        let killed = bench.start("killed", "kill -SEGV $$");
+        assert_eq!(bench.ended(&good).await.state, JobState::Completed);
+        assert_eq!(
+            bench.ended(&killed).await.exit,
+            Some(ExitStatus {
+                code: 0,
+                signal: 11
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn cancel_reaches_processes_that_have_groups_of_their_own() {
+        let bench = Bench::new(Ask::Group, HASTY);
+        // As a launcher does with its ranks; the trap makes it stubborn.
+        let id = bench.start(
+            "stubborn",
+            "trap '' TERM; set -m; sleep 1000 & echo $! >rank; wait",
+        );
+        let rank = bench.file("rank").await;
+        bench.local.cancel(std::slice::from_ref(&id)).await;
+        assert_eq!(bench.ended(&id).await.state, JobState::Cancelled);
+        assert!(!lives(&rank), "a rank outlived its step");
+    }
+
+    #[tokio::test]
+    async fn asking_the_leader_leaves_the_program_to_it() {
+        let bench = Bench::new(Ask::Leader, PATIENT);
+        let script =
+            "sh -c 'trap \"echo hit >hit\" TERM; echo $$ >program; sleep 1000 & wait' & p=$!
+            trap 'kill -KILL $p; echo asked >asked; exit 143' TERM; wait";
+        let id = bench.start("leader", script);
+        bench.file("program").await;
+        bench.local.cancel(std::slice::from_ref(&id)).await;
+        let record = bench.ended(&id).await;
+        assert_eq!(
+            record.exit,
+            Some(ExitStatus {
+                code: 143,
+                signal: 0
+            })
+        );
+        assert_eq!(bench.file("asked").await, "asked");
+        assert!(
+            !bench.path().join("hit").exists(),
+            "the program got the signal too"
+        );
+    }
+
+    #[tokio::test]
+    async fn nothing_outlives_its_script() {
+        let bench = Bench::new(Ask::Group, PATIENT);
+        let id = bench.start("careless", "sleep 1000 & echo $! >child");
+        bench.ended(&id).await;
+        let child = bench.file("child").await;
+        assert!(!lives(&child));
+    }
+
+    #[tokio::test]
+    async fn another_process_of_ours_finds_it_again() {
+        let bench = Bench::new(Ask::Group, HASTY);
+        let id = bench.start("adopted", "echo $$ >pid; sleep 1000");
+        bench.file("pid").await;
+        let later = Local::new([], Ask::Group, HASTY);
+        let ids = [id.to_string().parse().unwrap()];
+        assert_eq!(later.poll(&ids).jobs[&id].state, JobState::Running);
+        later.cancel(&ids).await;
+        assert!(later.poll(&ids).jobs.is_empty());
+        assert!(later.record(&ids).last(&id).unwrap().settled());
+        // A later process with the same number is another one.
+        let (pid, start) = id.as_local().unwrap();
+        assert!(!alive(&JobId::local(pid, start + 1)));
+    }
+
+    #[tokio::test]
+    async fn a_log_that_cannot_be_written_is_refused() {
+        let bench = Bench::new(Ask::Group, PATIENT);
+        let request = JobRequest {
+            output: bench.path().join("no/such/dir/log"),
+            cwd: bench.path().to_owned(),
+            ..JobRequest::default()
+        };
+        let error = bench.local.submit(&request).unwrap_err();
+        assert!(matches!(error, SubmitError::Rejected { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_program_may_be_named_anything() {
+        let stat = "71 (a) S 1 (b) R 1 71 70 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 183422 1 2";
+        let process = parse_stat(stat).unwrap();
+        assert_eq!(
+            (process.state, process.session, process.start),
+            ('R', 70, 183_422)
+        );
+        for nonsense in ["", ")", "71 (a) S", "71 (a) S 1 2 x"] {
+            assert!(parse_stat(nonsense).is_none(), "{nonsense}");
+        }
     }
 }

@@ -5,18 +5,21 @@
 //! its end, is left to others; [`verdict`] only says what the end means. Nothing here knows hpc.toml.
 
 pub mod admission;
+pub mod exit_record;
 pub mod job;
 pub mod local;
+pub mod pending;
 pub mod slurm;
 pub mod verdict;
 
+pub use exit_record::{ExitRecord, InvalidExitRecord, RankExit};
 pub use job::{
-    Accounting, Dependency, ExitStatus, JobId, JobRecord, JobRequest, JobState, JobStatus,
-    Observation, Phase, StepRecord,
+    Accounting, Dependency, Estimate, ExitStatus, JobId, JobRecord, JobRequest, JobState,
+    JobStatus, Observation, Phase, StepRecord,
 };
 pub use local::Local;
 pub use slurm::Slurm;
-pub use verdict::{Evidence, ExitRecord, Outcome, Status, Verdict};
+pub use verdict::{CancelCause, Evidence, Outcome, Status, Verdict, judge};
 
 use chrono::{DateTime, Utc};
 
@@ -39,7 +42,7 @@ pub enum SubmitError {
         command: String,
     },
     /// The scheduler is out of reach or busy; nothing was submitted.
-    #[error("the scheduler could not be reached: {said}")]
+    #[error("the scheduler cannot take the job now: {said}")]
     Transient {
         /// What the scheduler's command said.
         said: String,

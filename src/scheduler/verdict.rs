@@ -3,8 +3,11 @@
 //! Success needs two witnesses: the record that the job's script left when its program had ended, and the scheduler's
 //! final word. Everything short of that is an outcome that says whose turn it is.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+pub use super::exit_record::{ExitRecord, RankExit};
 use super::job::{JobRecord, JobState};
 
 /// How a step ended.
@@ -39,6 +42,13 @@ pub enum Outcome {
     NotRun,
     /// It was left out on purpose.
     Skipped,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The word that stands in documents, so that a person can look for it there.
+        self.serialize(f)
+    }
 }
 
 /// Whose turn it is after a step.
@@ -77,58 +87,6 @@ impl Outcome {
     }
 }
 
-/// What a job's script writes, as JSON under a temporary name that is then renamed, when its program has ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ExitRecord {
-    /// The version of this format: 1.
-    pub schema_version: u32,
-    /// The exit code of the launcher, or of the program where there is none.
-    pub exit_code: i32,
-    /// The script stopped the program because its time was up.
-    #[serde(default)]
-    pub timed_out: bool,
-    /// Why the program could not be started.
-    #[serde(default)]
-    pub launch_error: Option<String>,
-    /// The kernel killed one of the program's processes for want of memory.
-    #[serde(default)]
-    pub out_of_memory: bool,
-    /// When the program started, in seconds since the epoch.
-    pub started: f64,
-    /// When it ended, in seconds since the epoch.
-    pub ended: f64,
-    /// The job, by the name that the script knows.
-    #[serde(default)]
-    pub job_id: Option<String>,
-    /// How often the scheduler had started this job before.
-    #[serde(default)]
-    pub restart_count: u32,
-    /// The nodes of the job, in the scheduler's short form.
-    #[serde(default)]
-    pub nodes: Option<String>,
-    /// How many ranks were asked for.
-    #[serde(default)]
-    pub ranks_expected: Option<u32>,
-    /// How each rank ended that lived to tell.
-    #[serde(default)]
-    pub ranks: Vec<RankExit>,
-}
-
-/// How one rank ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RankExit {
-    /// Its number.
-    pub rank: u32,
-    /// Its exit code, 128 + n for signal n.
-    pub exit_code: i32,
-    /// Its node.
-    #[serde(default)]
-    pub host: Option<String>,
-    /// How many ranks it believed there to be.
-    #[serde(default)]
-    pub size: Option<u32>,
-}
-
 /// Why we cancelled a job ourselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -150,6 +108,8 @@ pub struct Evidence<'a> {
     pub restarts: u32,
     /// The record that the script left.
     pub exit: Option<&'a ExitRecord>,
+    /// The end of the job's log.
+    pub log: &'a str,
     /// Why we cancelled it, if we did.
     pub cancelled: Option<&'a CancelCause>,
 }
@@ -168,7 +128,8 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    fn new(outcome: Outcome, message: impl Into<String>) -> Self {
+    /// Returns a verdict of which neither an exit code nor a signal is known.
+    pub fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         Self {
             outcome,
             exit_code: None,
@@ -184,35 +145,54 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     let exit = evidence
         .exit
         .filter(|exit| exit.restart_count >= evidence.restarts);
-    match (never_started(evidence), exit) {
-        (Some(verdict), None) => verdict,
-        (_, Some(exit)) => with_exit(exit, evidence.record),
-        (None, None) => without_exit(evidence.record),
+    match (exit, evidence.cancelled, evidence.record) {
+        (Some(exit), None, record) | (Some(exit), _, record @ Some(_)) => {
+            with_exit(exit, record, evidence.log)
+        }
+        (_, Some(cause), record) => cancelled_by_us(cause, record),
+        (None, None, record) => without_exit(record, evidence.log),
     }
 }
 
-/// The ends of a job that we took out of the queue.
-fn never_started(evidence: &Evidence<'_>) -> Option<Verdict> {
-    let started = evidence
-        .record
-        .is_some_and(|record| !record.nodes.is_empty());
-    match evidence.cancelled? {
-        CancelCause::Starved(reason) if !started => Some(Verdict::new(
-            Outcome::Starved,
-            format!("waited in the queue for too long: {reason}"),
-        )),
-        CancelCause::NeverStarts(reason) if !started => Some(Verdict::new(
-            Outcome::Rejected,
-            format!("would never have started: {reason}"),
-        )),
-        _ => Some(Verdict::new(Outcome::Cancelled, "was cancelled by us")),
+/// Whether a log holds what Slurm or srun write when the kernel has killed a process for want of memory. On a cluster
+/// without accounting, nothing else tells of a rank that was.
+#[must_use]
+pub fn tells_of_oom_kill(log: &str) -> bool {
+    log.lines().any(|line| {
+        line.contains("oom-kill event")
+            || line.starts_with("srun: error: ") && line.ends_with(": Out Of Memory")
+    })
+}
+
+fn out_of_memory(record: Option<&JobRecord>, log: &str) -> Option<Verdict> {
+    let killed = record.is_some_and(JobRecord::out_of_memory) || tells_of_oom_kill(log);
+    killed.then(|| Verdict::new(Outcome::OutOfMemory, "was killed for want of memory"))
+}
+
+fn cancelled_by_us(cause: &CancelCause, record: Option<&JobRecord>) -> Verdict {
+    let started = record.is_some_and(|record| !record.nodes.is_empty());
+    match cause {
+        CancelCause::Starved(reason) if !started => {
+            let message = format!("waited in the queue for too long: {reason}");
+            Verdict::new(Outcome::Starved, message)
+        }
+        CancelCause::NeverStarts(reason) if !started => {
+            let message = format!("would never have started: {reason}");
+            Verdict::new(Outcome::Rejected, message)
+        }
+        _ => Verdict::new(Outcome::Cancelled, "was cancelled by us"),
     }
 }
 
 /// The script lived to say how its program ended.
-fn with_exit(exit: &ExitRecord, record: Option<&JobRecord>) -> Verdict {
-    if exit.out_of_memory || record.is_some_and(JobRecord::out_of_memory) {
-        return Verdict::new(Outcome::OutOfMemory, "was killed for want of memory");
+fn with_exit(exit: &ExitRecord, record: Option<&JobRecord>, log: &str) -> Verdict {
+    let unwell =
+        exit.exit_code != 0 || record.is_some_and(|record| record.state != JobState::Completed);
+    if let Some(verdict) = out_of_memory(record, log).filter(|_| unwell) {
+        return verdict;
+    }
+    if let Some(verdict) = record.and_then(node_lost) {
+        return verdict;
     }
     if let Some(error) = &exit.launch_error {
         return Verdict::new(Outcome::LaunchFailed, error);
@@ -220,44 +200,57 @@ fn with_exit(exit: &ExitRecord, record: Option<&JobRecord>) -> Verdict {
     if exit.timed_out {
         return Verdict::new(Outcome::Timeout, "did not end in time");
     }
-    let Some(record) = record else {
-        return Verdict::new(
-            Outcome::Lost,
-            "left an exit record, but the scheduler does not know it",
-        );
-    };
-    if let Some(verdict) = taken_away(record) {
+    if let Some(verdict) = record.and_then(taken_away) {
         return verdict;
     }
     if exit.exit_code != 0 {
-        return fault(exit, record);
+        let verdict = fault(exit, record);
+        // Without the scheduler's final word, a kill may well have been its own.
+        let killed = matches!(verdict.signal, Some(9 | 15));
+        if killed && !record.is_some_and(JobRecord::settled) {
+            let message = "its program was killed, and the scheduler does not say by whom";
+            return Verdict::new(Outcome::Lost, message);
+        }
+        return verdict;
     }
     if let Some(verdict) = incomplete(exit) {
         return verdict;
     }
-    match record.state {
-        JobState::Completed => Verdict {
+    match record.map(|record| &record.state) {
+        Some(JobState::Completed) => Verdict {
             exit_code: Some(0),
             ..Verdict::new(Outcome::Passed, "passed")
         },
-        _ => Verdict::new(
+        Some(state) => Verdict::new(
             Outcome::Lost,
-            format!("its program ended with 0, but the job {}", record.state),
+            format!("its program ended with 0, but the job is {state}"),
+        ),
+        None => Verdict::new(
+            Outcome::Lost,
+            "its program ended with 0, but the scheduler does not know the job",
         ),
     }
 }
 
-/// The scheduler took the nodes away, so the program's own end says nothing of the program.
+/// A node went away under the job, whatever else was said.
+fn node_lost(record: &JobRecord) -> Option<Verdict> {
+    match record.state {
+        JobState::NodeFail | JobState::BootFail => {
+            Some(Verdict::new(Outcome::NodeFailure, "lost a node"))
+        }
+        JobState::Preempted => Some(Verdict::new(
+            Outcome::Preempted,
+            "had to make way for another job",
+        )),
+        _ => None,
+    }
+}
+
+/// The scheduler ended the job, so the program's own end says nothing of the program.
 fn taken_away(record: &JobRecord) -> Option<Verdict> {
     let (outcome, message) = match record.state {
-        JobState::NodeFail | JobState::BootFail => (Outcome::NodeFailure, "lost a node".to_owned()),
-        JobState::Preempted => (
-            Outcome::Preempted,
-            "had to make way for another job".to_owned(),
-        ),
-        JobState::Timeout | JobState::Deadline => {
-            (Outcome::Timeout, "reached the job's time limit".to_owned())
-        }
+        JobState::Timeout => (Outcome::Timeout, "reached the job's time limit".to_owned()),
+        JobState::Deadline => (Outcome::Starved, "reached the job's deadline".to_owned()),
         JobState::LaunchFailed | JobState::ReconfigFail => (
             Outcome::LaunchFailed,
             "could not be launched on its nodes".to_owned(),
@@ -265,9 +258,14 @@ fn taken_away(record: &JobRecord) -> Option<Verdict> {
         JobState::Cancelled => {
             let by = record.cancelled_by.as_deref();
             let by = by.map_or(String::new(), |by| format!(" by user {by}"));
-            (Outcome::Cancelled, format!("was cancelled{by}"))
+            let when = if record.nodes.is_empty() {
+                " before it started"
+            } else {
+                ""
+            };
+            (Outcome::Cancelled, format!("was cancelled{by}{when}"))
         }
-        _ => return None,
+        _ => return node_lost(record),
     };
     Some(Verdict::new(outcome, message))
 }
@@ -275,73 +273,85 @@ fn taken_away(record: &JobRecord) -> Option<Verdict> {
 /// Each rank must have taken part: an MPI library under the wrong PMI runs every rank alone, and ends with 0.
 fn incomplete(exit: &ExitRecord) -> Option<Verdict> {
     let expected = exit.ranks_expected?;
-    let alone = exit.ranks.iter().filter_map(|rank| rank.size);
-    if let Some(size) = alone.into_iter().find(|size| *size != expected) {
-        let message = format!("{expected} ranks were asked for, but a rank saw {size}");
-        return Some(Verdict::new(Outcome::LaunchFailed, message));
-    }
-    None
+    let mut sizes = exit.ranks.iter().filter_map(|rank| rank.size);
+    let size = sizes.find(|size| *size != expected)?;
+    let message = format!("{expected} ranks were asked for, but a rank saw {size}");
+    Some(Verdict::new(Outcome::LaunchFailed, message))
 }
 
 /// The code that an exit status above this stands for a signal.
 const SIGNAL_BASE: i32 = 128;
 
-/// The program ended badly by itself. A launcher kills the other ranks when one has failed, and then may tell of that
-/// kill alone, so the ranks' own words come first, then the step's, then the launcher's.
-fn fault(exit: &ExitRecord, record: &JobRecord) -> Verdict {
-    let ranks = exit
-        .ranks
-        .iter()
-        .map(|rank| (Some(rank.rank), rank.exit_code));
-    let steps = record
-        .steps
+/// The program ended badly by itself. A launcher kills the other ranks when one has failed and then may tell of that
+/// kill alone, so a rank's own word comes first, then the launcher's, then the step's.
+fn fault(exit: &ExitRecord, record: Option<&JobRecord>) -> Verdict {
+    let culprit = culprit(&exit.ranks);
+    let steps = record.map_or(&[][..], |record| &record.steps);
+    let steps = steps
         .iter()
         .filter(|step| step.step.parse::<u32>().is_ok())
         .filter_map(|step| step.exit)
         .map(|exit| match exit.signal {
-            0 => (None, exit.code),
-            signal => (None, SIGNAL_BASE + signal),
+            0 => exit.code,
+            signal => SIGNAL_BASE.saturating_add(signal),
         });
-    let collateral = |code: i32| [0, SIGNAL_BASE + 9, SIGNAL_BASE + 15].contains(&code);
-    let (rank, code) = ranks
+    let code = culprit.map(|rank| rank.exit_code).into_iter();
+    let code = code
+        .chain([exit.exit_code])
         .chain(steps)
-        .find(|(_, code)| !collateral(*code))
-        .unwrap_or((None, exit.exit_code));
-    let who = rank.map_or("its program".to_owned(), |rank| format!("rank {rank}"));
+        .find(|code| !collateral(*code))
+        .unwrap_or(exit.exit_code);
+    let who = match (exit.failed_part.as_deref(), culprit) {
+        (Some(part), _) if !part.is_empty() => format!("`{part}`"),
+        (_, Some(rank)) => format!("rank {}", rank.rank),
+        _ => "its program".to_owned(),
+    };
     if code > SIGNAL_BASE && code <= SIGNAL_BASE + 64 {
         let signal = code - SIGNAL_BASE;
+        let message = format!("{who} was ended by signal {signal}");
         return Verdict {
             signal: Some(signal),
-            ..Verdict::new(
-                Outcome::Signal,
-                format!("{who} was ended by signal {signal}"),
-            )
+            ..Verdict::new(Outcome::Signal, message)
         };
     }
+    let message = format!("{who} ended with exit code {code}");
     Verdict {
         exit_code: Some(code),
-        ..Verdict::new(
-            Outcome::Failed,
-            format!("{who} ended with exit code {code}"),
-        )
+        ..Verdict::new(Outcome::Failed, message)
     }
+}
+
+/// The rank that failed first, as far as one can tell: one that crashed, else one that was not just killed with the
+/// others.
+fn culprit(ranks: &[RankExit]) -> Option<&RankExit> {
+    let crashed = |rank: &&RankExit| CRASHES.contains(&rank.exit_code.saturating_sub(SIGNAL_BASE));
+    let failed = |rank: &&RankExit| !collateral(rank.exit_code);
+    ranks
+        .iter()
+        .find(crashed)
+        .or_else(|| ranks.iter().find(failed))
+}
+
+/// SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS.
+const CRASHES: &[i32] = &[4, 5, 6, 7, 8, 11, 31];
+
+/// Whether a rank that ended so may have been ended because of another: by nothing, SIGKILL or SIGTERM.
+fn collateral(code: i32) -> bool {
+    [0, SIGNAL_BASE + 9, SIGNAL_BASE + 15].contains(&code)
 }
 
 /// Slurm's exit code for an output file that could not be opened.
 const NO_OUTPUT: i32 = 53;
 
 /// The script never got to write its record, or we cannot see it.
-fn without_exit(record: Option<&JobRecord>) -> Verdict {
+fn without_exit(record: Option<&JobRecord>, log: &str) -> Verdict {
     let Some(record) = record else {
         return Verdict::new(
             Outcome::Lost,
             "the scheduler does not know it, and it left no exit record",
         );
     };
-    if record.out_of_memory() {
-        return Verdict::new(Outcome::OutOfMemory, "was killed for want of memory");
-    }
-    if let Some(verdict) = taken_away(record) {
+    if let Some(verdict) = out_of_memory(Some(record), log).or_else(|| taken_away(record)) {
         return verdict;
     }
     if record.exit.is_some_and(|exit| exit.signal == NO_OUTPUT) {
@@ -350,8 +360,312 @@ fn without_exit(record: Option<&JobRecord>) -> Verdict {
             "its log could not be written on the node",
         );
     }
+    if record.state == JobState::Failed && record.nodes.is_empty() {
+        return Verdict::new(Outcome::Rejected, "was refused after it had been submitted");
+    }
     Verdict::new(
         Outcome::Lost,
         format!("ended {}, but left no exit record", record.state),
     )
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::Outcome::{
+        Cancelled, Failed, LaunchFailed, Lost, NodeFailure, OutOfMemory, Passed, Preempted, Signal,
+        Timeout,
+    };
+    use super::*;
+    use crate::scheduler::job::{Accounting, JobId};
+    use crate::scheduler::slurm::parse::{accounting, queue};
+
+    /// The books of a real cluster, on which each job is named for what it did.
+    fn books() -> Accounting {
+        let text = [
+            include_str!("../../tests/data/slurm/22.05/sacct-ended.txt"),
+            include_str!("../../tests/data/slurm/22.05/sacct-preempted.txt"),
+            include_str!("../../tests/data/slurm/22.05/sacct-nodefail-after.txt"),
+            include_str!("../../tests/data/slurm/24.11/sacct.txt"),
+        ];
+        accounting(&text.concat())
+    }
+
+    fn job(books: &Accounting, name: &str) -> JobRecord {
+        let mut runs = books.runs.values().flatten();
+        runs.find(|run| run.name == name).unwrap().clone()
+    }
+
+    fn exit(code: i32) -> ExitRecord {
+        let text = format!(
+            r#"{{"schema_version":1,"exit_code":{code},"timed_out":false,"started":1795173070.5,"ended":1795173071,
+            "job_id":"71","restart_count":0,"nodes":"n[1-2]","ranks_expected":4,"mpi":"openmpi","failed_part":"","launch_error":null}}"#
+        );
+        ExitRecord::parse(text.as_bytes()).unwrap()
+    }
+
+    fn rank(rank: u32, exit_code: i32) -> RankExit {
+        RankExit {
+            rank,
+            exit_code,
+            host: None,
+            size: None,
+        }
+    }
+
+    fn verdict(record: Option<&JobRecord>, exit: Option<&ExitRecord>) -> Verdict {
+        judge(&Evidence {
+            record,
+            exit,
+            ..Evidence::default()
+        })
+    }
+
+    #[test]
+    fn jobs_of_a_real_cluster_with_and_without_their_exit_records() {
+        let books = books();
+        let check = |name: &str,
+                     exit: Option<ExitRecord>,
+                     outcome: Outcome,
+                     code: Option<i32>,
+                     signal: Option<i32>| {
+            let verdict = verdict(Some(&job(&books, name)), exit.as_ref());
+            assert_eq!(
+                (verdict.outcome, verdict.exit_code, verdict.signal),
+                (outcome, code, signal),
+                "{name}"
+            );
+        };
+        check("ok", Some(exit(0)), Passed, Some(0), None);
+        check("ok", None, Lost, None, None);
+        check("ret3", Some(exit(3)), Failed, Some(3), None);
+        check("ret3", None, Lost, None, None);
+        // srun -K told of the kill (143); the step tells of the rank.
+        check("exit3", Some(exit(143)), Failed, Some(3), None);
+        check("segv", Some(exit(139)), Signal, None, Some(11));
+        check("segv", Some(exit(143)), Signal, None, Some(15));
+        check(
+            "segv",
+            Some(ExitRecord {
+                ranks: vec![rank(0, 143), rank(3, 139)],
+                ..exit(143)
+            }),
+            Signal,
+            None,
+            Some(11),
+        );
+        check("abort7", Some(exit(7)), Failed, Some(7), None);
+        check("oom", Some(exit(1)), OutOfMemory, None, None);
+        check("oom", None, OutOfMemory, None, None);
+        check("oomshell", Some(exit(0)), OutOfMemory, None, None);
+        check("eats", None, OutOfMemory, None, None);
+        check("timeout", None, Timeout, None, None);
+        check("timeout", Some(exit(0)), Timeout, None, None);
+        check("cancelled", None, Cancelled, None, None);
+        check("cancelled", Some(exit(143)), Cancelled, None, None);
+        check("waited", None, Cancelled, None, None);
+        check("nolog", None, LaunchFailed, None, None);
+        check("preempted", Some(exit(143)), Preempted, None, None);
+        check("node-fail", None, NodeFailure, None, None);
+        check(
+            "node-fail",
+            Some(ExitRecord {
+                timed_out: true,
+                ..exit(143)
+            }),
+            NodeFailure,
+            None,
+            None,
+        );
+        // States that no final record has, or that we do not know.
+        check("odd", Some(exit(0)), Lost, None, None);
+        check("odd", None, Lost, None, None);
+        check("array", Some(exit(0)), Passed, Some(0), None);
+    }
+
+    #[test]
+    fn what_the_script_says_of_its_program() {
+        let books = books();
+        let completed = job(&books, "ok");
+        let check = |exit: ExitRecord, outcome: Outcome, message: &str| {
+            let verdict = verdict(Some(&completed), Some(&exit));
+            assert_eq!(
+                (verdict.outcome, verdict.message.as_str()),
+                (outcome, message)
+            );
+        };
+        check(
+            ExitRecord {
+                timed_out: true,
+                ..exit(143)
+            },
+            Outcome::Timeout,
+            "did not end in time",
+        );
+        check(
+            ExitRecord {
+                launch_error: Some("no mpiexec".into()),
+                ..exit(125)
+            },
+            Outcome::LaunchFailed,
+            "no mpiexec",
+        );
+        check(
+            ExitRecord {
+                failed_part: Some("before".into()),
+                ..exit(2)
+            },
+            Outcome::Failed,
+            "`before` ended with exit code 2",
+        );
+        check(
+            ExitRecord {
+                ranks: vec![rank(0, 137), rank(1, 1), rank(2, 134)],
+                ..exit(137)
+            },
+            Outcome::Signal,
+            "rank 2 was ended by signal 6",
+        );
+        check(
+            ExitRecord {
+                ranks: vec![rank(0, 137), rank(1, 5)],
+                ..exit(137)
+            },
+            Outcome::Failed,
+            "rank 1 ended with exit code 5",
+        );
+        check(
+            exit(137),
+            Outcome::Signal,
+            "its program was ended by signal 9",
+        );
+        check(
+            exit(255),
+            Outcome::Failed,
+            "its program ended with exit code 255",
+        );
+        let alone = RankExit {
+            size: Some(1),
+            ..rank(0, 0)
+        };
+        check(
+            ExitRecord {
+                ranks: vec![alone],
+                ..exit(0)
+            },
+            Outcome::LaunchFailed,
+            "4 ranks were asked for, but a rank saw 1",
+        );
+    }
+
+    #[test]
+    fn without_the_schedulers_word_nothing_passes() {
+        assert_eq!(verdict(None, None).outcome, Outcome::Lost);
+        assert_eq!(verdict(None, Some(&exit(0))).outcome, Outcome::Lost);
+        assert_eq!(verdict(None, Some(&exit(143))).outcome, Outcome::Lost);
+        assert_eq!(verdict(None, Some(&exit(3))).outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn an_exit_record_of_an_earlier_run_proves_nothing() {
+        let books = books();
+        let record = job(&books, "ok");
+        let judged = |restarts| {
+            let exit = exit(0);
+            judge(&Evidence {
+                record: Some(&record),
+                restarts,
+                exit: Some(&exit),
+                ..Evidence::default()
+            })
+            .outcome
+        };
+        assert_eq!(judged(0), Outcome::Passed);
+        assert_eq!(judged(1), Outcome::Lost);
+    }
+
+    #[test]
+    fn jobs_that_we_took_out_of_the_queue() {
+        let books = books();
+        let check =
+            |name: Option<&str>, cause: CancelCause, exit: Option<ExitRecord>, outcome: Outcome| {
+                let record = name.map(|name| job(&books, name));
+                let verdict = judge(&Evidence {
+                    record: record.as_ref(),
+                    exit: exit.as_ref(),
+                    cancelled: Some(&cause),
+                    ..Evidence::default()
+                });
+                assert_eq!(verdict.outcome, outcome, "{name:?} {cause:?}");
+            };
+        let starved = || CancelCause::Starved("Priority".into());
+        check(Some("waited"), starved(), None, Outcome::Starved);
+        check(None, starved(), None, Outcome::Starved);
+        check(Some("cancelled"), starved(), None, Outcome::Cancelled);
+        check(
+            Some("waited"),
+            CancelCause::NeverStarts("PartitionConfig".into()),
+            None,
+            Outcome::Rejected,
+        );
+        check(Some("waited"), CancelCause::Asked, None, Outcome::Cancelled);
+        // It ended before our word reached it.
+        check(
+            Some("ok"),
+            CancelCause::Asked,
+            Some(exit(0)),
+            Outcome::Passed,
+        );
+        check(None, CancelCause::Asked, Some(exit(0)), Outcome::Cancelled);
+    }
+
+    #[test]
+    fn a_cluster_without_accounting_has_the_queue_and_the_log() {
+        let queue = queue(include_str!(
+            "../../tests/data/slurm/22.05/squeue-ended.txt"
+        ));
+        let check = |id: &str, exit: Option<ExitRecord>, log: &str, outcome: Outcome| {
+            let record = JobRecord::from(&queue.jobs[&id.parse::<JobId>().unwrap()]);
+            let verdict = judge(&Evidence {
+                record: Some(&record),
+                exit: exit.as_ref(),
+                log,
+                ..Evidence::default()
+            });
+            assert_eq!(verdict.outcome, outcome, "{id}");
+        };
+        check("1", Some(exit(0)), "", Outcome::Passed);
+        check("2", Some(exit(3)), "", Outcome::Failed);
+        check("6", Some(exit(1)), "", Outcome::Failed);
+        let log = "slurmstepd-n3: error: Detected 1 oom-kill event(s) in StepId=6.0. Some of your processes may have been";
+        check("6", Some(exit(1)), log, Outcome::OutOfMemory);
+        check(
+            "6",
+            Some(exit(1)),
+            "srun: error: n3: task 1: Out Of Memory",
+            Outcome::OutOfMemory,
+        );
+        check(
+            "1",
+            Some(exit(0)),
+            "test: survives an oom-kill event",
+            Outcome::Passed,
+        );
+        check("8", None, "", Outcome::Timeout);
+        check("9", None, "", Outcome::Cancelled);
+    }
+
+    #[test]
+    fn only_passed_and_skipped_are_nobodys_turn() {
+        let status = |text: &str| serde_json::from_str::<Outcome>(text).unwrap().status();
+        assert_eq!(status("\"passed\""), Status::Passed);
+        assert_eq!(status("\"out_of_memory\""), Status::Failed);
+        assert_eq!(status("\"starved\""), Status::Error);
+        assert_eq!(status("\"lost\""), Status::Error);
+        assert_eq!(status("\"not_run\""), Status::NotRun);
+        assert_eq!(
+            serde_json::to_string(&Status::NotRun).unwrap(),
+            "\"not_run\""
+        );
+    }
 }

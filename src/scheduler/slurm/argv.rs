@@ -92,8 +92,12 @@ fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
-/// Writes a path so that Slurm replaces nothing in it.
+/// Writes a path so that Slurm replaces nothing in it. A backslash anywhere ends all replacement, so then `%` is safe
+/// and the backslashes themselves are doubled.
 fn literal_path(path: &str) -> String {
+    if path.contains('\\') {
+        return path.replace('\\', "\\\\");
+    }
     path.replace('%', "%%")
 }
 
@@ -121,6 +125,134 @@ fn dependency_list(dependency: &Dependency) -> String {
 
 /// Slurm counts in minutes, so a fraction becomes a whole one.
 fn minutes(time: Duration) -> u64 {
-    let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    let whole = time
+        .as_secs()
+        .saturating_add(u64::from(time.subsec_nanos() > 0));
     whole.div_ceil(60)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn small() -> JobRequest {
+        JobRequest {
+            name: "hpc-ci/heat/halo[ranks=4,features=rma]".into(),
+            script: "/runs/1/halo.sh".into(),
+            output: "/runs/1/halo.log".into(),
+            cwd: "/runs/1".into(),
+            time: Duration::from_secs(61),
+            ranks: 4,
+            ..JobRequest::default()
+        }
+    }
+
+    #[test]
+    fn a_small_request_leaves_the_rest_to_slurm() {
+        insta::assert_snapshot!(argv(&small()).join("\n"), @"
+        --parsable
+        --job-name=hpc-ci/heat/halo[ranks=4,features=rma]
+        --output=/runs/1/halo.log
+        --open-mode=append
+        --chdir=/runs/1
+        --time=2
+        --ntasks=4
+        --no-requeue
+        /runs/1/halo.sh
+        ");
+    }
+
+    #[test]
+    fn everything_that_can_be_asked_for() {
+        let request = JobRequest {
+            comment: Some("run 20261120-1".into()),
+            partition: Some("batch".into()),
+            account: Some("phys123".into()),
+            qos: Some("normal".into()),
+            reservation: Some("ci".into()),
+            constraint: Some("a100&nvme".into()),
+            nodes: Some(2),
+            ranks_per_node: Some(2),
+            cpus_per_rank: Some(8),
+            gpus_per_rank: Some(1),
+            gres: Some("tmpdisk:10G".into()),
+            memory: Some((4 << 30) + 1),
+            exclusive: true,
+            requeue: true,
+            dependency: Some(Dependency::AfterOk(vec![
+                "71".parse().unwrap(),
+                "58_3".parse().unwrap(),
+            ])),
+            exclude: vec!["n7".into(), "n9".into()],
+            options: vec!["--switches=1".into(), "--nice".into()],
+            ..small()
+        };
+        insta::assert_snapshot!(argv(&request).join("\n"), @"
+        --parsable
+        --job-name=hpc-ci/heat/halo[ranks=4,features=rma]
+        --comment=run 20261120-1
+        --output=/runs/1/halo.log
+        --open-mode=append
+        --chdir=/runs/1
+        --partition=batch
+        --account=phys123
+        --qos=normal
+        --reservation=ci
+        --constraint=a100&nvme
+        --gres=tmpdisk:10G
+        --time=2
+        --nodes=2
+        --ntasks=4
+        --ntasks-per-node=2
+        --cpus-per-task=8
+        --gpus-per-task=1
+        --mem=4097M
+        --dependency=afterok:71:58_3
+        --kill-on-invalid-dep=yes
+        --exclude=n7,n9
+        --exclusive
+        --requeue
+        --switches=1
+        --nice
+        /runs/1/halo.sh
+        ");
+    }
+
+    #[test]
+    fn paths_are_written_so_that_slurm_replaces_nothing() {
+        let check = |path: &str, expected: &str| assert_eq!(literal_path(path), expected);
+        check("/a/halo.log", "/a/halo.log");
+        check("/a/50%j.log", "/a/50%%j.log");
+        check("/a/b c.log", "/a/b c.log");
+        // With a backslash Slurm 22.05 leaves `%` alone and takes one of two backslashes away.
+        check(r"/a\b%j.log", r"/a\\b%j.log");
+    }
+
+    #[test]
+    fn names_are_printable_and_short() {
+        let check = |name: &str, expected: &str| assert_eq!(job_name(name), expected);
+        check("a\nb\u{7f}\tc", "abc");
+        check("--wrap=x;y", "--wrap=x;y");
+        check(&"é".repeat(200), &"é".repeat(125));
+    }
+
+    #[test]
+    fn times_and_sizes_are_rounded_up() {
+        let time = |time, expected| assert_eq!(minutes(time), expected);
+        time(Duration::from_mins(1), 1);
+        time(Duration::from_millis(60_001), 2);
+        time(Duration::from_nanos(1), 1);
+        time(Duration::MAX, u64::MAX.div_ceil(60));
+        let size = |bytes, expected: &str| assert_eq!(mebibytes(bytes), expected);
+        size(0, "1M");
+        size(1 << 20, "1M");
+        size((1 << 20) + 1, "2M");
+        size(u64::MAX, "17592186044416M");
+    }
+
+    #[test]
+    fn a_script_is_never_an_option() {
+        assert_eq!(script_path("--wrap=x"), "./--wrap=x");
+    }
 }

@@ -5,6 +5,9 @@
 //! what they print; sbatch's is also what the jobs inherit.
 
 pub mod argv;
+#[cfg(test)]
+mod captured;
+pub mod cluster;
 pub mod nodes;
 pub mod parse;
 pub mod refusal;
@@ -15,7 +18,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Accounting, JobId, JobRequest, Observation, QueryError, SubmitError};
+use super::{Accounting, Estimate, JobId, JobRequest, Observation, QueryError, SubmitError};
+pub use argv::argv;
+pub use cluster::{Association, Cluster, Partition, Shape};
+
 use crate::process::{Command, Output, ProcessError};
 
 /// Ids in one question: the kernel takes 128 KiB in one argument.
@@ -67,32 +73,27 @@ impl Slurm {
 
     /// Returns the same, speaking to another cluster of the federation.
     #[must_use]
-    pub fn cluster(mut self, name: impl Into<String>) -> Self {
+    pub fn on(mut self, name: impl Into<String>) -> Self {
         self.cluster = Some(name.into());
         self
     }
 
     /// Submits a job and returns its id.
     pub async fn submit(&self, request: &JobRequest) -> Result<JobId, SubmitError> {
-        let sbatch = self.command("sbatch").args(argv::argv(request));
-        let output = sbatch.output().await.map_err(|error| match error {
-            ProcessError::Deadline { deadline, .. } => SubmitError::Uncertain {
-                said: refusal::silence(deadline),
-            },
-            ProcessError::Pipe { source, .. } => SubmitError::Uncertain {
-                said: source.to_string(),
-            },
-            ProcessError::Start { .. } | ProcessError::Failed { .. } => SubmitError::NotInstalled {
-                command: "sbatch".to_owned(),
-            },
-        })?;
-        if !output.status.success() {
-            return Err(refusal::submit_error(&output.stderr_text()));
-        }
-        let stdout = output.stdout_text();
+        let sbatch = self.command("sbatch").args(argv(request));
+        let stdout = sbatch_output(sbatch).await?.stdout_text();
         parse::submitted(&stdout).ok_or_else(|| SubmitError::Uncertain {
             said: format!("`{}`", stdout.trim()),
         })
+    }
+
+    /// Returns when and where a job would start; nothing is submitted. A request that would be refused is.
+    ///
+    /// `None` if sbatch does not say, as some versions do of requests that can never start.
+    pub async fn estimate(&self, request: &JobRequest) -> Result<Option<Estimate>, SubmitError> {
+        let sbatch = self.query("sbatch").arg("--test-only");
+        let output = sbatch_output(sbatch.args(argv(request))).await?;
+        Ok(parse::estimate(&output.stderr_text()))
     }
 
     /// Returns every job of this user with this name that was submitted since then, alive or ended.
@@ -106,25 +107,27 @@ impl Slurm {
     ) -> Result<Vec<JobId>, QueryError> {
         // Names may hold commas, at which `--name` would split, so all names are read and compared here.
         let user = nix::unistd::getuid().to_string();
-        let queue = self
+        let squeue = self
             .query("squeue")
             .args(["-h", "-r", "-t", "all", "-o", "%i|%j", "-u", &user]);
-        let mut found = parse::names(&self.ask("squeue", queue).await?);
+        let mut found = parse::names(&self.ask("squeue", squeue).await?);
         let sacct = self
             .query("sacct")
             .args(["-n", "-P", "-X", "-o", "JobID,JobName", "-u", &user])
             .args(["--starttime", &ago(since)]);
+        let mut books = Ok(());
         match self.ask("sacct", sacct).await {
             Ok(text) => found.extend(parse::names(&text)),
             Err(QueryError::NoAccounting | QueryError::NotInstalled { .. }) => {}
-            Err(error) => return Err(error),
+            Err(error) => books = Err(error),
         }
         let name = argv::job_name(name);
-        let ids: BTreeSet<JobId> = found
-            .into_iter()
-            .filter(|(_, found)| *found == name)
-            .map(|(id, _)| id)
-            .collect();
+        let same = found.into_iter().filter(|(_, found)| *found == name);
+        let ids: BTreeSet<JobId> = same.map(|(id, _)| id).collect();
+        // What the controller knows needs no book; that it knows nothing is no proof without them.
+        if ids.is_empty() {
+            books?;
+        }
         Ok(ids.into_iter().collect())
     }
 
@@ -135,7 +138,7 @@ impl Slurm {
         for roots in roots(ids).chunks(IDS_AT_ONCE) {
             let squeue = self
                 .query("squeue")
-                .args(["-h", "-r", "-t", "all", "-o", parse::QUEUE_FORMAT])
+                .args(["-h", "-r", "-t", "all", "-O", parse::QUEUE_FORMAT])
                 .args(["-j", &roots.join(",")]);
             let part = match self.ask("squeue", squeue).await {
                 Ok(text) => parse::queue(&text),
@@ -191,6 +194,60 @@ impl Slurm {
         self.ask_cancel(scancel).await
     }
 
+    /// Asks what the cluster is like. An error only if its controller does not answer.
+    pub async fn probe(&self) -> Result<Cluster, QueryError> {
+        let mut cluster = Cluster::default();
+        let config = self.query("scontrol").args(["show", "config"]);
+        cluster.configure(&self.ask("scontrol", config).await?);
+        let partitions = self.query("scontrol").args(["-o", "show", "partition"]);
+        let shapes = self
+            .query("sinfo")
+            .args(["-h", "-e", "-o", cluster::SHAPE_FORMAT]);
+        let pmis = self.query("srun").arg("--mpi=list");
+        let associations = self
+            .query("sacctmgr")
+            .args(["-n", "-P", "show", "associations"]);
+        let associations = associations.args([
+            &format!("user={}", self.user()),
+            cluster::ASSOCIATION_FORMAT,
+        ]);
+        let (partitions, shapes, pmis, associations) = tokio::join!(
+            self.ask("scontrol", partitions),
+            self.ask("sinfo", shapes),
+            self.ask("srun", pmis),
+            self.ask("sacctmgr", associations),
+        );
+        let mut answer = |answer: Result<String, QueryError>| {
+            answer.unwrap_or_else(|error| {
+                cluster.unanswered.push(error);
+                String::new()
+            })
+        };
+        let (partitions, shapes) = (answer(partitions), answer(shapes));
+        let (pmis, associations) = (answer(pmis), answer(associations));
+        cluster.partitions = cluster::partitions(&partitions);
+        for (name, shape) in cluster::shapes(&shapes) {
+            let partitions = &mut cluster.partitions;
+            if let Some(partition) = partitions
+                .iter_mut()
+                .find(|partition| partition.name == name)
+            {
+                partition.shapes.push(shape);
+            }
+        }
+        cluster.pmis = cluster::pmis(&pmis);
+        cluster.associations = cluster::associations(&associations);
+        Ok(cluster)
+    }
+
+    /// The user's name: sacctmgr takes no number, and a static program cannot look names up everywhere.
+    fn user(&self) -> String {
+        let set = |name: &str| self.environment.iter().find(|(key, _)| key == name);
+        let user = set("USER").or_else(|| set("LOGNAME"));
+        user.map(|(_, value)| value.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    }
+
     async fn ask_cancel(&self, scancel: Command) -> Result<(), QueryError> {
         match self.ask("scancel", scancel).await {
             Err(QueryError::Failed { said, .. }) if gone(&said) => Ok(()),
@@ -234,6 +291,25 @@ impl Slurm {
             }
         }
     }
+}
+
+/// Runs sbatch; silence leaves open whether it did its work.
+async fn sbatch_output(sbatch: Command) -> Result<Output, SubmitError> {
+    let output = sbatch.output().await.map_err(|error| match error {
+        ProcessError::Deadline { deadline, .. } => SubmitError::Uncertain {
+            said: refusal::silence(deadline),
+        },
+        ProcessError::Pipe { source, .. } => SubmitError::Uncertain {
+            said: source.to_string(),
+        },
+        ProcessError::Start { .. } | ProcessError::Failed { .. } => SubmitError::NotInstalled {
+            command: "sbatch".to_owned(),
+        },
+    })?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    Err(refusal::submit_error(&output.stderr_text()))
 }
 
 /// The ids to ask for: an array's tasks come with the array.

@@ -1,7 +1,7 @@
 //! The text that Slurm's commands print → values.
 //!
-//! Text with named columns is read, not `--json`: its schema moved with almost every version, while `squeue -o` and
-//! `sacct -P` have stood since before 2010. Times come as seconds since the epoch, because we set `SLURM_TIME_FORMAT`.
+//! Text with named columns is read, not `--json`: its schema moved with almost every version, while the text of `squeue -O`
+//! and `sacct -P` stands still. Times come as seconds since the epoch, because we set `SLURM_TIME_FORMAT`.
 //! The fields are those of squeue(1) and sacct(1). Nothing here fails: a line that makes no sense is handed back.
 
 use std::collections::BTreeMap;
@@ -11,20 +11,21 @@ use chrono::{DateTime, Utc};
 
 use super::nodes;
 use crate::scheduler::job::{
-    Accounting, ExitStatus, JobId, JobRecord, JobState, JobStatus, Observation, StepRecord,
+    Accounting, Estimate, ExitStatus, JobId, JobRecord, JobState, JobStatus, Observation,
+    StepRecord,
 };
 
-/// The columns that [`queue`] reads. The reason is last, since it may hold anything.
-pub(super) const QUEUE_FORMAT: &str = "%i|%T|%N|%S|%M|%r";
+/// The columns that [`queue`] reads. Width 0 prints a field whole. The reason is last, since it may hold anything.
+pub(super) const QUEUE_FORMAT: &str =
+    "JobArrayID:0|,State:0|,RestartCnt:0|,NodeList:0|,StartTime:0|,TimeUsed:0|,Reason:0";
 
 /// The columns that [`accounting`] reads. The name is last, since it may hold anything.
-pub(super) const ACCOUNTING_FORMAT: &str =
-    "JobID,State,ExitCode,DerivedExitCode,NodeList,Submit,Start,End,ElapsedRaw,MaxRSS,JobName";
+pub(super) const ACCOUNTING_FORMAT: &str = "JobID,State,ExitCode,DerivedExitCode,Partition,Account,NodeList,Submit,Start,End,ElapsedRaw,MaxRSS,JobName";
 
 /// More tasks than this in one line are no array but nonsense.
 const MAX_TASKS: usize = 1_000_000;
 
-/// Returns what `squeue -h -r -o QUEUE_FORMAT` says of each job.
+/// Returns what `squeue -h -r -O QUEUE_FORMAT` says of each job.
 #[must_use]
 pub fn queue(text: &str) -> Observation {
     let mut observation = Observation::default();
@@ -42,20 +43,20 @@ pub fn queue(text: &str) -> Observation {
 }
 
 fn queue_line(line: &str) -> Option<Vec<JobStatus>> {
-    let mut fields = line.splitn(6, '|');
-    let mut next = || fields.next();
-    let (ids, state, node_list) = (ids(next()?)?, JobState::parse(next()?), next()?);
-    let (start, elapsed, reason) = (time(next()?), duration(next()?), next()?);
+    let fields: Vec<&str> = line.splitn(7, '|').collect();
+    let [id, state, restarts, node_list, start, elapsed, reason] = fields[..] else {
+        return None;
+    };
     let status = |id| JobStatus {
         id,
-        state: state.clone(),
+        state: JobState::parse(state),
         reason: said(reason),
         nodes: node_names(node_list),
-        start,
-        elapsed,
-        restarts: None,
+        start: time(start),
+        elapsed: duration(elapsed),
+        restarts: restarts.trim().parse().ok(),
     };
-    Some(ids.into_iter().map(status).collect())
+    Some(ids(id)?.into_iter().map(status).collect())
 }
 
 /// Returns what `sacct -n -P -D -o ACCOUNTING_FORMAT` says of each job and its steps.
@@ -73,12 +74,14 @@ pub fn accounting(text: &str) -> Accounting {
 }
 
 fn accounting_line(line: &str, runs: &mut BTreeMap<JobId, Vec<JobRecord>>) -> Option<()> {
-    let fields: Vec<&str> = line.splitn(11, '|').collect();
+    let fields: Vec<&str> = line.splitn(13, '|').collect();
     let [
         id,
         state,
         exit,
         derived,
+        partition,
+        account,
         node_list,
         submit,
         start,
@@ -110,6 +113,8 @@ fn accounting_line(line: &str, runs: &mut BTreeMap<JobId, Vec<JobRecord>>) -> Op
             cancelled_by: cancelled_by(state),
             exit: exit_status(exit),
             derived_exit: exit_status(derived),
+            partition: said(partition),
+            account: said(account),
             nodes: node_names(node_list),
             submit: time(submit),
             start: time(start),
@@ -139,6 +144,21 @@ pub fn submitted(text: &str) -> Option<JobId> {
     let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
     let id = line.split(';').next()?.trim();
     id.parse().ok()
+}
+
+/// Returns when and where `sbatch --test-only` expects a job to start: `Job 22 to start at 1795173278 using 12
+/// processors on nodes n[1-3] in partition debug`.
+#[must_use]
+pub fn estimate(text: &str) -> Option<Estimate> {
+    let line = text.lines().find(|line| line.contains(" to start at "))?;
+    let (_, rest) = line.split_once(" to start at ")?;
+    let start = time(rest.split_whitespace().next()?)?;
+    let nodes = rest.split_once(" on nodes ").map(|(_, rest)| rest);
+    let nodes = nodes.and_then(|rest| rest.split_whitespace().next());
+    Some(Estimate {
+        start,
+        nodes: nodes.map(node_names).unwrap_or_default(),
+    })
 }
 
 /// The lines that say something: a query over several clusters puts a title above each one's answer.
@@ -181,7 +201,7 @@ fn node_names(text: &str) -> Vec<String> {
 }
 
 /// Returns a field's text, unless it is one of Slurm's ways to say nothing.
-fn said(text: &str) -> Option<String> {
+pub(super) fn said(text: &str) -> Option<String> {
     let text = text.trim();
     let nothing = ["", "None", "(null)", "N/A", "n/a", "Unknown"].contains(&text);
     (!nothing).then(|| text.to_owned())
@@ -258,4 +278,144 @@ pub fn size(text: &str) -> Option<u64> {
         reason = "in range by the test before"
     )]
     (0.0..9e18).contains(&bytes).then_some(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::hint::black_box;
+
+    #[test]
+    fn every_way_to_write_a_state() {
+        let check =
+            |text: &str, expected: JobState| assert_eq!(JobState::parse(text), expected, "{text}");
+        check("COMPLETED", JobState::Completed);
+        check(" cd ", JobState::Completed);
+        check("CANCELLED by 1000", JobState::Cancelled);
+        check("CANCELLED+", JobState::Cancelled);
+        check("OUT_OF_ME+", JobState::OutOfMemory);
+        check("OOM", JobState::OutOfMemory);
+        check("COMPLET+", JobState::Unknown("COMPLET+".into()));
+        check("HIBERNATING", JobState::Unknown("HIBERNATING".into()));
+        check("", JobState::Unknown(String::new()));
+        check("+", JobState::Unknown("+".into()));
+    }
+
+    #[test]
+    fn every_way_to_write_an_id() {
+        let check = |text: &str, expected: &[&str]| {
+            let ids = ids(text).unwrap_or_default();
+            let ids: Vec<&str> = ids.iter().map(JobId::as_str).collect();
+            assert_eq!(ids, expected, "{text}");
+        };
+        check("58", &["58"]);
+        check("58_3", &["58_3"]);
+        check("67+0", &["67+0"]);
+        check("58_[0-2%3]", &["58_0", "58_1", "58_2"]);
+        check("58_[1,3-7:2%2]", &["58_1", "58_3", "58_5", "58_7"]);
+        for nonsense in [
+            "",
+            "58_",
+            "_3",
+            "58_[",
+            "58_[]",
+            "58_[2-1]",
+            "58_[0-4294967295]",
+            "58_[1-9:0]",
+            "-58",
+            "58.0",
+            "allocation",
+        ] {
+            check(nonsense, &[]);
+        }
+    }
+
+    #[test]
+    fn ids_that_sbatch_prints() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(
+                submitted(text).as_ref().map(JobId::as_str),
+                expected,
+                "{text}"
+            );
+        };
+        check("71\n", Some("71"));
+        check("71;alps\n", Some("71"));
+        // Site plugins like to talk on standard output.
+        check("Welcome to alps!\n71\n", Some("71"));
+        check("", None);
+        check("Submitted batch job 71\n", None);
+    }
+
+    #[test]
+    fn durations_sizes_and_codes() {
+        let time = |text: &str, expected: Option<u64>| {
+            assert_eq!(
+                duration(text).map(|time| time.as_secs()),
+                expected,
+                "{text}"
+            );
+        };
+        time("0:00", Some(0));
+        time("1:11", Some(71));
+        time("02:03:04", Some(7384));
+        time("1-02:03:04", Some(93_784));
+        time("04:05.123", Some(245));
+        for nothing in [
+            "UNLIMITED",
+            "INVALID",
+            "Unknown",
+            "",
+            "5",
+            "1-",
+            "99999999999999999999:00",
+            "213503982334602-00:00:00",
+        ] {
+            time(nothing, None);
+        }
+        let bytes = |text: &str, expected: Option<u64>| assert_eq!(size(text), expected, "{text}");
+        bytes("0", Some(0));
+        bytes("4648K", Some(4_759_552));
+        bytes("1.50G", Some(1_610_612_736));
+        for nothing in ["", "K", "12Q", "99999999999P", "1.2.3K", "-1K"] {
+            bytes(nothing, None);
+        }
+        assert_eq!(
+            exit_status("0:125"),
+            Some(ExitStatus {
+                code: 0,
+                signal: 125
+            })
+        );
+        assert_eq!(exit_status(""), None);
+    }
+
+    #[test]
+    fn names_may_hold_the_separator() {
+        let found = names("CLUSTER: alps\n19|a|b,c[d=1]\n58_[0-1]|x\nnonsense\n");
+        let found: Vec<String> = found
+            .into_iter()
+            .map(|(id, name)| format!("{id}={name}"))
+            .collect();
+        assert_eq!(found, ["19=a|b,c[d=1]", "58_0=x", "58_1=x"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_handed_back(text in "([0-9_\\[\\]%:|,.+A-Z -]{0,30}\n?){0,8}") {
+            let lines = content(&text).count();
+            let seen = queue(&text);
+            prop_assert!(seen.unread.len() <= lines);
+            let books = accounting(&text);
+            prop_assert!(books.unread.len() <= lines);
+            black_box((submitted(&text), names(&text), estimate(&text)));
+        }
+
+        #[test]
+        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let text = String::from_utf8_lossy(&bytes);
+            black_box((queue(&text), accounting(&text), duration(&text), size(&text), JobState::parse(&text)));
+        }
+    }
 }

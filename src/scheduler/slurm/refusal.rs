@@ -9,49 +9,59 @@ use crate::scheduler::{QueryError, SubmitError};
 /// Nothing reached the controller, or it turned us away for now.
 const TRANSIENT: &[&str] = &[
     "Unable to contact slurm controller",
+    "Unable to establish controller machine",
     "Connection refused",
+    "Communication connection failure",
+    "Connection timed out establishing",
+    "Unable to resolve \"",
+    "stablish a configuration source",
+    "standby mode",
+    "shutting down",
+    "Rate limit exceeded",
+    "System submissions disabled",
     "Resource temporarily unavailable",
     "temporarily unable to accept job",
-    "temporarily unavailable",
-    "Slurm backup controller in standby mode",
-    "Unable to establish controller machine",
-    "Unable to resolve",
-    "Invalid authentication credential",
-    "Protocol authentication error",
     "Munge encode failed",
-    "Unable to establish configuration source",
-    "Could not establish a configuration source",
-    "Slurmctld is shutting down",
-    "Pending job array", // "...cannot be modified": the controller is still writing it.
-    "SQL error",
+    "Protocol authentication error",
+    "Invalid authentication credential",
+    "Authentication credential expired",
+    "Unable to connect to database",
+    "Problem talking to the database",
+    "Sending PersistInit msg",
 ];
 
-/// The request was sent, the answer never came.
+/// The request may have been sent, but the answer never came.
 const UNCERTAIN: &[&str] = &[
-    "Socket timed out",
-    "Connection timed out",
-    "Zero Bytes were transmitted or received",
-    "Unexpected message received",
+    "(send failure)",
+    "(receive failure)",
+    "(shutdown failure)",
+    "Message send failure",
     "Message receive failure",
+    "Communication shutdown failure",
+    "Socket timed out",
+    "Connection timed out reading",
+    "Connection timed out writing",
     "Connection reset by peer",
     "Broken pipe",
+    "Zero Bytes were transmitted or received",
+    "Unexpected message received",
+    "Header lengths are longer than data received",
     "Insane message length",
     "Unspecified error",
-    "Header lengths are longer than data received",
 ];
 
-/// As many jobs as allowed are there. Each text is also the name of a pending reason.
-const LIMIT: &[&str] = &[
-    "Job violates accounting/QOS policy",
-    "MaxSubmitJob",
-    "MaxSubmitPU",
-    "GrpSubmitJob",
-    "Slurm job queue full",
-    "Maximum number of jobs",
-];
+/// As many jobs as allowed are there: `QOSMaxSubmitJobPerUserLimit`, `AssocGrpSubmitJobsLimit`...
+const LIMIT: &[&str] = &["SubmitJob", "MaxJobCount limit reached"];
+
+/// What stands below the name of any limit of an account or QOS. Alone it may mean either kind.
+const POLICY: &str = "Job violates accounting/QOS policy";
 
 /// What Slurm says of a request it will never take, and what to change.
 const REJECTED: &[(&str, &str)] = &[
+    (
+        POLICY,
+        "`sacctmgr show qos` and `sacctmgr show assoc user=$USER` list the limits; ask for less, or set another `qos`",
+    ),
     (
         "Invalid partition name",
         "`sinfo -s` lists the partitions; set `partition` to one of them",
@@ -149,6 +159,10 @@ const REJECTED: &[(&str, &str)] = &[
         "the batch script cannot be read on this host",
     ),
     (
+        "Batch script is empty",
+        "the batch script must begin with `#!`",
+    ),
+    (
         "This does not look like a batch script",
         "the batch script must begin with `#!`",
     ),
@@ -168,6 +182,10 @@ const REJECTED: &[(&str, &str)] = &[
         "Invalid --time specification",
         "correct `options`: this sbatch cannot read the time",
     ),
+    (
+        "mutually exclusive",
+        "`memory` and `memory_per_cpu` exclude each other",
+    ),
     ("invalid number of tasks", "correct `ranks`"),
 ];
 
@@ -182,7 +200,7 @@ pub fn submit_error(stderr: &str) -> SubmitError {
     if has(TRANSIENT) {
         return SubmitError::Transient { said };
     }
-    if has(LIMIT) {
+    if has(LIMIT) || said.starts_with(POLICY) {
         return SubmitError::Limit { said };
     }
     let known = REJECTED.iter().find(|(text, _)| said.contains(text));
@@ -201,7 +219,9 @@ pub fn query_error(command: &str, stderr: &str) -> QueryError {
     if said.contains("accounting storage is disabled") {
         return QueryError::NoAccounting;
     }
-    if has(UNCERTAIN) || has(TRANSIENT) || said.contains("Problem talking to the database") {
+    if has(UNCERTAIN) || has(TRANSIENT) {
+        // The lines above the last tell how it was tried.
+        let said = said.rsplit("; ").next().unwrap_or(&said).to_owned();
         return QueryError::Unreachable { command, said };
     }
     QueryError::Failed { command, said }
