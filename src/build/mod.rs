@@ -20,6 +20,9 @@ const LOG_LINES: usize = 25;
 /// What a build script exits with when the environment could not be set up.
 const REFUSED: i32 = 125; // as in the job script
 
+/// How long the environment may take to answer a question about itself.
+const PROBE_DEADLINE: Duration = Duration::from_mins(1);
+
 /// A build that left no program.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -199,7 +202,7 @@ pub async fn toolchain(
         .arg("-c")
         .arg(script)
         .environment(inherited.iter().map(|(k, v)| (k, v)))
-        .deadline(Duration::from_secs(60))
+        .deadline(PROBE_DEADLINE)
         .output()
         .await?;
     let text = output.stdout_text();
@@ -208,4 +211,35 @@ pub async fn toolchain(
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect())
+}
+
+/// Returns the environment as it is after modules, set-up lines and variables; what is inherited where that fails.
+pub async fn environment_after(
+    setup: &Setup,
+    inherited: &[(OsString, OsString)],
+) -> Vec<(OsString, OsString)> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let script = format!(
+        "hpc_ci_refuse() {{ exit {REFUSED}; }}\n{{ :\n{} }} >/dev/null 2>&1\nenv -0",
+        environment::prelude(setup)
+    );
+    let asked = Command::new("bash")
+        .arg("-c")
+        .arg(script)
+        .environment(inherited.iter().map(|(k, v)| (k, v)))
+        .deadline(PROBE_DEADLINE)
+        .success()
+        .await;
+    let Ok(output) = asked else {
+        return inherited.to_vec();
+    };
+    output
+        .stdout
+        .split(|&byte| byte == 0)
+        .filter_map(|pair| {
+            let at = pair.iter().position(|&byte| byte == b'=')?;
+            let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+            Some((text(&pair[..at]), text(&pair[at + 1..])))
+        })
+        .collect()
 }

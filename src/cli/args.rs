@@ -47,7 +47,7 @@ pub(super) struct Global {
 }
 
 /// Options that say what to run, of which commit, and where.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct RunArgs {
     /// Only steps whose name contains one of these.
     #[arg(value_name = "NAME")]

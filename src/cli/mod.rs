@@ -9,6 +9,10 @@ mod manual;
 mod plan;
 mod run;
 mod setting;
+mod source;
+mod trace;
+
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
@@ -74,7 +78,7 @@ pub fn main() -> Exit {
             return if error.use_stderr() { Exit::Usage } else { Exit::Passed };
         }
     };
-    let console = Console::new(cli.global.quiet, cli.global.color.on());
+    let console = Arc::new(Console::new(cli.global.quiet, cli.global.color.on()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -94,7 +98,7 @@ pub fn main() -> Exit {
     })
 }
 
-async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, Error> {
+async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
     let global = &cli.global;
     match cli.command {
         None => run::run(cli.run, global, console).await,

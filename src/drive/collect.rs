@@ -1,8 +1,31 @@
 //! What an attempt left in its folder: exit record, notes of the ranks, profiles, tracefiles, logs.
 
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use crate::scheduler::{ExitRecord, verdict::RankExit};
+use serde::Deserialize;
+
+use crate::process::tail;
+use crate::scheduler::{ExitRecord, RankExit};
+
+/// Lines of a step's log that travel with its result.
+const TAIL_LINES: usize = 20;
+/// The end of a log that is read for them.
+const TAIL_BYTES: u64 = 64 * 1024;
+
+/// What the script saw of the node that it ran on; it stands in the exit record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Host {
+    /// The processor's model.
+    pub processor: Option<String>,
+    /// The kernel's release.
+    pub kernel: Option<String>,
+    /// Its memory.
+    pub memory_bytes: Option<u64>,
+    /// The family of MPI that the program is linked with.
+    pub mpi: Option<String>,
+}
 
 /// How one rank fared, by its own note.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +80,27 @@ pub fn exit_record(attempt: &Path) -> Option<ExitRecord> {
         })
         .collect();
     Some(record)
+}
+
+/// Returns what the script of an attempt saw of its node.
+#[must_use]
+pub fn host(attempt: &Path) -> Option<Host> {
+    let text = fs_err::read(last_start(attempt).join("exit.json")).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Returns the last lines of a log; empty if there is none.
+#[must_use]
+pub fn log_tail(path: &Path) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = fs_err::File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    tail(&String::from_utf8_lossy(&read().unwrap_or_default()), TAIL_LINES)
 }
 
 /// Returns the notes of all ranks that began.

@@ -3,9 +3,12 @@
 //! `WORKSPACE/runs/RUN-ID/` holds the plan, the journal, the log, `builds/BUILD/`, `steps/SLUG/ATTEMPT/` and `ended/`, into
 //! which every job script drops an empty file when its exit record is complete: one directory read tells of all arrivals.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+
+use crate::results::record::{RunEntry, RunStep, Status};
 
 /// The folder of one run.
 #[derive(Debug, Clone)]
@@ -73,6 +76,12 @@ impl RunFolder {
         self.root.join("plan.json")
     }
 
+    /// Returns the record of the run once it has ended.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.root.join("run.json")
+    }
+
     /// Returns the copy of hpc-ci that nodes can run.
     #[must_use]
     pub fn program(&self) -> PathBuf {
@@ -116,4 +125,21 @@ impl RunFolder {
 #[must_use]
 pub fn ended_name(slug: &str, attempt: u32) -> String {
     format!("{slug}.{attempt}")
+}
+
+/// Returns the names of the steps that did not pass in the latest run that has ended; none if there is no such run.
+pub fn not_passed(workspace: &Path) -> std::io::Result<BTreeSet<String>> {
+    let mut runs = super::collect::names(&workspace.join("runs"));
+    runs.sort_unstable();
+    let ended = runs
+        .iter()
+        .rev()
+        .map(|id| RunFolder::existing(workspace, id).record())
+        .find(|record| record.is_file());
+    let Some(record) = ended else {
+        return Ok(BTreeSet::new());
+    };
+    let entry: RunEntry = serde_json::from_slice(&fs_err::read(record)?)?;
+    let bad = |step: &&RunStep| !matches!(step.step.status, Status::Passed | Status::Skipped);
+    Ok(entry.steps.iter().filter(bad).map(|step| step.step.name.clone()).collect())
 }

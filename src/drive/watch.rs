@@ -12,10 +12,11 @@ use super::collect;
 use super::folder::{RunFolder, ended_name};
 use super::journal::{Journal, JournalError};
 use super::progress::{Observer, Progress as Tell};
-use super::state::{Event, Progress, RunState};
+use super::state::{Event, RunState};
 use crate::cancel::Cancel;
 use crate::plan::{Plan, StepKind};
 use crate::scheduler::admission::{Demand, admit};
+use crate::scheduler::pending;
 use crate::scheduler::verdict::{CancelCause, judge};
 use crate::scheduler::{
     Accounting, Evidence, ExitRecord, JobId, JobRecord, JobRequest, JobState, JobStatus, Outcome,
@@ -53,6 +54,7 @@ pub(super) struct Attempt {
     pub(super) submitted: DateTime<Utc>,
     pub(super) record: Option<JobRecord>,
     pub(super) exit: Option<ExitRecord>,
+    pub(super) host: Option<collect::Host>,
     pub(super) verdict: Verdict,
 }
 
@@ -77,7 +79,7 @@ pub(super) struct Setting<'a> {
     pub(super) observer: &'a Observer,
     pub(super) cancel: &'a Cancel,
     /// Writes the files of an attempt and says what to ask the scheduler for.
-    pub(super) prepare: &'a (dyn Fn(usize, u32) -> std::io::Result<JobRequest> + Sync),
+    pub(super) prepare: &'a dyn Fn(usize, u32) -> std::io::Result<JobRequest>,
 }
 
 /// Runs all steps to their end and returns what is known of each attempt, by step and number.
@@ -499,10 +501,12 @@ impl Watch<'_, '_> {
         let attempt = self.state.steps()[index].attempt;
         let slug = &self.setting.plan.steps[index].slug;
         let exit = collect::exit_record(&self.setting.folder.attempt(slug, attempt));
+        let log = collect::log_tail(&self.setting.folder.attempt(slug, attempt).join("log.txt"));
         let verdict = judge(&Evidence {
             record: record.as_ref(),
             restarts: live.restarts(),
             exit: exit.as_ref(),
+            log: &log,
             cancelled: live.cause.as_ref(),
         });
         self.attempts.insert(
@@ -512,6 +516,7 @@ impl Watch<'_, '_> {
                 submitted: live.submitted,
                 record,
                 exit,
+                host: collect::host(&self.setting.folder.attempt(slug, attempt)),
                 verdict: verdict.clone(),
             },
         );
@@ -532,6 +537,7 @@ impl Watch<'_, '_> {
                 submitted: Utc::now(),
                 record: None,
                 exit: None,
+                host: None,
                 verdict: verdict.clone(),
             },
         );
@@ -621,7 +627,7 @@ impl Live {
         match last.state.phase() {
             Phase::Waiting => {
                 let reason = last.reason.clone().unwrap_or_default();
-                if never_clears(&reason) {
+                if !pending::meaning(&reason).clears {
                     return Some(CancelCause::NeverStarts(reason));
                 }
                 (self.pending_since.elapsed() > max_pending).then_some(CancelCause::Starved(reason))
@@ -648,6 +654,8 @@ impl Live {
             exit: None,
             derived_exit: None,
             nodes: last.nodes.clone(),
+            account: None,
+            partition: None,
             submit: Some(self.submitted),
             start: last.start,
             end: None,

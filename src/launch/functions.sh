@@ -27,6 +27,7 @@ hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
     printf '"nodes":%s,"ranks_expected":%d,' "$(hpc_ci_json "${SLURM_JOB_NODELIST:-$(uname -n)}")" "$hpc_ci_ranks"
     printf '"mpi":%s,"failed_part":%s,' "$(hpc_ci_json "${hpc_ci_mpi:-}")" "$(hpc_ci_json "$hpc_ci_failed_part")"
     printf '"modules":%s,' "$(hpc_ci_json "${LOADEDMODULES:-}")"
+    printf '"memory_bytes":%s,' "$(awk '/^MemTotal:/ {printf "%.0f", $2 * 1024; f = 1} END {if (!f) print "null"}' /proc/meminfo 2>/dev/null || echo null)"
     printf '"kernel":%s,"processor":%s,' "$(hpc_ci_json "$(uname -r)")" \
       "$(hpc_ci_json "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1)")"
     if [ -n "$hpc_ci_refused" ]; then

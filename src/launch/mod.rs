@@ -153,6 +153,8 @@ pub struct Job {
     pub launch: Launch,
     /// Where the script runs.
     pub place: Place,
+    /// The variables that identify the allocation, where the script runs inside one.
+    pub allocation: Vec<(String, String)>,
     /// Seconds that the program may take.
     pub time: u64,
     /// Launches that count (1 for a test).

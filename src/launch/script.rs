@@ -51,6 +51,13 @@ export HPC_CI_STEP_DIR
     text
 }
 
+impl Job {
+    fn allocation_id(&self) -> Option<&str> {
+        let id = self.allocation.iter().find(|(name, _)| name == "SLURM_JOB_ID");
+        id.map(|(_, value)| value.as_str())
+    }
+}
+
 fn kind_word(kind: Kind) -> &'static str {
     match kind {
         Kind::Srun => "srun",
@@ -102,14 +109,15 @@ fn launcher(job: &Job) -> String {
             writeln!(
                 text,
                 "hpc_ci_choose_pmi\nhpc_ci_launch=(srun \"${{hpc_ci_mpi_option[@]}}\"{sizes}{options})",
-                sizes = srun_sizes(launch, job.place),
+                sizes = srun_sizes(launch, job),
             )
             .expect("a String takes any text");
         }
         Kind::Mpiexec => {
             writeln!(
                 text,
-                "hpc_ci_choose_mpiexec {per_node} {shared}\nhpc_ci_launch=(\"${{hpc_ci_mpiexec[@]}}\"{options})",
+                "hpc_ci_choose_mpiexec {per_node} {shared}\nhpc_ci_launch=({identity}\"${{hpc_ci_mpiexec[@]}}\"{options})",
+                identity = identity(job),
                 per_node = launch.ranks_per_node.unwrap_or(0),
                 shared = u8::from(launch.shared_cores),
             )
@@ -119,6 +127,19 @@ fn launcher(job: &Job) -> String {
     }
     text.push_str("hpc_ci_launch+=(\"$HPC_CI_STEP_DIR/rank.sh\")\n");
     text
+}
+
+/// Open MPI and Hydra find the nodes of an allocation by its variables, which are scrubbed from the environment.
+fn identity(job: &Job) -> String {
+    if job.allocation.is_empty() {
+        return String::new();
+    }
+    let pairs: Vec<String> = job
+        .allocation
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    format!("env{} ", quoted(&pairs))
 }
 
 /// `launcher = "none"` hands the launch prefix on to a harness: which launcher that is depends on the place alone.
@@ -131,7 +152,8 @@ fn resolved_kind(job: &Job) -> Kind {
 }
 
 /// Sizes are always said: `srun` would inherit those of the surrounding job or salloc.
-fn srun_sizes(launch: &Launch, place: Place) -> String {
+fn srun_sizes(launch: &Launch, job: &Job) -> String {
+    let inside = job.place == Place::Allocation;
     let mut words = vec![
         "--kill-on-bad-exit=1".to_owned(),
         "--export=ALL".to_owned(),
@@ -145,13 +167,14 @@ fn srun_sizes(launch: &Launch, place: Place) -> String {
     }
     if let Some(cpus) = launch.cpus_per_rank {
         words.push(format!("--cpus-per-task={cpus}"));
-    } else if place == Place::Allocation {
+    } else if inside {
         words.push("--cpus-per-task=1".to_owned());
     }
     if let Some(gpus) = launch.gpus_per_rank {
         words.push(format!("--gpus-per-task={gpus}"));
     }
-    if place == Place::Allocation {
+    if inside {
+        words.extend(job.allocation_id().map(|id| format!("--jobid={id}")));
         // Without these, steps would wait for each other: each would take all cores and all memory of its nodes.
         words.push("--exact".to_owned());
         words.push("--mem=0".to_owned());

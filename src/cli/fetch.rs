@@ -1,0 +1,44 @@
+//! `fetch`: brings commit, submodules and `fetch` commands in while there is a network.
+
+use std::sync::Arc;
+
+use super::args::{Global, RunArgs};
+use super::console::Console;
+use super::setting::Setting;
+use super::source;
+use crate::build::environment::scrub;
+use crate::drive::progress::{Observer, Progress};
+use crate::drive::{self};
+use crate::error::{Error, Exit};
+
+pub(super) async fn fetch(args: RunArgs, global: &Global, console: &Arc<Console>) -> Result<Exit, Error> {
+    let cancel = crate::cancel::watch().map_err(Error::Runtime)?;
+    let setting = Setting::read(&args).await?;
+    let planned = source::plan(&setting, &args, console).await?;
+    let folder = source::new_folder(&planned.workspace);
+    folder.create().map_err(Error::File)?;
+    super::trace::to_file(&folder.log(), global.verbose).map_err(Error::File)?;
+    let inherited = scrub(std::env::vars_os(), &setting.token_variables());
+    let observer: Observer = {
+        let console = Arc::clone(console);
+        Arc::new(move |event: Progress| console.show(event))
+    };
+    let commit = planned.plan.revision.commit.clone();
+    let fetching = drive::fetch(
+        &planned.plan,
+        &planned.origin,
+        &planned.workspace,
+        &folder,
+        &inherited,
+        &observer,
+    );
+    tokio::select! {
+        fetched = fetching => fetched?,
+        () = cancel.token().cancelled() => {
+            return Ok(Exit::Signal(cancel.signal().unwrap_or(2)));
+        }
+    }
+    console.show(Progress::StepsEnded);
+    console.tell(&format!("{commit} is here: a run of it needs no network"));
+    Ok(Exit::Passed)
+}

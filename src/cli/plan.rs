@@ -1,0 +1,191 @@
+//! `plan`: what a run would submit.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::args::{Format, Global, RunArgs};
+use super::console::Console;
+use super::setting::Setting;
+use super::source::{self, Planned};
+use crate::config::Walltime;
+use crate::drive::folder::RunFolder;
+use crate::drive::{place, request};
+use crate::error::{Error, Exit};
+use crate::launch::Place;
+use crate::plan::{Disposition, Step};
+use crate::scheduler::slurm;
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hpc-ci plan\n  hpc-ci plan --list --tests-only\n  hpc-ci plan --format json | jq '.steps[].script'")]
+pub(super) struct PlanArgs {
+    /// Print the names of the steps alone.
+    #[arg(short, long)]
+    list: bool,
+    /// Leave the job scripts out.
+    #[arg(long)]
+    no_scripts: bool,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+pub(super) async fn plan(args: PlanArgs, global: &Global, console: &Arc<Console>) -> Result<Exit, Error> {
+    let (planned, common) = planned(&args.run, console).await?;
+    if args.list {
+        let names: String = planned.plan.steps.iter().map(|step| format!("{}\n", step.name)).collect();
+        return super::print(names.as_bytes());
+    }
+    print(&planned, &common, global, !args.no_scripts)
+}
+
+/// `run --dry-run`.
+pub(super) async fn print_plan(args: &RunArgs, global: &Global, console: &Arc<Console>) -> Result<Exit, Error> {
+    let (planned, common) = planned(args, console).await?;
+    print(&planned, &common, global, true)
+}
+
+async fn planned(args: &RunArgs, console: &Arc<Console>) -> Result<(Planned, request::Common), Error> {
+    let setting = Setting::read(args).await?;
+    let planned = source::plan(&setting, args, console).await?;
+    let place = place::choose(setting.site.scheduler.kind).await;
+    let common = request::Common {
+        project: planned.project.clone(),
+        commit: planned.plan.revision.commit.clone(),
+        place,
+        allocation: match place {
+            Place::Allocation => place::allocation_identity(),
+            Place::Job | Place::Here => Vec::new(),
+        },
+    };
+    Ok((planned, common))
+}
+
+/// One step as it would be submitted.
+struct Shown {
+    script: String,
+    submit: String,
+}
+
+fn shown(planned: &Planned, common: &request::Common, step: &Step) -> Shown {
+    let folder = RunFolder::existing(&planned.workspace, "RUN-ID");
+    let tree = planned.workspace.join("trees/RUN-ID").join(&step.build);
+    let made = request::attempt(common, &folder, step, 1, Path::new(&tree), &[]);
+    let submit = match common.place {
+        Place::Job => {
+            let words = std::iter::once("sbatch".to_owned()).chain(slurm::argv(&made.request));
+            shell_words::join(words)
+        }
+        Place::Allocation | Place::Here => format!("bash {}", made.request.script),
+    };
+    Shown {
+        script: made.script,
+        submit,
+    }
+}
+
+fn print(planned: &Planned, common: &request::Common, global: &Global, scripts: bool) -> Result<Exit, Error> {
+    if global.format == Format::Json {
+        let text = format!("{:#}\n", document(planned, common));
+        return super::print(text.as_bytes());
+    }
+    super::print(text(planned, common, scripts).as_bytes())
+}
+
+fn document(planned: &Planned, common: &request::Common) -> Value {
+    let steps: Vec<Value> = planned
+        .plan
+        .steps
+        .iter()
+        .map(|step| {
+            let shown = shown(planned, common, step);
+            json!({
+                "step": step,
+                "node_hours": step.node_hours(),
+                "submit": shown.submit,
+                "script": shown.script,
+            })
+        })
+        .collect();
+    json!({
+        "schema_version": 1,
+        "revision": planned.plan.revision,
+        "place": place_name(common.place),
+        "builds": planned.plan.builds,
+        "steps": steps,
+        "node_hours": planned.plan.node_hours(),
+        "notes": planned.plan.notes,
+    })
+}
+
+fn place_name(place: Place) -> &'static str {
+    match place {
+        Place::Job => "slurm",
+        Place::Allocation => "allocation",
+        Place::Here => "local",
+    }
+}
+
+fn text(planned: &Planned, common: &request::Common, scripts: bool) -> String {
+    let plan = &planned.plan;
+    let mut text = String::new();
+    let line = |text: &mut String, line: String| writeln!(text, "{line}").expect("a String takes any text");
+    let runs = plan.steps.iter().filter(|step| step.runs()).count();
+    line(
+        &mut text,
+        format!(
+            "{} of {} at {}: {runs} steps, {} builds, {:.2} node-hours at most, {}",
+            if plan.revision.dirty { "work tree" } else { "commit" },
+            planned.project,
+            plan.revision.commit,
+            plan.builds.len(),
+            plan.node_hours(),
+            match common.place {
+                Place::Job => "as Slurm jobs",
+                Place::Allocation => "as job steps of this allocation",
+                Place::Here => "on this machine",
+            },
+        ),
+    );
+    for build in &plan.builds {
+        line(&mut text, format!("build  {}  coverage {}", build.id, build.coverage));
+    }
+    let width = plan.steps.iter().map(|step| step.name.chars().count()).max().unwrap_or(0);
+    for step in &plan.steps {
+        line(&mut text, format!("step   {:width$}  {}", step.name, resources(step)));
+    }
+    for note in &plan.notes {
+        line(&mut text, format!("note   {note}"));
+    }
+    if scripts {
+        for step in plan.steps.iter().filter(|step| step.runs()) {
+            let shown = shown(planned, common, step);
+            line(&mut text, format!("\n##### {}\n##### {}\n{}", step.name.replace('\n', " "), shown.submit, shown.script));
+        }
+    }
+    text
+}
+
+fn resources(step: &Step) -> String {
+    match &step.disposition {
+        Disposition::Run => {}
+        Disposition::Skip { reason } => return format!("skipped: {reason}"),
+        Disposition::Refuse { reason, help } => return format!("refused: {reason}; {help}"),
+    }
+    let resources = &step.resources;
+    let mut parts = vec![format!("{} ranks", resources.ranks)];
+    parts.extend(resources.nodes.map(|nodes| format!("{nodes} nodes")));
+    parts.extend(resources.cpus_per_rank.map(|cpus| format!("{cpus} cpus a rank")));
+    parts.extend(resources.gpus_per_rank.map(|gpus| format!("{gpus} gpus a rank")));
+    parts.extend(resources.partition.as_ref().map(|partition| format!("partition {partition}")));
+    parts.push(format!("time {}", Walltime::from_secs(resources.time.as_secs())));
+    parts.push(format!("{:.2} node-hours", step.node_hours()));
+    parts.push(format!("build {}", step.build));
+    if !step.needs.is_empty() {
+        parts.push(format!("needs {}", step.needs.join(", ")));
+    }
+    parts.join(" · ")
+}

@@ -1,0 +1,225 @@
+//! From files, variables and flags to the settings in force: which files are trusted, and for what.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::args::{RunArgs, SchedulerChoice};
+use crate::build::environment::is_secret;
+use crate::config::{Context, File, Origin, Override, Site, Suite};
+use crate::error::Error;
+use crate::process::Command;
+
+/// How long Slurm may take to tell its cluster's name.
+const CLUSTER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A file of settings with its text.
+#[derive(Debug, Clone)]
+pub(super) struct Text {
+    /// Where it stands.
+    pub(super) path: PathBuf,
+    name: String,
+    text: String,
+}
+
+impl Text {
+    fn read(path: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            path: path.to_owned(),
+            name: shown(path),
+            text: fs_err::read_to_string(path).map_err(Error::File)?,
+        })
+    }
+
+    fn file(&self) -> File<'_> {
+        File {
+            name: &self.name,
+            text: &self.text,
+        }
+    }
+}
+
+/// The settings that are known before the checkout.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// Where and for whom.
+    pub(super) site: Site,
+    /// The `hpc.toml` that hpc-ci was started with.
+    pub(super) local: Text,
+    /// The directory that relative paths of the site mean.
+    pub(super) base: PathBuf,
+    /// What is worth saying about where settings came from.
+    pub(super) notes: Vec<String>,
+    cluster: Option<String>,
+    variables: BTreeMap<String, String>,
+}
+
+impl Setting {
+    /// Reads the trusted files as the command line asks for.
+    pub(super) async fn read(args: &RunArgs) -> Result<Self, Error> {
+        let local = Text::read(&find(args.config.as_deref())?)?;
+        let site_file = site_file().map(|path| Text::read(&path)).transpose()?;
+        let variables = variables();
+        let cluster = cluster().await;
+        let home = variables.get("HOME").cloned();
+        let context = Context {
+            environment: &variables,
+            home: home.as_deref(),
+            cluster: cluster.as_deref(),
+        };
+        let mut notes = Vec::new();
+        let trusted = !is_of_merge_request(&local.path, args.config.is_some());
+        if !trusted {
+            notes.push(format!(
+                "`{}` comes with the commit: where results go and what jobs may take is read from the site's file alone",
+                local.name
+            ));
+        }
+        let site = Site::read(
+            site_file.as_ref().map(Text::file),
+            trusted.then(|| local.file()),
+            &overrides(args),
+            &context,
+        )?;
+        let base = local.path.parent().map_or_else(PathBuf::new, Path::to_owned);
+        Ok(Self {
+            site,
+            local,
+            base,
+            notes,
+            cluster,
+            variables,
+        })
+    }
+
+    /// Reads what to test from the local file.
+    pub(super) fn local_suite(&self) -> Result<Suite, Error> {
+        self.suite(self.local.file())
+    }
+
+    /// Reads what to test from the text of a commit's `hpc.toml`.
+    pub(super) fn commit_suite(&self, name: &str, text: &str) -> Result<Suite, Error> {
+        self.suite(File { name, text })
+    }
+
+    /// Returns whether the local file says the same as this text.
+    pub(super) fn local_is(&self, text: &str) -> bool {
+        self.local.text == text
+    }
+
+    fn suite(&self, file: File<'_>) -> Result<Suite, Error> {
+        // Paths of the commit's file may name variables, but never see a secret.
+        let secrets = self.token_variables();
+        let visible: BTreeMap<String, String> = self
+            .variables
+            .iter()
+            .filter(|(name, _)| !is_secret(name, &secrets))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let context = Context {
+            environment: &visible,
+            home: visible.get("HOME").map(String::as_str),
+            cluster: self.cluster.as_deref(),
+        };
+        Ok(Suite::read(file, &self.site, &context)?)
+    }
+
+    /// Returns the names that the settings give to variables with tokens.
+    pub(super) fn token_variables(&self) -> Vec<String> {
+        let publish = &self.site.publish;
+        let sources = [
+            publish.codecov.as_ref().map(|it| &it.token),
+            publish.results_branch.as_ref().map(|it| &it.token),
+            publish.github.as_ref().map(|it| &it.token),
+            publish.gitlab.as_ref().map(|it| &it.token),
+        ];
+        sources.into_iter().flatten().filter_map(|token| token.env.clone()).collect()
+    }
+
+    /// Returns a path of the site's settings, relative ones taken from where the local file stands.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.base.join(path)
+    }
+}
+
+fn variables() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Finds the configuration: the one named, else `hpc.toml` here or in a parent directory.
+fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
+    let here = std::env::current_dir().map_err(Error::File)?;
+    if let Some(path) = named {
+        return Ok(here.join(path));
+    }
+    here.ancestors()
+        .map(|dir| dir.join("hpc.toml"))
+        .find(|path| path.is_file())
+        .ok_or(Error::NoConfig { dir: here })
+}
+
+fn site_file() -> Option<PathBuf> {
+    let config = std::env::var_os("XDG_CONFIG_HOME")
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
+    let path = config.join("hpc-ci/config.toml");
+    path.is_file().then_some(path)
+}
+
+/// Whether the file belongs to the checkout of a GitLab job, and so to whoever wrote the merge request.
+fn is_of_merge_request(path: &Path, named: bool) -> bool {
+    if std::env::var_os("GITLAB_CI").is_none_or(|value| value != "true") {
+        return false;
+    }
+    let Some(project) = std::env::var_os("CI_PROJECT_DIR") else {
+        return !named;
+    };
+    let real = |path: &Path| fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    real(path).starts_with(real(Path::new(&project)))
+}
+
+fn overrides(args: &RunArgs) -> Vec<Override> {
+    let kind = args.scheduler.map(|choice| match choice {
+        SchedulerChoice::Auto => "auto",
+        SchedulerChoice::Slurm => "slurm",
+        SchedulerChoice::Allocation => "allocation",
+        SchedulerChoice::Local => "local",
+    });
+    kind.map(|kind| Override {
+        key: "scheduler.kind",
+        value: kind.to_owned(),
+        origin: Origin::Flag(format!("--scheduler {kind}")),
+    })
+    .into_iter()
+    .collect()
+}
+
+/// The cluster's name: as told, as the allocation says, or as Slurm's controller answers.
+async fn cluster() -> Option<String> {
+    for variable in ["HPC_CI_CLUSTER", "SLURM_CLUSTER_NAME"] {
+        if let Some(name) = std::env::var(variable).ok().filter(|name| !name.is_empty()) {
+            return Some(name);
+        }
+    }
+    let output = Command::new("scontrol")
+        .args(["show", "config"])
+        .deadline(CLUSTER_DEADLINE)
+        .success()
+        .await
+        .ok()?;
+    let text = output.stdout_text();
+    let value = text.lines().find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == "ClusterName").then(|| value.trim().to_owned())
+    })?;
+    (!value.is_empty()).then_some(value)
+}
+
+/// The path as a person would write it from here.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
+}

@@ -1,0 +1,210 @@
+//! Which commit is tested, and the plan that its `hpc.toml` makes.
+
+use std::path::{Path, PathBuf};
+
+use chrono::Utc;
+
+use super::args::RunArgs;
+use super::console::Console;
+use super::setting::Setting;
+use crate::config::Suite;
+use crate::drive::trees::Origin;
+use crate::drive::{self, folder::RunFolder};
+use crate::error::Error;
+use crate::git::{Access, Found, Progress, Source, Wanted};
+use crate::plan::{self, Filter, Kinds, Plan, Revision, Selection};
+
+/// A commit with its suite and the plan of its run.
+#[derive(Debug)]
+pub(super) struct Planned {
+    /// What is done.
+    pub(super) plan: Plan,
+    /// What to test.
+    pub(super) suite: Suite,
+    /// Where trees come from.
+    pub(super) origin: Origin,
+    /// What is known of the source.
+    pub(super) source: drive::Source,
+    /// The workspace.
+    pub(super) workspace: PathBuf,
+    /// The project's name.
+    pub(super) project: String,
+}
+
+/// The commit and what was found out about it.
+struct Located {
+    source: Source,
+    found: Found,
+}
+
+/// Finds the commit, reads its suite and plans its run.
+pub(super) async fn plan(setting: &Setting, args: &RunArgs, console: &Console) -> Result<Planned, Error> {
+    for note in &setting.notes {
+        console.tell(&format!("note: {note}"));
+    }
+    let workspace = setting.path(&setting.site.workspace.root);
+    let located = tokio::task::block_in_place(|| locate(setting, args, &workspace, console))?;
+    let commit = located.found.commit;
+    let in_place = args.in_place;
+    let dirty = located.found.dirty.as_ref().is_some_and(crate::git::Dirty::is_dirty);
+    if dirty && !in_place {
+        console.tell(&format!(
+            "note: the work tree has uncommitted changes, which are not tested; `--in-place` tests them ({commit} is)"
+        ));
+    }
+    let suite = suite(setting, args, &located, console)?;
+    let revision = Revision {
+        commit: commit.to_string(),
+        branch: branch(args, &located.found),
+        tag: located.found.repository.tag_of(commit)?,
+        dirty: dirty && in_place,
+    };
+    let selection = selection(args, &workspace)?;
+    let plan = plan::plan(&setting.site, &suite, &revision, &selection)?;
+    let project = setting.site.project.name.clone().unwrap_or_else(|| located.source.name());
+    let diff_sha256 = located
+        .found
+        .dirty
+        .as_ref()
+        .filter(|_| in_place && dirty)
+        .map(|dirty| dirty.diff_sha256.clone());
+    let origin = match located.source.path().filter(|_| in_place) {
+        Some(root) => Origin::InPlace { root: root.to_owned() },
+        None => Origin::Commit {
+            repository: located.found.repository,
+            commit,
+            submodules: setting.site.project.submodules,
+        },
+    };
+    Ok(Planned {
+        plan,
+        suite,
+        origin,
+        source: drive::Source {
+            repository: located.source.remote().map(ToString::to_string),
+            diff_sha256,
+        },
+        workspace,
+        project,
+    })
+}
+
+fn locate(setting: &Setting, args: &RunArgs, workspace: &Path, console: &Console) -> Result<Located, Error> {
+    let source = Source::open(&setting.site.project.repository, &setting.base)?;
+    let report = |progress: Progress<'_>| {
+        if let Some(text) = told(progress) {
+            console.tell(&text);
+        }
+    };
+    let access = Access {
+        progress: &report,
+        ..Access::new(workspace.join("mirrors"))
+    };
+    let found = source.resolve(&wanted(args), &access)?;
+    Ok(Located { source, found })
+}
+
+/// What of git's progress is worth a line.
+fn told(progress: Progress<'_>) -> Option<String> {
+    match progress {
+        Progress::Waiting { lock } => Some(format!("waiting for another hpc-ci at `{}`", lock.display())),
+        Progress::Contacting { place } => Some(format!("asking {place}")),
+        Progress::Remaking { mirror, reason } => {
+            Some(format!("the mirror `{}` is damaged ({reason}); making it anew", mirror.display()))
+        }
+        _ => None,
+    }
+}
+
+/// The contract's order: as given, the tip of the branch given, as the pipeline says, what is checked out.
+fn wanted(args: &RunArgs) -> Wanted {
+    if args.in_place {
+        return Wanted::Head;
+    }
+    if let Some(commit) = &args.commit {
+        return Wanted::Commit(commit.clone());
+    }
+    if let Some(branch) = &args.branch {
+        return Wanted::Branch(branch.clone());
+    }
+    // In merged-results pipelines CI_COMMIT_SHA is a merge that nobody will see again.
+    let pipeline = ["CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", "CI_COMMIT_SHA"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|sha| !sha.is_empty());
+    match pipeline.filter(|_| std::env::var("GITLAB_CI").is_ok_and(|value| value == "true")) {
+        Some(sha) => Wanted::Commit(sha),
+        None => Wanted::Head,
+    }
+}
+
+fn branch(args: &RunArgs, found: &Found) -> Option<String> {
+    let pipeline = || {
+        let gitlab = std::env::var("GITLAB_CI").is_ok_and(|value| value == "true");
+        gitlab.then(|| std::env::var("CI_COMMIT_REF_NAME").ok()).flatten()
+    };
+    args.branch.clone().or_else(pipeline).or_else(|| found.branch.clone())
+}
+
+fn suite(setting: &Setting, args: &RunArgs, located: &Located, console: &Console) -> Result<Suite, Error> {
+    if args.in_place || args.local_config {
+        return setting.local_suite();
+    }
+    let path = path_in_repository(setting, &located.source);
+    let commit = located.found.commit;
+    let text = located.found.repository.file_at(commit, &path)?;
+    let Some(text) = text.and_then(|bytes| String::from_utf8(bytes).ok()) else {
+        console.tell(&format!(
+            "note: {commit} has no `{}`; the local one says what to test",
+            path.display()
+        ));
+        return setting.local_suite();
+    };
+    if !setting.local_is(&text) {
+        console.tell(&format!(
+            "note: `{}` of {commit} says what to test; the local one differs (`--local-config` takes that)",
+            path.display()
+        ));
+    }
+    let short: String = commit.to_string().chars().take(10).collect();
+    setting.commit_suite(&format!("{short}:{}", path.display()), &text)
+}
+
+/// Where the commit keeps the file that we were started with.
+fn path_in_repository(setting: &Setting, source: &Source) -> PathBuf {
+    let real = |path: &Path| fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    source
+        .path()
+        .and_then(|root| Some(real(&setting.local.path).strip_prefix(real(root)).ok()?.to_owned()))
+        .unwrap_or_else(|| PathBuf::from("hpc.toml"))
+}
+
+fn selection(args: &RunArgs, workspace: &Path) -> Result<Selection, Error> {
+    let filter = args.filter.as_deref().map(str::parse::<Filter>).transpose();
+    Ok(Selection {
+        kinds: match (args.tests_only, args.benchmarks_only) {
+            (true, _) => Kinds::Tests,
+            (_, true) => Kinds::Benchmarks,
+            _ => Kinds::All,
+        },
+        no_coverage: args.no_coverage,
+        ranks: args.ranks,
+        features: args.features.clone(),
+        names: args.names.clone(),
+        filter: filter.map_err(plan::PlanError::from)?,
+        among: args.failed.then(|| drive::folder::not_passed(workspace)).transpose().map_err(Error::File)?,
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+    })
+}
+
+/// Whether only some of the steps were asked for.
+pub(super) fn is_filtered(args: &RunArgs) -> bool {
+    !args.names.is_empty() || args.filter.is_some() || args.failed || args.ranks.is_some() || !args.features.is_empty()
+}
+
+/// Returns the folder of a new run.
+pub(super) fn new_folder(workspace: &Path) -> RunFolder {
+    RunFolder::new(workspace, Utc::now())
+}

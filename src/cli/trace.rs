@@ -1,0 +1,34 @@
+//! Tracing: everything to the log file of the run, what `-v` asks for to the terminal.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt};
+
+/// Starts to write what happens to a log file, and to the terminal as far as `-v` asks.
+pub(super) fn to_file(path: &Path, verbose: u8) -> std::io::Result<()> {
+    let file = fs_err::OpenOptions::new().create(true).append(true).open(path)?.into_parts().0;
+    let to_file = fmt::layer()
+        .with_ansi(false)
+        .with_writer(Mutex::new(file))
+        .with_filter(LevelFilter::DEBUG);
+    let to_terminal = fmt::layer()
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_filter(level(verbose));
+    // A second run in one process keeps the first one's log; that happens in tests alone.
+    tracing_subscriber::registry().with(to_file).with(to_terminal).try_init().ok();
+    Ok(())
+}
+
+fn level(verbose: u8) -> LevelFilter {
+    match verbose {
+        0 => LevelFilter::OFF,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    }
+}

@@ -1,0 +1,426 @@
+//! Finds the objects of a run: the linked ELF files with coverage mapping in its work trees, and those named besides.
+//!
+//! Only headers are read, so that a tree of a hundred thousand files costs little more than walking it. What stands in
+//! the mapping is the business of the engines. Relocatable files and archives do not count: what is linked into nothing
+//! cannot run.
+
+mod elf;
+mod walk;
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use elf::Facts;
+
+/// An object that could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectsError {
+    /// The operating system refused.
+    #[error("cannot read `{}`", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It is no ELF program or shared library.
+    #[error("`{}` is not an ELF program or shared library", path.display())]
+    NotLinked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its headers contradict themselves.
+    #[error("`{}` is a damaged ELF file", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: object::read::Error,
+    },
+    /// A pattern for objects is not a glob.
+    #[error("`{pattern}` is not a glob")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        source: globset::Error,
+    },
+}
+
+/// A program or shared library with coverage mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its GNU build id in lower-case hexadecimal, if it has one.
+    pub build_id: Option<String>,
+    /// The size of the file in bytes.
+    pub size: u64,
+    /// The format of its coverage mapping as LLVM counts them: 6 from LLVM 13 on, 7 from LLVM 18 on.
+    pub mapping_format: u32,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The objects in byte order of their paths, each once however often it is linked or copied.
+    pub objects: Vec<Object>,
+    /// Patterns that name no object.
+    pub idle_patterns: Vec<IdlePattern>,
+    /// What could not be read or walked.
+    pub problems: Vec<ObjectsError>,
+}
+
+/// A pattern that names no object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdlePattern {
+    /// The pattern as it was written.
+    pub pattern: String,
+    /// How many files it names, all of them without coverage mapping.
+    pub files: usize,
+}
+
+/// How a program was instrumented.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Instrumented {
+    /// It counts, and writes a profile when it ends.
+    pub profile: bool,
+    /// It says which source lines its counters mean.
+    pub mapping: bool,
+}
+
+/// Returns the objects in these work trees and those that `patterns` name: paths or globs, relative to every tree or
+/// absolute.
+///
+/// Trees are walked without following symbolic links and without hidden directories, save libtool's `.libs`; patterns
+/// may lead into both.
+#[must_use]
+pub fn find(trees: &[PathBuf], patterns: &[String]) -> Found {
+    let mut found = Found::default();
+    let (in_trees, problems) = walk::files(trees, walk::Reach::Tree);
+    found.problems.extend(problems);
+    let mut files: BTreeSet<PathBuf> = in_trees.into_iter().collect();
+    let mut named = Vec::new();
+    for pattern in patterns {
+        match walk::named(trees, pattern) {
+            Ok((paths, problems)) => {
+                found.problems.extend(problems);
+                files.extend(paths.iter().cloned());
+                named.push((pattern, paths));
+            }
+            Err(error) => found.problems.push(error),
+        }
+    }
+    let files: Vec<PathBuf> = files.into_iter().collect();
+    let inspected: Vec<_> = files.into_par_iter().filter_map(candidate).collect();
+    let mut candidates = Vec::new();
+    for one in inspected {
+        match one {
+            Ok(candidate) => candidates.push(candidate),
+            Err(error) => found.problems.push(error),
+        }
+    }
+    let instrumented: HashSet<&Path> = candidates
+        .iter()
+        .map(|one| one.object.path.as_path())
+        .collect();
+    for (pattern, paths) in named {
+        if !paths
+            .iter()
+            .any(|path| instrumented.contains(path.as_path()))
+        {
+            found.idle_patterns.push(IdlePattern {
+                pattern: pattern.clone(),
+                files: paths.len(),
+            });
+        }
+    }
+    found.objects = distinct(candidates);
+    found
+}
+
+/// Returns whether this program or shared library counts and has coverage mapping.
+pub fn has_profile_sections(path: &Path) -> Result<Instrumented, ObjectsError> {
+    let facts = linked(path)?;
+    Ok(Instrumented {
+        profile: facts.counts,
+        mapping: facts.mapping.is_some(),
+    })
+}
+
+/// Returns what this program or shared library says of the compiler that made it, such as
+/// `GCC: (Debian 12.2.0-14) 12.2.0`.
+///
+/// Start-up code of the C library comes from gcc in every program, so gcc is named only where no other compiler is.
+pub fn compiler_of(path: &Path) -> Result<Option<String>, ObjectsError> {
+    let comment = linked(path)?.comment;
+    let remarks: Vec<String> = comment
+        .split(|&byte| byte == 0)
+        .map(|remark| String::from_utf8_lossy(remark).trim().to_owned())
+        .filter(|remark| {
+            !remark.is_empty() && !remark.starts_with("Linker:") && !remark.starts_with("mold ")
+        })
+        .collect();
+    let other = remarks
+        .iter()
+        .position(|remark| !remark.starts_with("GCC:"));
+    Ok(remarks.into_iter().nth(other.unwrap_or_default()))
+}
+
+/// An object, and what tells it from its copies.
+struct Candidate {
+    object: Object,
+    file: (u64, u64),
+    mapping_sizes: (u64, u64),
+}
+
+/// Returns the object at `path`, nothing if it is something else.
+fn candidate(path: PathBuf) -> Option<Result<Candidate, ObjectsError>> {
+    let facts = match elf::facts(&path, elf::Wanted::Mapping) {
+        Ok(facts) => facts?,
+        Err(error) => return Some(Err(error)),
+    };
+    let Facts {
+        build_id,
+        mapping,
+        metadata,
+        ..
+    } = facts;
+    let mapping = mapping?;
+    Some(Ok(Candidate {
+        file: (metadata.dev(), metadata.ino()),
+        mapping_sizes: mapping.sizes,
+        object: Object {
+            path,
+            build_id,
+            size: metadata.len(),
+            mapping_format: mapping.format,
+        },
+    }))
+}
+
+/// Drops hard links and copies, keeping the first by path.
+fn distinct(mut candidates: Vec<Candidate>) -> Vec<Object> {
+    // `Path` compares by components, which is another order than that of bytes.
+    let bytes = |one: &Candidate| one.object.path.as_os_str().as_bytes().to_owned();
+    candidates.sort_by_cached_key(bytes);
+    let mut files = HashSet::new();
+    let mut builds = HashSet::new();
+    candidates.retain(|one| {
+        let first_link = files.insert(one.file);
+        // A build id can be set by hand and be shared by different programs; their mappings then differ in size.
+        let first_copy = match &one.object.build_id {
+            Some(id) => builds.insert((id.clone(), one.mapping_sizes)),
+            None => true,
+        };
+        first_link && first_copy
+    });
+    candidates.into_iter().map(|one| one.object).collect()
+}
+
+fn linked(path: &Path) -> Result<Facts, ObjectsError> {
+    elf::facts(path, elf::Wanted::Everything)?.ok_or_else(|| ObjectsError::NotLinked {
+        path: path.to_owned(),
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use fs_err as fs;
+
+    use super::elf::tests::{ET_DYN, ET_EXEC, ET_REL, elf};
+    use super::*;
+
+    const COVMAP: (&str, &[u8]) = (
+        "__llvm_covmap",
+        &[0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0],
+    );
+
+    fn write(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn names(dir: &Path, found: &Found) -> Vec<String> {
+        let relative =
+            |object: &Object| object.path.strip_prefix(dir).unwrap().display().to_string();
+        found.objects.iter().map(relative).collect()
+    }
+
+    fn object(id: u8) -> Vec<u8> {
+        elf(ET_DYN, &[COVMAP, ("note", &note(id))])
+    }
+
+    /// A GNU build id of two bytes.
+    fn note(id: u8) -> Vec<u8> {
+        [
+            &[4, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0],
+            &b"GNU\0"[..],
+            &[id, 0xab, 0, 0],
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn linked_files_with_mapping_are_found_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let main = write(dir, "t/target/debug/main", &object(1));
+        fs::hard_link(&main, dir.join("t/target/debug/main-0a1b")).unwrap();
+        write(dir, "t/target/debug-copy", &object(1));
+        write(dir, "t/lib/libheat.so.1", &elf(ET_EXEC, &[COVMAP]));
+        write(dir, "t/src/.libs/halo", &object(2));
+        write(dir, "t/.git/lfs/object", &object(3));
+        write(dir, "t/halo.o", &elf(ET_REL, &[COVMAP]));
+        write(dir, "t/plain", &elf(ET_DYN, &[(".text", b"x")]));
+        write(dir, "t/script", b"#!/bin/sh\n");
+        write(dir, "t/empty", b"");
+        std::os::unix::fs::symlink(dir.join("t/lib"), dir.join("t/link")).unwrap();
+        std::os::unix::fs::symlink("libheat.so.1", dir.join("t/lib/libheat.so")).unwrap();
+        write(dir, "u/halo", &object(4));
+
+        let found = find(&[dir.join("t"), dir.join("u")], &[]);
+        assert!(found.problems.is_empty(), "{:?}", found.problems);
+        // "debug-copy" and "debug/main" are copies; in byte order `-` comes before `/`.
+        assert_eq!(
+            names(dir, &found),
+            [
+                "t/lib/libheat.so.1",
+                "t/src/.libs/halo",
+                "t/target/debug-copy",
+                "u/halo"
+            ]
+        );
+        let ids: Vec<_> = found
+            .objects
+            .iter()
+            .map(|object| object.build_id.as_deref())
+            .collect();
+        assert_eq!(ids, [None, Some("02ab"), Some("01ab"), Some("04ab")]);
+        assert!(
+            found
+                .objects
+                .iter()
+                .all(|object| object.mapping_format == 7)
+        );
+        assert_eq!(found.objects[1].size, object(2).len() as u64);
+    }
+
+    #[test]
+    fn one_build_id_for_different_programs_hides_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let larger = [COVMAP.1, &[0; 8]].concat();
+        write(dir.path(), "a", &object(1));
+        write(
+            dir.path(),
+            "b",
+            &elf(ET_DYN, &[("__llvm_covmap", &larger), ("note", &note(1))]),
+        );
+        assert_eq!(
+            names(dir.path(), &find(&[dir.path().to_owned()], &[])),
+            ["a", "b"]
+        );
+    }
+
+    #[test]
+    fn patterns_reach_what_walking_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let outside = write(dir, "opt/lib/libmesh.so", &object(1));
+        write(dir, "t/.build/bin/solver", &object(2));
+        write(dir, "t/.build/deep/bin/other", &object(3));
+        write(dir, "t/plain", b"text");
+        fs::create_dir_all(dir.join("t/linked")).unwrap();
+        std::os::unix::fs::symlink(&outside, dir.join("t/linked/libmesh.so")).unwrap();
+
+        let check = |patterns: &[&str], expected: &[&str], idle: &[(&str, usize)]| {
+            let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+            let found = find(&[dir.join("t")], &patterns);
+            assert_eq!(names(dir, &found), expected, "{patterns:?}");
+            let pairs = found
+                .idle_patterns
+                .iter()
+                .map(|idle| (idle.pattern.as_str(), idle.files));
+            assert_eq!(pairs.collect::<Vec<_>>(), idle);
+        };
+        check(&[], &[], &[]);
+        check(&[".build/bin/*"], &["t/.build/bin/solver"], &[]);
+        check(
+            &[".build/**/o*r", "./.build/bin/solver"],
+            &["t/.build/bin/solver", "t/.build/deep/bin/other"],
+            &[],
+        );
+        check(&["linked/*.so"], &["t/linked/libmesh.so"], &[]);
+        check(&[outside.to_str().unwrap()], &["opt/lib/libmesh.so"], &[]);
+        check(
+            &[&format!("{}/opt/**", dir.display())],
+            &["opt/lib/libmesh.so"],
+            &[],
+        );
+        check(
+            &["pl*", "absent", "no/such/*"],
+            &[],
+            &[("pl*", 1), ("absent", 0), ("no/such/*", 0)],
+        );
+    }
+
+    #[test]
+    fn faults_are_reported_and_harm_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        write(dir, "a", &object(1));
+        let mut cut = object(2);
+        cut.truncate(cut.len() - 100);
+        write(dir, "cut", &cut);
+        let found = find(&[dir.to_owned(), dir.join("absent")], &["[".to_owned()]);
+        assert_eq!(names(dir, &found), ["a"]);
+        let problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
+        let at = |name: &str| dir.join(name).display().to_string();
+        assert_eq!(
+            problems,
+            [
+                format!("cannot read `{}`", at("absent")),
+                "`[` is not a glob".to_owned(),
+                format!("`{}` is a damaged ELF file", at("cut")),
+            ]
+        );
+    }
+
+    #[test]
+    fn instrumentation_and_compiler_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let check = |sections: &[(&str, &[u8])], profile, mapping, compiler: Option<&str>| {
+            let path = write(dir, "program", &elf(ET_EXEC, sections));
+            assert_eq!(
+                has_profile_sections(&path).unwrap(),
+                Instrumented { profile, mapping }
+            );
+            assert_eq!(compiler_of(&path).unwrap().as_deref(), compiler);
+        };
+        let gcc: (&str, &[u8]) = (".comment", b"GCC: (Debian 12.2.0-14) 12.2.0\0");
+        let clang: (&str, &[u8]) = (
+            ".comment",
+            b"GCC: (Debian 12.2.0-14) 12.2.0\0Linker: LLD 22.1\0clang version 22.1.8\0",
+        );
+        check(&[gcc], false, false, Some("GCC: (Debian 12.2.0-14) 12.2.0"));
+        check(
+            &[clang, COVMAP, ("__llvm_prf_cnts", b"")],
+            true,
+            true,
+            Some("clang version 22.1.8"),
+        );
+        check(&[("__llvm_prf_cnts", b"")], true, false, None);
+        let script = write(dir, "script", b"#!/bin/sh\nexec true\n");
+        let error = has_profile_sections(&script).unwrap_err();
+        assert!(matches!(error, ObjectsError::NotLinked { .. }), "{error}");
+    }
+}

@@ -1,0 +1,198 @@
+//! The builds of a run: tree, `fetch`, build command, and the check that what was built is what was asked for.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::folder::RunFolder;
+use super::progress::{Observer, Progress};
+use super::request::{program, setup};
+use super::trees::{Origin, Trees};
+use crate::build::{self, BuildError, instrument};
+use crate::coverage::objects;
+use crate::launch::Program;
+use crate::plan::{Build, Plan, Producer, StepKind};
+
+/// What building needs to know.
+pub(super) struct Builder<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) folder: &'a RunFolder,
+    pub(super) origin: &'a Origin,
+    pub(super) trees: &'a Trees,
+    pub(super) workspace: &'a Path,
+    pub(super) inherited: &'a [(OsString, OsString)],
+    pub(super) observer: &'a Observer,
+}
+
+/// A build that left no usable program.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Its command failed, or could not be run.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// It was to be instrumented, and is not.
+    #[error("build `{build}` asks for `coverage = \"llvm\"`, but `{}` has no coverage mapping: it was built by {compiler}", program.display())]
+    NotInstrumented {
+        /// The build's id.
+        build: String,
+        /// The program.
+        program: PathBuf,
+        /// What built it, by its own word.
+        compiler: String,
+    },
+    /// It was to be plain, and is instrumented.
+    #[error("build `{build}` is for benchmarks, but `{}` is instrumented: its times would mean nothing", program.display())]
+    Instrumented {
+        /// The build's id.
+        build: String,
+        /// The program.
+        program: PathBuf,
+    },
+}
+
+impl Failure {
+    /// Returns whether the code under test is at fault.
+    pub(super) fn is_fault_of_code(&self) -> bool {
+        matches!(self, Self::Build(error) if error.is_fault_of_code())
+    }
+
+    /// Returns the exit code of the build command, if that is what failed.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Build(BuildError::Failed { code, .. }) => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Build(error) => error.help(),
+            Self::NotInstrumented { .. } => Some(
+                "build with clang or rustc: for MPI compilers set `OMPI_CC = \"clang\"` (Open MPI) or `MPICH_CC = \"clang\"` \
+                 in `variables` of [environment], or set `coverage = \"none\"`"
+                    .to_owned(),
+            ),
+            Self::Instrumented { .. } => {
+                Some("take `-C instrument-coverage` or `-fprofile-instr-generate` out of this build's own flags".to_owned())
+            }
+        }
+    }
+}
+
+impl Builder<'_> {
+    /// Returns the variables that instrument a build, and the steps that use it.
+    pub(super) fn instrumentation(&self, build: &Build) -> Result<Vec<(String, String)>, BuildError> {
+        if build.coverage != Producer::Llvm {
+            return Ok(Vec::new());
+        }
+        let wrapper = build::write_rustc_wrapper(self.workspace)?;
+        let next = self
+            .inherited
+            .iter()
+            .find(|(name, _)| name == "RUSTC_WORKSPACE_WRAPPER")
+            .and_then(|(_, value)| value.to_str());
+        Ok(instrument::llvm(&wrapper, next))
+    }
+
+    /// Returns where the tree of a build stands.
+    pub(super) fn tree(&self, build: &Build) -> PathBuf {
+        let number = self
+            .plan
+            .builds
+            .iter()
+            .position(|other| other.id == build.id)
+            .unwrap_or(usize::MAX);
+        self.trees.place(self.origin, build, number)
+    }
+
+    /// Builds, and checks that the programs are instrumented as they should be.
+    pub(super) async fn build(&self, build: &Build) -> Result<Duration, Failure> {
+        let tree = self.tree(build);
+        if !self.trees.is_fetched(self.origin, build)
+            && let Err(error) = self.fetch(build, &tree).await
+        {
+            // All that is needed may be here already; then the build succeeds without a network.
+            (self.observer)(Progress::Note(format!("`fetch` of build `{}` failed: {error}", build.id)));
+        }
+        let Some(command) = &build.command else {
+            return Ok(Duration::ZERO);
+        };
+        (self.observer)(Progress::Stage(format!("build {}", build.id)));
+        let took = self.run(build, "build", program(command).argv(), &tree).await?;
+        self.check(build)?;
+        Ok(took)
+    }
+
+    /// Runs the `fetch` command of a build in this tree.
+    pub(super) async fn fetch(&self, build: &Build, tree: &Path) -> Result<(), Failure> {
+        if let Some(fetch) = &build.fetch {
+            (self.observer)(Progress::Stage(format!("fetch {}", build.id)));
+            self.run(build, "fetch", program(fetch).argv(), tree).await?;
+        }
+        Ok(())
+    }
+
+    async fn run(&self, build: &Build, part: &str, argv: Vec<String>, tree: &Path) -> Result<Duration, Failure> {
+        let dir = self.folder.build(&build.id).join(part);
+        let made = fs_err::create_dir_all(dir.join("profiles"));
+        made.map_err(|source| BuildError::Write {
+            path: dir.clone(),
+            source,
+        })?;
+        let mut variables = self.instrumentation(build)?;
+        // Programs that a build runs must not leave profiles in the tree, nor in the coverage of the tests.
+        let profiles = dir.join("profiles/%h.%p.profraw").to_string_lossy().into_owned();
+        let commit = self.plan.revision.commit.clone();
+        let features = build.features.clone().unwrap_or_default();
+        variables.extend([
+            ("LLVM_PROFILE_FILE".to_owned(), profiles),
+            ("HPC_CI_COMMIT".to_owned(), commit),
+            ("HPC_CI_FEATURES".to_owned(), features),
+        ]);
+        let request = build::Request {
+            build: &build.id,
+            argv,
+            tree,
+            dir: &dir,
+            setup: &setup(&build.environment),
+            variables: &variables,
+            inherited: self.inherited,
+        };
+        Ok(build::run(&request).await?)
+    }
+
+    /// Looks at the programs of the build's steps, as far as they stand in its tree.
+    fn check(&self, build: &Build) -> Result<(), Failure> {
+        let tree = self.tree(build);
+        let steps = self.plan.steps.iter().filter(|step| step.build == build.id && step.runs());
+        for step in steps {
+            let program: Program = program(&step.command);
+            let Some(path) = program.name().map(|name| tree.join(name)).filter(|path| path.is_file()) else {
+                continue;
+            };
+            let Ok(found) = objects::has_profile_sections(&path) else {
+                continue;
+            };
+            let build = build.id.clone();
+            match self.plan.build(&step.build).map(|build| build.coverage) {
+                Some(Producer::Llvm) if step.coverage == Producer::Llvm && !found.mapping => {
+                    let compiler = objects::compiler_of(&path).ok().flatten();
+                    return Err(Failure::NotInstrumented {
+                        build,
+                        program: path,
+                        compiler: compiler.unwrap_or_else(|| "an unknown compiler".to_owned()),
+                    });
+                }
+                Some(Producer::None) if found.profile && matches!(step.kind, StepKind::Benchmark(_)) => {
+                    return Err(Failure::Instrumented { build, program: path });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+

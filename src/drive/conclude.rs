@@ -1,0 +1,556 @@
+//! From what is known of a run to its artifacts, its summary and its exit code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use chrono::Utc;
+
+use super::builds::Builder;
+use super::cover::{Covered, cover};
+use super::place::Resources;
+use super::progress::Observer;
+use super::state::RunState;
+use super::watch::Attempt;
+use super::{Built, DriveError, Finished, Run, collect, meta};
+use crate::config::Better;
+use crate::coverage::summary::{Share, Totals, summarize};
+use crate::launch::Place;
+use crate::plan::{CommandLine, Step, StepKind};
+use crate::results::artifact::{Artifact, Content, RunFiles};
+use crate::results::benchmark::{BenchmarkError, Metric};
+use crate::results::record::{
+    BuildRecord, CoverageSummary, FileCoverage, Hpc, JobRecord, Note, NoteKind, ObjectList, Part, Ratio, RunStatus,
+    SCHEMA_VERSION,
+};
+use crate::results::text::Style;
+use crate::results::{
+    BenchmarkInput, CoverageFigures, EarlierAttempt, FinishedRun, PartLogs, StepResult, store, text,
+};
+use crate::scheduler::Outcome;
+
+/// How long another run may hold the artifacts.
+const STORE_PATIENCE: Duration = Duration::from_mins(1);
+
+/// Attempts by step and number.
+type Attempts = BTreeMap<(usize, u32), Attempt>;
+
+/// Collects the coverage, writes every artifact and returns the summary.
+pub(super) async fn conclude(
+    run: &Run,
+    builder: &Builder<'_>,
+    state: &RunState,
+    attempts: &Attempts,
+    built: &BTreeMap<String, Built>,
+    observer: &Observer,
+    color: bool,
+) -> Result<Finished, DriveError> {
+    let covered = if run.request.scope.coverage && run.gives_coverage() {
+        cover(run, builder, state, observer).await?
+    } else {
+        Covered::default()
+    };
+    let toolchain = meta::toolchain(run).await;
+    let finished = Conclusion {
+        run,
+        state,
+        attempts,
+        built,
+    }
+    .finished(&covered, &toolchain);
+    let details = meta::meta(run, attempts, &toolchain, &covered, &finished);
+    let files = RunFiles::new(&finished, details, coverage_files(run, &covered)?)?;
+    let folder = utf8(&run.request.artifacts)?;
+    fs_err::create_dir_all(&folder).map_err(|source| DriveError::Folder {
+        path: run.request.artifacts.clone(),
+        source,
+    })?;
+    let saved = store::save(&folder, &files, Utc::now(), STORE_PATIENCE)?;
+    if let Some(ignored) = saved.ignored {
+        tracing::warn!(%ignored, "the earlier artifacts could not be read");
+    }
+    let entry = serde_json::to_vec_pretty(&files.entry)?;
+    fs_err::write(run.folder.record(), entry).map_err(|source| DriveError::Folder {
+        path: run.folder.root().to_owned(),
+        source,
+    })?;
+    let style = Style {
+        colour: color,
+        folder: &folder,
+    };
+    Ok(Finished {
+        exit_code: files.entry.exit_code,
+        summary: text::summary(&finished, style),
+        artifacts: run.request.artifacts.clone(),
+    })
+}
+
+fn utf8(path: &Path) -> Result<Utf8PathBuf, DriveError> {
+    Utf8PathBuf::from_path_buf(path.to_owned()).map_err(|path| DriveError::Path { path })
+}
+
+impl Run {
+    /// Whether any step was to give coverage.
+    fn gives_coverage(&self) -> bool {
+        let producing = |step: &Step| step.runs() && step.coverage != crate::plan::Producer::None;
+        self.request.plan.steps.iter().any(producing)
+    }
+}
+
+/// All that a conclusion is drawn from.
+struct Conclusion<'a> {
+    run: &'a Run,
+    state: &'a RunState,
+    attempts: &'a Attempts,
+    built: &'a BTreeMap<String, Built>,
+}
+
+impl Conclusion<'_> {
+    fn finished(&self, covered: &Covered, toolchain: &[(String, String)]) -> FinishedRun {
+        let request = &self.run.request;
+        let revision = &request.plan.revision;
+        let mut notes = self.build_notes();
+        notes.extend(covered.notes.iter().cloned());
+        FinishedRun {
+            run: self.run.folder.id().to_owned(),
+            project: request.project.clone(),
+            commit: revision.commit.clone(),
+            branch: revision.branch.clone(),
+            dirty: revision.dirty,
+            filtered: request.filtered,
+            driver_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.run.started,
+            finished_at: Utc::now(),
+            scope: self.scope(),
+            hpc: self.hpc(toolchain),
+            steps: self.steps(),
+            builds: self.builds(),
+            jobs: self.jobs(),
+            notes,
+            coverage: figures(request, covered),
+            benchmarks: self.benchmarks(),
+            logs: self.logs(),
+        }
+    }
+
+    fn scope(&self) -> BTreeSet<Part> {
+        let scope = self.run.request.scope;
+        [
+            (scope.tests, Part::Tests),
+            (scope.benchmarks, Part::Benchmarks),
+            (scope.coverage && self.run.gives_coverage(), Part::Coverage),
+        ]
+        .into_iter()
+        .filter_map(|(wanted, part)| wanted.then_some(part))
+        .collect()
+    }
+
+    fn hpc(&self, toolchain: &[(String, String)]) -> Hpc {
+        let allocation = std::env::var("SLURM_JOB_ID")
+            .ok()
+            .filter(|_| self.run.request.place == Place::Allocation);
+        let first = self
+            .attempts
+            .values()
+            .filter(|_| self.run.request.place == Place::Job)
+            .find_map(|attempt| attempt.job.as_ref().map(ToString::to_string));
+        let known = |name: &str| toolchain.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let few: Vec<String> = ["mpicc", "rustc", "mpiexec"].iter().filter_map(|name| known(name)).collect();
+        Hpc {
+            cluster: self.run.request.site.cluster.clone().filter(|_| self.run.request.place != Place::Here),
+            job_id: allocation.or(first),
+            node: hostname::get().ok().and_then(|name| name.into_string().ok()),
+            julia_version: known("julia"),
+            toolchain: (!few.is_empty()).then(|| few.join(", ")),
+        }
+    }
+
+    /// Builds that failed, and what else no step tells.
+    fn build_notes(&self) -> Vec<Note> {
+        self.built
+            .values()
+            .filter_map(|built| {
+                let failure = built.failure.as_ref()?;
+                let help = failure.help().map_or(String::new(), |help| format!("\nhelp: {help}"));
+                Some(Note {
+                    kind: if failure.is_fault_of_code() { NoteKind::Failure } else { NoteKind::Error },
+                    part: None,
+                    message: format!("{failure}{help}"),
+                })
+            })
+            .collect()
+    }
+
+    fn steps(&self) -> Vec<StepResult> {
+        let plan = &self.run.request.plan;
+        (0..plan.steps.len()).map(|index| self.step(index)).collect()
+    }
+
+    fn step(&self, index: usize) -> StepResult {
+        let step = &self.run.request.plan.steps[index];
+        let state = &self.state.steps()[index];
+        let attempt = self.attempts.get(&(index, state.attempt));
+        let verdict = state.verdict();
+        let log = self.run.folder.attempt(&step.slug, state.attempt).join("log.txt");
+        let record = attempt.and_then(|attempt| attempt.record.as_ref());
+        let outcome = verdict.map_or(Outcome::Lost, |verdict| verdict.outcome);
+        let ended_well = outcome == Outcome::Passed;
+        StepResult {
+            name: step.name.clone(),
+            slug: step.slug.clone(),
+            suite: step.suite.clone(),
+            kind: kind(step),
+            tags: step.tags.clone(),
+            outcome: documented(outcome),
+            exit_code: verdict.and_then(|verdict| verdict.exit_code),
+            signal: verdict.and_then(|verdict| verdict.signal),
+            message: verdict.filter(|_| !ended_well).map(|verdict| verdict.message.clone()),
+            job_id: attempt
+                .and_then(|attempt| attempt.job.as_ref())
+                .filter(|_| self.run.request.place == Place::Job)
+                .map(ToString::to_string),
+            nodes: record.map(|record| record.nodes.clone()).unwrap_or_default(),
+            ranks: step.resources.ranks,
+            elapsed: attempt.and_then(Attempt::elapsed),
+            max_rss_bytes: record.and_then(crate::scheduler::JobRecord::max_rss),
+            earlier: (1..state.attempt).filter_map(|number| self.earlier(index, number)).collect(),
+            slurm_state: record
+                .filter(|_| self.run.request.place == Place::Job)
+                .map(|record| record.state.to_string()),
+            log: log.exists().then(|| self.relative(&log)),
+            log_tail: if ended_well { String::new() } else { collect::log_tail(&log) },
+            reproduce: (!ended_well).then(|| self.again(step)),
+        }
+    }
+
+    fn earlier(&self, index: usize, number: u32) -> Option<EarlierAttempt> {
+        let attempt = self.attempts.get(&(index, number))?;
+        Some(EarlierAttempt {
+            outcome: documented(attempt.verdict.outcome),
+            message: attempt.verdict.message.clone(),
+            job_id: attempt.job.as_ref().map(ToString::to_string),
+        })
+    }
+
+    fn again(&self, step: &Step) -> String {
+        let words = self.run.request.again.iter().chain(std::iter::once(&step.name));
+        shell_words::join(words)
+    }
+
+    fn builds(&self) -> Vec<BuildRecord> {
+        let plan = &self.run.request.plan;
+        plan.builds
+            .iter()
+            .map(|build| {
+                let built = self.built.get(&build.id);
+                let failure = built.and_then(|built| built.failure.as_ref());
+                let log = self.run.folder.build(&build.id).join("build/build.log");
+                BuildRecord {
+                    name: build.name.clone(),
+                    part: plan
+                        .steps
+                        .iter()
+                        .find(|step| step.build == build.id)
+                        .map(|step| kind(step).part()),
+                    features: build.features.clone().unwrap_or_default(),
+                    status: match (built, failure) {
+                        (None, _) => RunStatus::Skipped,
+                        (Some(_), None) => RunStatus::Passed,
+                        (_, Some(failure)) if failure.is_fault_of_code() => RunStatus::Failed,
+                        (_, Some(_)) => RunStatus::Error,
+                    },
+                    command: build.command.as_ref().map(shown).unwrap_or_default(),
+                    exit_code: match failure {
+                        Some(failure) => failure.exit_code(),
+                        None => built.map(|_| 0),
+                    },
+                    duration_seconds: built.and_then(|built| built.took).map(|took| took.as_secs_f64()),
+                    log: log.exists().then(|| self.relative(&log)),
+                    job_id: None,
+                    message: failure.map(ToString::to_string),
+                }
+            })
+            .collect()
+    }
+
+    fn jobs(&self) -> Vec<JobRecord> {
+        if self.run.request.place != Place::Job {
+            return Vec::new();
+        }
+        self.attempts
+            .iter()
+            .filter_map(|((index, _), attempt)| {
+                let job = attempt.job.as_ref()?;
+                let step = &self.run.request.plan.steps[*index];
+                let record = attempt.record.as_ref();
+                Some(JobRecord {
+                    job_id: job.to_string(),
+                    steps: vec![step.name.clone()],
+                    submitted_at: Some(attempt.submitted),
+                    started_at: record.and_then(|record| record.start),
+                    ended_at: record.and_then(|record| record.end),
+                    state: record.map(|record| record.state.to_string()),
+                    partition: step.resources.partition.clone(),
+                    nodes: record.map(|record| record.nodes.clone()).unwrap_or_default(),
+                    exit_code: record
+                        .and_then(|record| record.exit)
+                        .map(|exit| format!("{}:{}", exit.code, exit.signal)),
+                    requeues: attempt.exit.as_ref().map(|exit| exit.restart_count),
+                    max_rss_bytes: record.and_then(crate::scheduler::JobRecord::max_rss),
+                    energy: None,
+                })
+            })
+            .collect()
+    }
+
+    fn benchmarks(&self) -> Vec<BenchmarkInput> {
+        let steps = self.run.request.plan.steps.iter().enumerate();
+        steps.flat_map(|(index, step)| self.metrics(index, step)).collect()
+    }
+
+    fn metrics(&self, index: usize, step: &Step) -> Vec<BenchmarkInput> {
+        let StepKind::Benchmark(benchmark) = &step.kind else {
+            return Vec::new();
+        };
+        let state = &self.state.steps()[index];
+        let outcome = state.verdict().map_or(Outcome::Lost, |verdict| verdict.outcome);
+        if outcome == Outcome::Skipped {
+            return Vec::new();
+        }
+        let start = collect::last_start(&self.run.folder.attempt(&step.slug, state.attempt));
+        let outputs: Vec<String> = sample_logs(&start)
+            .iter()
+            .map(|path| String::from_utf8_lossy(&fs_err::read(path).unwrap_or_default()).into_owned())
+            .collect();
+        benchmark
+            .metrics
+            .iter()
+            .map(|metric| BenchmarkInput {
+                step: step.name.clone(),
+                metric: metric.name.clone(),
+                unit: metric.unit.clone(),
+                better: match metric.better {
+                    Better::Lower => crate::results::record::Better::Lower,
+                    Better::Higher => crate::results::record::Better::Higher,
+                },
+                samples: if outcome == Outcome::Passed {
+                    Metric::new(&metric.pattern, benchmark.valid.as_deref())
+                        .and_then(|metric| metric.samples(outputs.iter().map(String::as_str)))
+                } else {
+                    Err(BenchmarkError::Step {
+                        outcome: documented(outcome),
+                    })
+                },
+                baseline: None,
+                key: self.key(index, step),
+            })
+            .collect()
+    }
+
+    /// What must agree for two results of a benchmark to be comparable.
+    fn key(&self, index: usize, step: &Step) -> BTreeMap<String, String> {
+        let attempt = self.attempts.get(&(index, self.state.steps()[index].attempt));
+        let host = attempt.and_then(|attempt| attempt.host.clone());
+        let nodes = attempt
+            .and_then(|attempt| attempt.record.as_ref())
+            .map(|record| record.nodes.len());
+        let pairs = [
+            ("system", self.run.request.site.cluster.clone()),
+            ("partition", step.resources.partition.clone()),
+            ("processor", host.as_ref().and_then(|host| host.processor.clone())),
+            ("mpi", host.as_ref().and_then(|host| host.mpi.clone())),
+            ("ranks", Some(step.resources.ranks.to_string())),
+            ("nodes", nodes.map(|nodes| nodes.to_string())),
+        ];
+        pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value.filter(|value| !value.is_empty())?)))
+            .collect()
+    }
+
+    fn logs(&self) -> PartLogs {
+        let is_test = |step: &Step| matches!(step.kind, StepKind::Test);
+        PartLogs {
+            tests_took: self.took(&is_test),
+            tests: self.joined_log("tests.log", &is_test),
+            benchmarks_took: self.took(&|step| !is_test(step)),
+            benchmarks: self.joined_log("benchmarks.log", &|step| !is_test(step)),
+            tutorials: self.joined_log("tutorials.log", &|step| step.suite == "tutorials"),
+        }
+    }
+
+    /// From the first start of such steps to their last end.
+    fn took(&self, wanted: &dyn Fn(&Step) -> bool) -> Option<Duration> {
+        let spans = self
+            .attempts
+            .iter()
+            .filter(|((index, _), _)| wanted(&self.run.request.plan.steps[*index]))
+            .filter_map(|(_, attempt)| attempt.exit.as_ref())
+            .map(|exit| (exit.started, exit.ended));
+        let (start, end) = spans.fold((f64::INFINITY, f64::NEG_INFINITY), |(start, end), span| {
+            (start.min(span.0), end.max(span.1))
+        });
+        Duration::try_from_secs_f64(end - start).ok()
+    }
+
+    /// Writes the logs of such steps one after the other into one file of the run folder.
+    fn joined_log(&self, name: &str, wanted: &dyn Fn(&Step) -> bool) -> Option<Utf8PathBuf> {
+        let path = self.run.folder.root().join(name);
+        let mut text = Vec::new();
+        for (index, step) in self.run.request.plan.steps.iter().enumerate() {
+            let attempt = self.state.steps()[index].attempt;
+            let log = self.run.folder.attempt(&step.slug, attempt).join("log.txt");
+            if let Some(log) = wanted(step).then(|| fs_err::read(log).ok()).flatten() {
+                text.extend_from_slice(format!("===== {}\n", step.name.replace('\n', " ")).as_bytes());
+                text.extend_from_slice(&log);
+            }
+        }
+        if text.is_empty() {
+            return None;
+        }
+        fs_err::write(&path, text).ok()?;
+        Some(self.relative(&path))
+    }
+
+    /// A path seen from the folder of `hpc-results.json`.
+    fn relative(&self, path: &Path) -> Utf8PathBuf {
+        let path = path.strip_prefix(&self.run.request.artifacts).unwrap_or(path);
+        Utf8PathBuf::from(path.to_string_lossy().into_owned())
+    }
+}
+
+/// A command as one would type it.
+fn shown(command: &CommandLine) -> String {
+    match command {
+        CommandLine::Shell(line) => line.clone(),
+        CommandLine::Argv(words) => shell_words::join(words),
+    }
+}
+
+fn kind(step: &Step) -> crate::results::StepKind {
+    match step.kind {
+        StepKind::Test => crate::results::StepKind::Test,
+        StepKind::Benchmark(_) => crate::results::StepKind::Benchmark,
+    }
+}
+
+fn sample_logs(start: &Path) -> Vec<PathBuf> {
+    let mut names: Vec<String> = collect::names(start)
+        .into_iter()
+        .filter(|name| name.starts_with("sample-") && name.ends_with(".log"))
+        .collect();
+    names.sort_unstable();
+    if names.is_empty() {
+        // A single launch without a warm-up writes to the log of the step.
+        return vec![start.join("log.txt")].into_iter().filter(|path| path.exists()).collect();
+    }
+    names.into_iter().map(|name| start.join(name)).collect()
+}
+
+fn figures(request: &super::Request, covered: &Covered) -> Option<CoverageFigures> {
+    let tracefile = covered.tracefile.as_ref()?;
+    let totals = summarize(tracefile).totals;
+    Some(CoverageFigures {
+        flag: Some(codecov_flag(request)),
+        total_lines: totals.lines.total,
+        covered_lines: totals.lines.covered,
+        ranks_expected: Some(covered.ranks.expected),
+        ranks_used: Some(covered.ranks.used),
+    })
+}
+
+/// The flag under which Codecov keeps this coverage apart from that of other runners.
+fn codecov_flag(request: &super::Request) -> String {
+    let set = request.site.publish.codecov.as_ref().and_then(|codecov| codecov.flag.clone());
+    let gitlab = std::env::var("GITLAB_CI").is_ok_and(|value| value == "true");
+    set.unwrap_or_else(|| if gitlab { "jacamar-hpc" } else { "hpc-extended" }.to_owned())
+}
+
+/// The files below `coverage/`; what could not be made is missing there and said in the notes.
+fn coverage_files(run: &Run, covered: &Covered) -> Result<Vec<Artifact>, DriveError> {
+    let commit = run.request.plan.revision.commit.clone();
+    let mut files = vec![Artifact::json(
+        "coverage/objects.json",
+        &ObjectList {
+            schema_version: SCHEMA_VERSION,
+            commit: commit.clone(),
+            objects: covered.objects.clone(),
+            uncounted: covered.uncounted.clone(),
+            strays: covered.strays.clone(),
+        },
+    )?];
+    let Some(tracefile) = &covered.tracefile else {
+        return Ok(files);
+    };
+    let mut lcov = Vec::new();
+    tracefile.write(&mut lcov).map_err(|source| DriveError::Folder {
+        path: run.folder.root().to_owned(),
+        source,
+    })?;
+    files.push(Artifact {
+        path: "coverage/lcov.info".into(),
+        content: Content::Bytes(lcov),
+    });
+    let summary = summarize(tracefile);
+    let document = CoverageSummary {
+        schema_version: SCHEMA_VERSION,
+        commit,
+        lines: ratio(summary.totals.lines),
+        functions: some_ratio(summary.totals.functions),
+        branches: some_ratio(summary.totals.branches),
+        profiles: covered.totals,
+        files: summary
+            .files
+            .iter()
+            .map(|file| (file.path.clone().into(), file_coverage(&file.totals)))
+            .collect(),
+        run: Some(run.folder.id().to_owned()),
+        missing: covered.notes.iter().map(|note| note.message.clone()).collect(),
+    };
+    files.push(Artifact::json("coverage/summary.json", &document)?);
+    Ok(files)
+}
+
+fn file_coverage(totals: &Totals) -> FileCoverage {
+    FileCoverage {
+        lines: ratio(totals.lines),
+        functions: some_ratio(totals.functions),
+        branches: some_ratio(totals.branches),
+    }
+}
+
+fn ratio(share: Share) -> Ratio {
+    Ratio::new(share.covered, share.total)
+}
+
+/// Producers without functions or branches say nothing of them, which is not the same as none.
+fn some_ratio(share: Share) -> Option<Ratio> {
+    (share.total > 0).then(|| ratio(share))
+}
+
+/// The processors of this machine, for steps that ran here.
+pub(super) fn local_cores() -> u32 {
+    Resources::here().cores
+}
+
+/// The outcome in the words of the documents.
+fn documented(outcome: Outcome) -> crate::results::record::Outcome {
+    use crate::results::record::Outcome as Written;
+    match outcome {
+        Outcome::Passed => Written::Passed,
+        Outcome::Failed => Written::Failed,
+        Outcome::Signal => Written::Signal,
+        Outcome::Timeout => Written::Timeout,
+        Outcome::OutOfMemory => Written::OutOfMemory,
+        Outcome::Rejected => Written::Rejected,
+        Outcome::LaunchFailed => Written::LaunchFailed,
+        Outcome::NodeFailure => Written::NodeFailure,
+        Outcome::Preempted => Written::Preempted,
+        Outcome::Cancelled => Written::Cancelled,
+        Outcome::Starved => Written::Starved,
+        Outcome::Lost => Written::Lost,
+        Outcome::NotRun => Written::NotRun,
+        Outcome::Skipped => Written::Skipped,
+    }
+}

@@ -1,0 +1,341 @@
+//! From what the steps left to the coverage of the run: profiles, objects, tracefiles, the rank ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::builds::Builder;
+use super::collect;
+use super::ledger::{self, FileState, ProfileFile};
+use super::progress::{Observer, Progress};
+use super::request::setup;
+use super::state::RunState;
+use super::{DriveError, Run};
+use crate::build;
+use crate::config::KeepProfiles;
+use crate::coverage::lcov::Tracefile;
+use crate::coverage::paths::Rules;
+use crate::coverage::objects::{self, Object};
+use crate::coverage::merge;
+use crate::llvm::{self, LlvmError};
+use crate::plan::{Producer, Step};
+use crate::results::record::{
+    Note, NoteKind, ObjectEntry, Part, ProfileTotals, RankLedger, StepLedger, StrayProfile,
+    UncountedObject,
+};
+use crate::scheduler::{Outcome, Status};
+
+/// The coverage of a run.
+#[derive(Debug, Default)]
+pub(super) struct Covered {
+    /// Line hits of the repository's files; none if nothing was usable.
+    pub(super) tracefile: Option<Tracefile>,
+    /// The programs and libraries with coverage mapping.
+    pub(super) objects: Vec<ObjectEntry>,
+    /// Those of them that no engine could read.
+    pub(super) uncounted: Vec<UncountedObject>,
+    /// Profiles that belong to none of them.
+    pub(super) strays: Vec<StrayProfile>,
+    /// What became of each rank's profile.
+    pub(super) ranks: RankLedger,
+    /// Profiles and tracefiles, found and used.
+    pub(super) totals: ProfileTotals,
+    /// What went wrong.
+    pub(super) notes: Vec<Note>,
+}
+
+/// The final attempt of a step that was to give coverage.
+struct Given<'a> {
+    step: &'a Step,
+    attempt: u32,
+    start: PathBuf,
+    outcome: Outcome,
+}
+
+/// Collects the coverage of all steps that ran.
+pub(super) async fn cover(
+    run: &Run,
+    builder: &Builder<'_>,
+    state: &RunState,
+    observer: &Observer,
+) -> Result<Covered, DriveError> {
+    observer(Progress::Stage("coverage".to_owned()));
+    let given = given(run, state);
+    let mut covered = Covered::default();
+    let mut sum = Tracefile::default();
+    let mut usable = add_profiles(run, builder, &given, &mut sum, &mut covered).await;
+    usable |= add_tracefiles(&given, &mut sum, &mut covered);
+    covered.totals.ranks_expected = covered.ranks.expected;
+    covered.totals.ranks_used = covered.ranks.used;
+    if usable {
+        let (kept, left_out) = rules(run, builder).map_or_else(
+            |error| {
+                covered.notes.push(warning(NoteKind::Error, error.to_string()));
+                (sum.clone(), crate::coverage::paths::LeftOut::default())
+            },
+            |rules| rules.apply(sum.clone()),
+        );
+        if left_out.outside.count > 0 {
+            tracing::info!(?left_out, "source files that are not of the repository");
+        }
+        if kept.is_empty() {
+            covered.notes.push(warning(
+                NoteKind::Error,
+                format!(
+                    "no source file is left: {} lie outside the repository ({}), {} are excluded",
+                    left_out.outside.count,
+                    left_out.outside.examples.join(", "),
+                    left_out.excluded.count
+                ),
+            ));
+        } else {
+            covered.tracefile = Some(kept);
+        }
+    }
+    discard_profiles(run, &given);
+    Ok(covered)
+}
+
+fn warning(kind: NoteKind, message: String) -> Note {
+    Note {
+        kind,
+        part: Some(Part::Coverage),
+        message,
+    }
+}
+
+/// The final attempts; an earlier one would count its lines twice.
+fn given<'a>(run: &'a Run, state: &RunState) -> Vec<Given<'a>> {
+    run.request
+        .plan
+        .steps
+        .iter()
+        .zip(state.steps())
+        .filter(|(step, _)| step.coverage != Producer::None)
+        .filter_map(|(step, state)| {
+            let outcome = state.verdict()?.outcome;
+            let ran = !matches!(outcome, Outcome::NotRun | Outcome::Skipped | Outcome::Rejected | Outcome::Starved);
+            let folder = run.folder.attempt(&step.slug, state.attempt);
+            (ran && folder.exists()).then(|| Given {
+                step,
+                attempt: state.attempt,
+                start: collect::last_start(&folder),
+                outcome,
+            })
+        })
+        .collect()
+}
+
+/// Adds what raw LLVM profiles say; returns whether any was usable.
+async fn add_profiles(
+    run: &Run,
+    builder: &Builder<'_>,
+    given: &[Given<'_>],
+    sum: &mut Tracefile,
+    covered: &mut Covered,
+) -> bool {
+    let given: Vec<&Given<'_>> = given.iter().filter(|it| it.step.coverage == Producer::Llvm).collect();
+    if given.is_empty() {
+        return false;
+    }
+    let found = find_objects(run, builder, covered);
+    let profiles: Vec<PathBuf> = given
+        .iter()
+        .flat_map(|it| collect::files(&it.start, "profiles", ".profraw"))
+        .collect();
+    covered.totals.found += profiles.len() as u64;
+    let mut states = BTreeMap::new();
+    let mut usable = false;
+    if profiles.is_empty() {
+        covered.notes.push(warning(NoteKind::Error, "no process of any step left a profile".to_owned()));
+    } else {
+        match export(run, builder, &profiles, found).await {
+            Ok(exported) => {
+                states = exported.states;
+                sum.merge(exported.tracefile);
+                usable = true;
+                covered.strays = strays(&given, &states);
+                covered.uncounted.extend(exported.left_out.into_iter().map(|(path, message)| UncountedObject {
+                    path: path.to_string_lossy().into_owned().into(),
+                    message,
+                }));
+            }
+            Err(error) => {
+                let help = error.help().map_or(String::new(), |help| format!("; {help}"));
+                covered.notes.push(warning(NoteKind::Error, format!("{error}{help}")));
+            }
+        }
+    }
+    covered.totals.used += states.values().filter(|state| **state == FileState::Used).count() as u64;
+    covered.ranks = RankLedger::of_steps(given.iter().map(|it| step_ledger(it, &states)).collect());
+    usable
+}
+
+/// What the engine made of the profiles.
+struct Exported {
+    tracefile: Tracefile,
+    states: BTreeMap<PathBuf, FileState>,
+    left_out: Vec<(PathBuf, String)>,
+}
+
+async fn export(
+    run: &Run,
+    builder: &Builder<'_>,
+    profiles: &[PathBuf],
+    objects: Vec<Object>,
+) -> Result<Exported, LlvmError> {
+    let environment = match run.request.plan.builds.iter().find(|build| build.coverage == Producer::Llvm) {
+        Some(build) => build::environment_after(&setup(&build.environment), builder.inherited).await,
+        None => builder.inherited.to_vec(),
+    };
+    let work_dir = run.folder.coverage();
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| LlvmError::Io { path, source }
+    };
+    fs_err::create_dir_all(&work_dir).map_err(unreadable(&work_dir))?;
+    let outcome = llvm::coverage(llvm::Request {
+        profiles: profiles.to_vec(),
+        objects,
+        environment,
+        work_dir,
+        threads: run.request.site.workspace.threads as usize,
+    })
+    .await?;
+    let file = fs_err::File::open(&outcome.tracefile).map_err(unreadable(&outcome.tracefile))?;
+    let mut tracefile = Tracefile::default();
+    tracefile.read(file).map_err(unreadable(&outcome.tracefile))?;
+    Ok(Exported {
+        tracefile,
+        states: outcome
+            .ledger
+            .into_iter()
+            .map(|entry| (entry.path, file_state(entry.state)))
+            .collect(),
+        left_out: outcome.left_out,
+    })
+}
+
+fn file_state(state: llvm::State) -> FileState {
+    match state {
+        llvm::State::Used => FileState::Used,
+        llvm::State::Empty => FileState::Empty,
+        llvm::State::Truncated => FileState::Truncated,
+        llvm::State::Foreign(why) => FileState::Foreign(why),
+    }
+}
+
+fn step_ledger(given: &Given<'_>, states: &BTreeMap<PathBuf, FileState>) -> StepLedger {
+    let files: Vec<ProfileFile> = collect::files(&given.start, "profiles", ".profraw")
+        .into_iter()
+        .map(|path| ProfileFile {
+            name: name(&path),
+            state: states
+                .get(&path)
+                .cloned()
+                .unwrap_or_else(|| FileState::Foreign("it was not read".to_owned())),
+        })
+        .collect();
+    let notes = collect::rank_notes(&given.start);
+    ledger::of_step(&given.step.name, given.attempt, given.step.resources.ranks, &files, &notes)
+}
+
+fn strays(given: &[&Given<'_>], states: &BTreeMap<PathBuf, FileState>) -> Vec<StrayProfile> {
+    let step_of = |path: &Path| {
+        let own = given.iter().find(|it| path.starts_with(&it.start));
+        own.map(|it| it.step.name.clone())
+    };
+    states
+        .iter()
+        .filter(|(_, state)| matches!(state, FileState::Foreign(_)))
+        .map(|(path, _)| StrayProfile {
+            file: name(path),
+            step: step_of(path),
+            build_id: None,
+        })
+        .collect()
+}
+
+/// Finds the objects of all instrumented builds and lists them.
+fn find_objects(run: &Run, builder: &Builder<'_>, covered: &mut Covered) -> Vec<Object> {
+    let builds = run.request.plan.builds.iter().filter(|build| build.coverage == Producer::Llvm);
+    let trees: Vec<(&str, PathBuf)> = builds.map(|build| (build.id.as_str(), builder.tree(build))).collect();
+    let roots: Vec<PathBuf> = trees.iter().map(|(_, tree)| tree.clone()).collect();
+    let found = objects::find(&roots, &run.request.coverage.objects);
+    for object in &found.objects {
+        let home = trees.iter().find(|(_, tree)| object.path.starts_with(tree));
+        let shown = home.and_then(|(_, tree)| object.path.strip_prefix(tree).ok());
+        let shown = shown.unwrap_or(&object.path).to_string_lossy().into_owned();
+        covered.objects.push(ObjectEntry {
+            path: shown.into(),
+            build: home.map(|(build, _)| (*build).to_owned()),
+            build_id: object.build_id.clone(),
+            functions: 0,
+            profiles: 0,
+            copies: Vec::new(),
+        });
+    }
+    for pattern in &found.idle_patterns {
+        let message = format!("`{}` of [coverage] objects names no object", pattern.pattern);
+        covered.notes.push(warning(NoteKind::Warning, message));
+    }
+    let problems = found.problems.iter().map(|problem| warning(NoteKind::Warning, problem.to_string()));
+    covered.notes.extend(problems);
+    found.objects
+}
+
+/// Adds the tracefiles that processes wrote themselves; returns whether any was usable.
+fn add_tracefiles(given: &[Given<'_>], sum: &mut Tracefile, covered: &mut Covered) -> bool {
+    let paths: Vec<PathBuf> = given
+        .iter()
+        .filter(|it| it.step.coverage == Producer::Lcov)
+        .flat_map(|it| collect::files(&it.start, "tracefiles", ""))
+        .collect();
+    if paths.is_empty() {
+        if given.iter().any(|it| it.step.coverage == Producer::Lcov) {
+            let message = "no process left a tracefile in `HPC_CI_TRACEFILE_DIR`".to_owned();
+            covered.notes.push(warning(NoteKind::Error, message));
+        }
+        return false;
+    }
+    let (added, sources) = merge::merge(&paths);
+    let used = sources.iter().filter(|source| source.is_used()).count();
+    for source in sources.iter().filter(|source| !source.is_whole()) {
+        let message = format!("tracefile `{}` was not used whole", source.path.display());
+        covered.notes.push(warning(NoteKind::Warning, message));
+    }
+    covered.totals.found += paths.len() as u64;
+    covered.totals.used += used as u64;
+    sum.merge(added);
+    used > 0
+}
+
+/// The trees of all builds are one repository.
+fn rules(run: &Run, builder: &Builder<'_>) -> Result<Rules, crate::coverage::paths::PathsError> {
+    let mut roots = BTreeSet::new();
+    for build in &run.request.plan.builds {
+        let tree = builder.tree(build);
+        roots.extend(fs_err::canonicalize(&tree).map(|real| real.to_string_lossy().into_owned()));
+        roots.insert(tree.to_string_lossy().into_owned());
+    }
+    Rules::new(roots)
+        .include(&run.request.coverage.include)?
+        .exclude(&run.request.coverage.exclude)
+}
+
+/// Profiles are by far the largest part of a run: they go when their counts are in the tracefile.
+fn discard_profiles(run: &Run, given: &[Given<'_>]) {
+    for it in given {
+        let keep = match run.request.coverage.keep_profiles {
+            KeepProfiles::Always => true,
+            KeepProfiles::Failed => it.outcome.status() != Status::Passed,
+            KeepProfiles::Never => false,
+        };
+        if !keep && let Err(error) = fs_err::remove_dir_all(it.start.join("profiles")) {
+            tracing::warn!(%error, "profiles could not be removed");
+        }
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

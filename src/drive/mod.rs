@@ -1,0 +1,454 @@
+//! The stages of a run in their order: trees → builds → steps → coverage → results.
+//!
+//! What happens is decided in [`state`], a fold over the events of the [`journal`]; this room performs it. Everything that a
+//! run leaves while it goes on stands in its [`folder`]; artifacts are written by the room of results.
+
+pub mod builds;
+mod collect;
+mod conclude;
+mod cover;
+pub mod folder;
+pub mod journal;
+mod ledger;
+mod meta;
+pub mod place;
+pub mod progress;
+pub mod request;
+pub mod state;
+pub mod trees;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::cancel::Cancel;
+use crate::config::{Coverage, Site};
+use crate::git::{self, Access, CheckoutOptions};
+use crate::launch::Place;
+use crate::plan::{Build, Plan};
+use crate::scheduler::local::{Ask, Local};
+use crate::scheduler::{Scheduler, Slurm};
+use builds::Builder;
+use folder::RunFolder;
+use journal::Journal;
+use place::Resources;
+use progress::{Observer, Progress};
+use state::{Event, RunState};
+use trees::{Origin, TreeError, Trees};
+
+/// How long a Slurm command may take before it counts as silent.
+const SLURM_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a cancelled local step may take to end before it is killed.
+const LOCAL_GRACE: Duration = Duration::from_secs(15);
+
+/// All that a run needs to know.
+#[derive(Debug)]
+pub struct Request {
+    /// Where and for whom.
+    pub site: Site,
+    /// What counts as covered code.
+    pub coverage: Coverage,
+    /// What is done.
+    pub plan: Plan,
+    /// Where trees come from.
+    pub origin: Origin,
+    /// The workspace.
+    pub workspace: PathBuf,
+    /// Where artifacts go.
+    pub artifacts: PathBuf,
+    /// Where steps run.
+    pub place: Place,
+    /// Whether kept trees are made anew.
+    pub clean: bool,
+    /// Whether only some of the steps were asked for.
+    pub filtered: bool,
+    /// Whether tests, benchmarks and coverage were asked for.
+    pub scope: Scope,
+    /// The project's name.
+    pub project: String,
+    /// What is known of the source beside the plan's revision.
+    pub source: Source,
+    /// The words that a person types to run one step of this again, up to its name.
+    pub again: Vec<String>,
+}
+
+/// Which parts of the results a run is to make.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope {
+    /// Tests.
+    pub tests: bool,
+    /// Benchmarks.
+    pub benchmarks: bool,
+    /// Coverage.
+    pub coverage: bool,
+}
+
+/// What is known of the source beside the plan's revision.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// Its address, without credentials.
+    pub repository: Option<String>,
+    /// SHA-256 over the uncommitted changes.
+    pub diff_sha256: Option<String>,
+}
+
+/// A run that could not be driven to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// Its folder could not be made or written.
+    #[error("cannot use the run folder `{}`", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Its journal could not be written.
+    #[error(transparent)]
+    Journal(#[from] journal::JournalError),
+    /// A tree could not be made.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Its results could not be written.
+    #[error(transparent)]
+    Store(#[from] crate::results::store::StoreError),
+    /// A document could not be written as JSON.
+    #[error("a document cannot be written as JSON")]
+    Encode(#[from] serde_json::Error),
+    /// A path that must stand in documents and scripts is not UTF-8.
+    #[error("`{}` is not UTF-8", path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A task of ours panicked.
+    #[error("a task of hpc-ci ended badly")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl DriveError {
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Folder { .. } => Some("`root` of [workspace] says where runs stand; is there room, and may you write?".to_owned()),
+            Self::Tree(TreeError::Git(error)) => error.help(),
+            Self::Store(error) => error.help(),
+            Self::Path { .. } => Some("scripts and JSON need UTF-8: choose another `root` in [workspace]".to_owned()),
+            Self::Tree(_) | Self::Journal(_) | Self::Encode(_) | Self::Task(_) => None,
+        }
+    }
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code, as far as its results decide it.
+    pub exit_code: u8,
+    /// The summary for a person.
+    pub summary: String,
+    /// The folder of `hpc-results.json`.
+    pub artifacts: PathBuf,
+}
+
+/// How each build ended.
+#[derive(Debug)]
+struct Built {
+    took: Option<Duration>,
+    failure: Option<builds::Failure>,
+}
+
+/// Drives a run from its plan to its results.
+///
+/// `access` makes the git access anew, since checkouts happen on threads of their own; `inherited` is the scrubbed environment.
+pub async fn run(
+    request: Request,
+    folder: RunFolder,
+    inherited: Vec<(OsString, OsString)>,
+    observer: &Observer,
+    cancel: &Cancel,
+    color: bool,
+) -> Result<Finished, DriveError> {
+    let started = Utc::now();
+    let mut journal = open(&request, &folder)?;
+    let mut state = RunState::new(&request.plan);
+    note(&mut journal, &mut state, &Event::Started {
+        run: folder.id().to_owned(),
+        commit: request.plan.revision.commit.clone(),
+    })?;
+    for line in &request.plan.notes {
+        observer(Progress::Note(line.clone()));
+    }
+    let run = Run {
+        trees: Trees::new(&request.workspace, folder.id()),
+        request,
+        folder,
+        inherited,
+        started,
+    };
+    let builder = run.builder(observer);
+    let built = run.build_all(&builder, &mut journal, &mut state, observer, cancel).await?;
+    let scheduler = run.scheduler();
+    let tasks = BuildTrees::of(&builder, &run.request.plan);
+    let prepare = |index: usize, attempt: u32| run.prepare(&tasks, index, attempt);
+    let attempts = watch::run(
+        watch::Setting {
+            plan: &run.request.plan,
+            folder: &run.folder,
+            scheduler: &scheduler,
+            room: run.room(),
+            started,
+            observer,
+            cancel,
+            prepare: &prepare,
+        },
+        &mut state,
+        &mut journal,
+    )
+    .await?;
+    let finished = conclude::conclude(&run, &builder, &state, &attempts, &built, observer, color).await?;
+    note(&mut journal, &mut state, &Event::Finished {
+        exit_code: finished.exit_code,
+    })?;
+    Ok(finished)
+}
+
+/// Brings everything in that a run of this plan needs: the commit is here; trees, submodules and `fetch` commands follow.
+pub async fn fetch(
+    plan: &Plan,
+    origin: &Origin,
+    workspace: &Path,
+    folder: &RunFolder,
+    inherited: &[(OsString, OsString)],
+    observer: &Observer,
+) -> Result<(), FetchError> {
+    let trees = Trees::new(workspace, folder.id());
+    let Origin::Commit {
+        repository,
+        commit,
+        submodules,
+    } = origin
+    else {
+        return Ok(());
+    };
+    let builder = Builder {
+        plan,
+        folder,
+        origin,
+        trees: &trees,
+        workspace,
+        inherited,
+        observer,
+    };
+    for build in &plan.builds {
+        let mark = trees.fetch_mark(*commit, build);
+        if mark.exists() {
+            continue;
+        }
+        let tree = trees.fetched(*commit, build);
+        observer(Progress::Stage(format!("tree of build {}", build.id)));
+        let made = tokio::task::block_in_place(|| {
+            let access = Access::new(workspace.join("mirrors"));
+            let options = CheckoutOptions {
+                submodules: *submodules,
+                reuse: false,
+            };
+            if tree.exists() {
+                fs_err::remove_dir_all(&tree).map_err(TreeError::Directory)?;
+            }
+            git::checkout(repository, *commit, &tree, options, &access).map_err(TreeError::from)
+        })?;
+        made.lfs_advice().map(Progress::Note).into_iter().for_each(|note| observer(note));
+        builder.fetch(build, &tree).await?;
+        fs_err::write(&mark, "").map_err(TreeError::Directory)?;
+    }
+    Ok(())
+}
+
+/// What could not be brought in.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// A tree.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// What a `fetch` command was to bring.
+    #[error(transparent)]
+    Command(#[from] builds::Failure),
+}
+
+/// A run under way.
+struct Run {
+    request: Request,
+    folder: RunFolder,
+    trees: Trees,
+    inherited: Vec<(OsString, OsString)>,
+    started: DateTime<Utc>,
+}
+
+/// Tree and instrumentation of each build, as the steps need them.
+struct BuildTrees(BTreeMap<String, (PathBuf, Vec<(String, String)>)>);
+
+impl BuildTrees {
+    fn of(builder: &Builder<'_>, plan: &Plan) -> Self {
+        let entry = |build: &Build| {
+            let variables = builder.instrumentation(build).unwrap_or_default();
+            (build.id.clone(), (builder.tree(build), variables))
+        };
+        Self(plan.builds.iter().map(entry).collect())
+    }
+}
+
+fn open(request: &Request, folder: &RunFolder) -> Result<Journal, DriveError> {
+    let failed = |source| DriveError::Folder {
+        path: folder.root().to_owned(),
+        source,
+    };
+    if folder.root().to_str().is_none() {
+        return Err(DriveError::Path {
+            path: folder.root().to_owned(),
+        });
+    }
+    folder.create().map_err(failed)?;
+    let plan = serde_json::to_vec_pretty(&request.plan)?;
+    fs_err::write(folder.plan(), plan).map_err(failed)?;
+    Ok(Journal::open(&folder.journal())?)
+}
+
+fn note(journal: &mut Journal, state: &mut RunState, event: &Event) -> Result<(), DriveError> {
+    journal.append(event)?;
+    state.apply(event);
+    Ok(())
+}
+
+impl Run {
+    fn builder<'a>(&'a self, observer: &'a Observer) -> Builder<'a> {
+        Builder {
+            plan: &self.request.plan,
+            folder: &self.folder,
+            origin: &self.request.origin,
+            trees: &self.trees,
+            workspace: &self.request.workspace,
+            inherited: &self.inherited,
+            observer,
+        }
+    }
+
+    fn scheduler(&self) -> Scheduler {
+        match self.request.place {
+            Place::Job => Scheduler::Slurm(Slurm::new(self.inherited.clone(), SLURM_DEADLINE)),
+            // The script passes the signal on in the way that its launcher needs.
+            Place::Allocation | Place::Here => {
+                Scheduler::Local(Local::new(self.inherited.clone(), Ask::Leader, LOCAL_GRACE))
+            }
+        }
+    }
+
+    fn room(&self) -> watch::Room {
+        match self.request.place {
+            Place::Job => watch::Room::Jobs(self.request.site.scheduler.max_in_flight as usize),
+            Place::Allocation => watch::Room::Cores(Resources::of_allocation().map_or(1, |it| it.cores)),
+            Place::Here => watch::Room::Cores(Resources::here().cores),
+        }
+    }
+
+    async fn build_all(
+        &self,
+        builder: &Builder<'_>,
+        journal: &mut Journal,
+        state: &mut RunState,
+        observer: &Observer,
+        cancel: &Cancel,
+    ) -> Result<BTreeMap<String, Built>, DriveError> {
+        let mut built = BTreeMap::new();
+        for (number, build) in self.request.plan.builds.iter().enumerate() {
+            let result = tokio::select! {
+                result = self.build_one(builder, build, number, observer) => result?,
+                () = cancel.token().cancelled() => break,
+            };
+            let event = match &result.failure {
+                None => Event::Built {
+                    build: build.id.clone(),
+                    seconds: result.took.unwrap_or_default().as_secs_f64(),
+                },
+                Some(failure) => {
+                    observer(Progress::Note(failure.to_string()));
+                    Event::BuildFailed {
+                        build: build.id.clone(),
+                        fault_of_code: failure.is_fault_of_code(),
+                        message: failure.to_string(),
+                    }
+                }
+            };
+            note(journal, state, &event)?;
+            built.insert(build.id.clone(), result);
+        }
+        Ok(built)
+    }
+
+    async fn build_one(
+        &self,
+        builder: &Builder<'_>,
+        build: &Build,
+        number: usize,
+        observer: &Observer,
+    ) -> Result<Built, DriveError> {
+        observer(Progress::Stage(format!("tree of build {}", build.id)));
+        let notes = tokio::task::block_in_place(|| {
+            let access = Access::new(self.request.workspace.join("mirrors"));
+            self.trees.make(&self.request.origin, build, number, self.request.clean, &access)
+        })?;
+        for line in notes {
+            observer(Progress::Note(line));
+        }
+        Ok(match builder.build(build).await {
+            Ok(took) => Built {
+                took: Some(took),
+                failure: None,
+            },
+            Err(failure) => Built {
+                took: None,
+                failure: Some(failure),
+            },
+        })
+    }
+
+    /// Writes script and wrapper of an attempt and returns what the scheduler is asked for.
+    fn prepare(
+        &self,
+        trees: &BuildTrees,
+        index: usize,
+        attempt: u32,
+    ) -> std::io::Result<crate::scheduler::JobRequest> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let step = &self.request.plan.steps[index];
+        let (tree, variables) = trees
+            .0
+            .get(&step.build)
+            .ok_or_else(|| std::io::Error::other(format!("no build `{}`", step.build)))?;
+        let made = request::attempt(&self.common(), &self.folder, step, attempt, tree, variables);
+        let dir = self.folder.attempt(&step.slug, attempt);
+        fs_err::create_dir_all(&dir)?;
+        for (name, text) in [("job.sh", &made.script), ("rank.sh", &made.wrapper)] {
+            let path = dir.join(name);
+            fs_err::write(&path, text)?;
+            fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(made.request)
+    }
+
+    fn common(&self) -> request::Common {
+        request::Common {
+            project: self.request.project.clone(),
+            commit: self.request.plan.revision.commit.clone(),
+            place: self.request.place,
+            allocation: match self.request.place {
+                Place::Allocation => place::allocation_identity(),
+                Place::Job | Place::Here => Vec::new(),
+            },
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! From a step of the plan to what the scheduler is asked for and what runs on the nodes. Decides; touches nothing.
+
+use std::path::Path;
+
+use super::folder::{RunFolder, ended_name};
+use crate::build::environment::{self, Setup};
+use crate::config::{self, CommandLine, Environment, LauncherKind, Memory};
+use crate::launch::{Cwd, Job, Kind, Launch, Place, Pmi, Program};
+use crate::plan::{Build, Plan, Step, StepKind};
+use crate::scheduler::JobRequest;
+
+/// What all attempts of a run have in common.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// The project's name.
+    pub project: String,
+    /// The commit.
+    pub commit: String,
+    /// Where steps run.
+    pub place: Place,
+    /// The variables that identify the allocation, where steps run inside one.
+    pub allocation: Vec<(String, String)>,
+}
+
+/// One attempt of one step: its script, its wrapper and the job that runs it.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The job script.
+    pub script: String,
+    /// The per-rank wrapper.
+    pub wrapper: String,
+    /// What the scheduler is asked for.
+    pub request: JobRequest,
+}
+
+/// Returns all that an attempt needs; `tree` is the work tree of its build, `variables` what its build's instrumentation sets.
+#[must_use]
+pub fn attempt(
+    common: &Common,
+    folder: &RunFolder,
+    step: &Step,
+    number: u32,
+    tree: &Path,
+    variables: &[(String, String)],
+) -> Attempt {
+    let dir = folder.attempt(&step.slug, number);
+    let launch = launch(step, common.place);
+    let (repetitions, warmup) = match &step.kind {
+        StepKind::Test => (1, 0),
+        StepKind::Benchmark(benchmark) => (benchmark.repetitions, benchmark.warmup),
+    };
+    let job = Job {
+        step: step.name.clone(),
+        dir: text(&dir),
+        ended: text(&folder.ended().join(ended_name(&step.slug, number))),
+        tree: text(tree),
+        cwd: match &step.cwd {
+            config::Cwd::Tree => Cwd::Tree,
+            config::Cwd::Private => Cwd::Private,
+            config::Cwd::Path(path) => Cwd::Path(path.clone()),
+        },
+        prelude: environment::prelude(&setup(&step.environment)),
+        variables: step_variables(common, step, number, variables),
+        program: program(&step.command),
+        before: step.before.iter().map(program).collect(),
+        after: step.after.iter().map(program).collect(),
+        launch: launch.clone(),
+        place: common.place,
+        allocation: common.allocation.clone(),
+        time: step.resources.time.as_secs(),
+        repetitions,
+        warmup,
+    };
+    Attempt {
+        script: crate::launch::job_script(&job),
+        wrapper: crate::launch::wrapper(launch.kind, launch.ranks),
+        request: request(common, folder, step, number, tree),
+    }
+}
+
+/// Returns the environment of a build or step in the words of the room that sets it up.
+#[must_use]
+pub fn setup(environment: &Environment) -> Setup {
+    Setup {
+        init: environment.init.clone(),
+        uses: environment.uses.clone(),
+        modules: environment.modules.clone(),
+        setup: environment.setup.clone(),
+        variables: environment.variables.clone(),
+    }
+}
+
+/// Returns a command in the words of the room that launches it.
+#[must_use]
+pub fn program(command: &CommandLine) -> Program {
+    match command {
+        CommandLine::Shell(line) => Program::Shell(line.clone()),
+        CommandLine::Argv(words) => Program::Argv(words.clone()),
+    }
+}
+
+/// Returns the build of a step.
+#[must_use]
+pub fn build_of<'p>(plan: &'p Plan, step: &Step) -> Option<&'p Build> {
+    plan.builds.iter().find(|build| build.id == step.build)
+}
+
+fn request(common: &Common, folder: &RunFolder, step: &Step, number: u32, tree: &Path) -> JobRequest {
+    let dir = folder.attempt(&step.slug, number);
+    let resources = &step.resources;
+    JobRequest {
+        name: format!("hpc-ci/{}/{}", common.project, step.name),
+        comment: Some(format!("hpc-ci run {} attempt {number}", folder.id())),
+        script: text(&dir.join("job.sh")).into(),
+        output: text(&dir.join("log.txt")).into(),
+        cwd: text(tree).into(),
+        partition: resources.partition.clone(),
+        account: resources.account.clone(),
+        qos: resources.qos.clone(),
+        reservation: resources.reservation.clone(),
+        constraint: resources.constraint.clone(),
+        time: resources.time + resources.margin,
+        nodes: resources.nodes,
+        ranks: resources.ranks,
+        ranks_per_node: resources.ranks_per_node,
+        cpus_per_rank: resources.cpus_per_rank,
+        gpus_per_rank: resources.gpus_per_rank,
+        gres: resources.gres.clone(),
+        memory: resources.memory.map(Memory::bytes),
+        memory_per_cpu: resources.memory_per_cpu.map(Memory::bytes),
+        exclusive: resources.exclusive,
+        requeue: false,
+        dependency: None,
+        exclude: Vec::new(),
+        options: resources.options.clone(),
+    }
+}
+
+fn launch(step: &Step, place: Place) -> Launch {
+    let kind = match (step.launcher.kind, place) {
+        (LauncherKind::None, _) => Kind::None,
+        (LauncherKind::Mpiexec, _) | (LauncherKind::Auto | LauncherKind::Srun, Place::Here) => Kind::Mpiexec,
+        (LauncherKind::Auto | LauncherKind::Srun, Place::Job | Place::Allocation) => Kind::Srun,
+    };
+    let pmi = match step.launcher.pmi {
+        config::Pmi::Auto => Pmi::Auto,
+        config::Pmi::Pmix => Pmi::Pmix,
+        config::Pmi::Pmi2 => Pmi::Pmi2,
+        config::Pmi::CrayShasta => Pmi::CrayShasta,
+        config::Pmi::None => Pmi::None,
+    };
+    Launch {
+        kind,
+        pmi,
+        // Options for one launcher mean nothing to another that stands in for it here.
+        options: if kind == Kind::Mpiexec && step.launcher.kind != LauncherKind::Mpiexec {
+            Vec::new()
+        } else {
+            step.launcher.options.clone()
+        },
+        wrap: step.launcher.wrap.clone(),
+        ranks: step.resources.ranks,
+        nodes: step.resources.nodes,
+        ranks_per_node: step.resources.ranks_per_node,
+        cpus_per_rank: step.resources.cpus_per_rank,
+        gpus_per_rank: step.resources.gpus_per_rank,
+        shared_cores: place == Place::Here && matches!(step.kind, StepKind::Test),
+    }
+}
+
+fn step_variables(
+    common: &Common,
+    step: &Step,
+    number: u32,
+    instrumentation: &[(String, String)],
+) -> Vec<(String, String)> {
+    let mut variables = instrumentation.to_vec();
+    let mut set = |name: &str, value: &str| variables.push((name.to_owned(), value.to_owned()));
+    let own_threads = step
+        .environment
+        .variables
+        .iter()
+        .any(|(name, _)| name == "OMP_NUM_THREADS");
+    if let Some(cpus) = step.resources.cpus_per_rank
+        && !own_threads
+    {
+        set("OMP_NUM_THREADS", &cpus.to_string());
+    }
+    set("HPC_CI_STEP", &step.name);
+    set("HPC_CI_ATTEMPT", &number.to_string());
+    set("HPC_CI_COMMIT", &common.commit);
+    set("HPC_CI_RANKS", &step.resources.ranks.to_string());
+    set("HPC_CI_FEATURES", "");
+    for (axis, value) in &step.axes {
+        let name = axis
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+            .collect::<String>();
+        set(&format!("HPC_CI_{name}"), value);
+    }
+    variables
+}
+
+/// Paths of the run folder and of work trees stand in scripts and JSON: those that are not UTF-8 are refused at the start.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,172 @@
+//! Every room's error in one, and the one table of exit codes.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+
+/// How hpc-ci ends; the numbers are those of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All passed.
+    Passed,
+    /// The code under test is at fault.
+    Fault,
+    /// Bad usage or configuration.
+    Usage,
+    /// Infrastructure, or no proof either way.
+    Infrastructure,
+    /// Results complete and kept, publishing failed.
+    Publish,
+    /// Our own bug.
+    Bug,
+    /// Not finished yet.
+    Unfinished,
+    /// Ended by a signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Returns the exit code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Passed => 0,
+            Self::Fault => 1,
+            Self::Usage => 2,
+            Self::Infrastructure => 3,
+            Self::Publish => 4,
+            Self::Bug => 70,
+            Self::Unfinished => 75,
+            Self::Signal(number) => u8::try_from(128 + number).unwrap_or(255),
+        }
+    }
+}
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `hpc.toml` has mistakes.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// There is no `hpc.toml`.
+    #[error("no `hpc.toml` in `{}` or a parent directory", dir.display())]
+    NoConfig {
+        /// Where the search began.
+        dir: std::path::PathBuf,
+    },
+    /// Nothing can be planned.
+    #[error(transparent)]
+    Plan(#[from] crate::plan::PlanError),
+    /// The source cannot be had.
+    #[error(transparent)]
+    Git(#[from] crate::git::GitError),
+    /// A build could not be run.
+    #[error(transparent)]
+    Build(#[from] crate::build::BuildError),
+    /// A command could not be run.
+    #[error(transparent)]
+    Process(#[from] crate::process::ProcessError),
+    /// The run could not be driven.
+    #[error(transparent)]
+    Drive(#[from] crate::drive::DriveError),
+    /// Not everything could be fetched.
+    #[error(transparent)]
+    Fetch(#[from] crate::drive::FetchError),
+    /// A file could not be read or written.
+    #[error("a file cannot be used")]
+    File(#[source] std::io::Error),
+    /// Standard output took no more.
+    #[error("cannot write to standard output")]
+    Output(#[source] std::io::Error),
+    /// Signals or threads could not be set up.
+    #[error("cannot start")]
+    Runtime(#[source] std::io::Error),
+}
+
+impl Error {
+    /// Returns the exit code.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::NoConfig { .. } | Self::Plan(_) => Exit::Usage,
+            Self::Git(_)
+            | Self::Build(_)
+            | Self::Process(_)
+            | Self::Drive(_)
+            | Self::Fetch(_)
+            | Self::File(_)
+            | Self::Output(_)
+            | Self::Runtime(_) => Exit::Infrastructure,
+        }
+    }
+
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::NoConfig { .. } => Some("`--config PATH` names one elsewhere; docs/configuration.md shows what goes into it".to_owned()),
+            Self::Plan(error) => error.help(),
+            Self::Git(error) => error.help(),
+            Self::Build(error) => error.help(),
+            Self::Drive(error) => error.help(),
+            Self::Config(_)
+            | Self::Process(_)
+            | Self::Fetch(_)
+            | Self::File(_)
+            | Self::Output(_)
+            | Self::Runtime(_) => None,
+        }
+    }
+
+    /// Returns the text for a person: what happened, what caused it, what to do.
+    #[must_use]
+    pub fn report(&self, color: bool) -> String {
+        if let Self::Config(error) = self {
+            return error.render(color);
+        }
+        let word = |word: &str, code: &str| {
+            if color {
+                format!("\u{1b}[{code}m{word}\u{1b}[0m")
+            } else {
+                word.to_owned()
+            }
+        };
+        let mut text = format!("{} {self}", word("error:", "1;31"));
+        let mut cause = self.source();
+        let mut last = self.to_string();
+        while let Some(error) = cause {
+            let said = error.to_string();
+            // A transparent wrapper says what it wraps.
+            if said != last {
+                write!(text, "\n  cause: {said}").expect("a String takes any text");
+            }
+            last = said;
+            cause = error.source();
+        }
+        if let Some(help) = self.help() {
+            write!(text, "\n  {} {help}", word("help:", "1;36")).expect("a String takes any text");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_the_contract() {
+        for (exit, code) in [
+            (Exit::Passed, 0),
+            (Exit::Fault, 1),
+            (Exit::Usage, 2),
+            (Exit::Infrastructure, 3),
+            (Exit::Publish, 4),
+            (Exit::Bug, 70),
+            (Exit::Unfinished, 75),
+            (Exit::Signal(2), 130),
+            (Exit::Signal(15), 143),
+        ] {
+            assert_eq!(exit.code(), code, "{exit:?}");
+        }
+    }
+}
