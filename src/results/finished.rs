@@ -7,7 +7,11 @@ use camino::Utf8PathBuf;
 use chrono::{DateTime, Utc};
 
 use super::benchmark::{Baseline, BenchmarkError};
+use super::clean::{one_line, shortened};
 use super::record::{Better, BuildRecord, Hpc, JobRecord, Note, Outcome, Part, Status};
+
+/// How long a reason may be.
+const REASON: usize = 300;
 
 /// A run that has ended, whichever way.
 ///
@@ -167,7 +171,7 @@ impl StepResult {
     #[must_use]
     pub fn reason(&self) -> String {
         if let Some(message) = &self.message {
-            return super::clean::one_line(message);
+            return shortened(&one_line(message), REASON);
         }
         match (self.outcome, self.exit_code, self.signal) {
             (Outcome::Failed, Some(code), _) => format!("exit code {code}"),

@@ -10,10 +10,11 @@
 
 use std::time::Duration;
 
+use camino::{Utf8Path, Utf8PathBuf};
 use chrono::SecondsFormat;
 
 use super::clean::{last_lines, one_line, printable};
-use super::record::{Outcome, Part, Status};
+use super::record::{Outcome, Part, Status, path_from};
 use super::summary::{seconds, steps_of};
 use super::{FinishedRun, StepResult};
 
@@ -81,8 +82,7 @@ fn suite(xml: &mut Xml, run: &FinishedRun, name: &str, steps: &[&StepResult]) {
         ("cluster", cluster),
     ] {
         if let Some(value) = value {
-            xml.open("property", &[("name", name), ("value", value)]);
-            xml.close("property");
+            xml.empty("property", &[("name", name), ("value", value)]);
         }
     }
     xml.close("properties");
@@ -162,7 +162,11 @@ fn facts(step: &StepResult) -> String {
         "max rss",
         step.max_rss_bytes.map(|bytes| format!("{bytes} bytes")),
     );
-    fact("log", step.log.as_ref().map(ToString::to_string));
+    let log = step
+        .log
+        .as_deref()
+        .map(|log| path_from(Utf8Path::new("artifacts/tests"), log));
+    fact("log", log.map(Utf8PathBuf::into_string));
     fact("reproduce", step.reproduce.clone());
     lines.join("\n")
 }
@@ -198,7 +202,7 @@ fn plain_seconds(duration: Duration) -> String {
     format!("{:.3}", seconds(duration))
 }
 
-/// XML as text. Nothing is ever self-closing.
+/// XML as text.
 struct Xml {
     text: String,
     depth: usize,
@@ -223,6 +227,14 @@ impl Xml {
         self.depth -= 1;
         self.indent();
         self.text.extend(["</", name, ">\n"]);
+    }
+
+    /// Writes an element without content, which is only for those that no reader looks into.
+    fn empty(&mut self, name: &str, attributes: &[(&str, &str)]) {
+        self.indent();
+        self.tag(name, attributes);
+        self.text.pop();
+        self.text.push_str("/>\n");
     }
 
     /// Writes an element with text. Text that shows nothing would read as an empty element, so it gets a dash.
@@ -302,5 +314,162 @@ impl Extend<Escaped> for String {
                 Escaped::Entity(entity) => self.push_str(entity),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finished::example;
+    use super::*;
+
+    #[test]
+    fn every_outcome_has_its_element() {
+        insta::assert_snapshot!(write(&example::run()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="heat" tests="7" failures="2" errors="2" time="311.250">
+          <testsuite name="unit" tests="1" failures="0" errors="0" skipped="0" time="2.250" timestamp="2026-11-20T10:15:00Z" hostname="login1">
+            <properties>
+              <property name="run" value="20261120-101500-1a2b3c4"/>
+              <property name="commit" value="1a2b3c4d5e6f708192a3b4c5d6e7f80910213243"/>
+              <property name="branch" value="main"/>
+              <property name="cluster" value="alps"/>
+            </properties>
+            <testcase name="unit" classname="unit" time="2.250">
+              <system-out>outcome: passed
+        ranks: 4
+        attempts: 1
+        exit code: 0
+        job: 71
+        nodes: n1,n2
+        slurm state: COMPLETED
+        max rss: 41943040 bytes
+        log: ../../runs/r7/logs/unit.log
+        reproduce: hpc-ci run --filter 'name(unit)'</system-out>
+            </testcase>
+          </testsuite>
+          <testsuite name="integration" tests="3" failures="2" errors="0" skipped="0" time="304.500" timestamp="2026-11-20T10:15:00Z" hostname="login1">
+            <properties>
+              <property name="run" value="20261120-101500-1a2b3c4"/>
+              <property name="commit" value="1a2b3c4d5e6f708192a3b4c5d6e7f80910213243"/>
+              <property name="branch" value="main"/>
+              <property name="cluster" value="alps"/>
+            </properties>
+            <testcase name="exchange" classname="integration" time="2.250">
+              <flakyFailure message="exit code 1" type="failed">exit code 1</flakyFailure>
+              <system-out>outcome: passed
+        ranks: 4
+        attempts: 2
+        flaky: true
+        exit code: 0
+        job: 71
+        nodes: n1,n2
+        slurm state: COMPLETED
+        max rss: 41943040 bytes
+        log: ../../runs/r7/logs/exchange.log
+        reproduce: hpc-ci run --filter 'name(exchange)'</system-out>
+            </testcase>
+            <testcase name="halo[ranks=4]" classname="integration" time="2.250">
+              <failure message="ended by SIGSEGV" type="signal">ended by SIGSEGV
+        rank 3: step 10
+        rank 3: Segmentation fault (a &lt; b &amp;&amp; c &gt; d)</failure>
+              <system-out>outcome: signal
+        ranks: 4
+        attempts: 1
+        signal: 11
+        job: 71
+        nodes: n1,n2
+        slurm state: FAILED
+        max rss: 41943040 bytes
+        log: ../../runs/r7/logs/halo[ranks=4].log
+        reproduce: hpc-ci run --filter 'name(halo[ranks=4])'</system-out>
+            </testcase>
+            <testcase name="long" classname="integration" time="300.000">
+              <failure message="did not end within its time" type="timeout">did not end within its time</failure>
+              <system-out>outcome: timeout
+        ranks: 4
+        attempts: 1
+        job: 71
+        nodes: n1,n2
+        slurm state: COMPLETED
+        max rss: 41943040 bytes
+        log: ../../runs/r7/logs/long.log
+        reproduce: hpc-ci run --filter 'name(long)'</system-out>
+            </testcase>
+          </testsuite>
+          <testsuite name="scale" tests="3" failures="0" errors="2" skipped="1" time="4.500" timestamp="2026-11-20T10:15:00Z" hostname="login1">
+            <properties>
+              <property name="run" value="20261120-101500-1a2b3c4"/>
+              <property name="commit" value="1a2b3c4d5e6f708192a3b4c5d6e7f80910213243"/>
+              <property name="branch" value="main"/>
+              <property name="cluster" value="alps"/>
+            </properties>
+            <testcase name="wide" classname="scale" time="0.000">
+              <error message="sbatch: error: More processors requested than permitted" type="rejected">sbatch: error: More processors requested than permitted</error>
+              <system-out>outcome: rejected
+        ranks: 4
+        attempts: 1
+        reproduce: hpc-ci run --filter 'name(wide)'</system-out>
+            </testcase>
+            <testcase name="after" classname="scale" time="2.250">
+              <error message="did not run" type="not_run">did not run</error>
+              <system-out>outcome: not_run
+        ranks: 4
+        job: 71
+        nodes: n1,n2
+        slurm state: COMPLETED
+        max rss: 41943040 bytes
+        log: ../../runs/r7/logs/after.log
+        reproduce: hpc-ci run --filter 'name(after)'</system-out>
+            </testcase>
+            <testcase name="gpu" classname="scale" time="2.250">
+              <skipped message="skipped here" type="skipped">skipped here</skipped>
+              <system-out>outcome: skipped
+        ranks: 4
+        job: 71
+        nodes: n1,n2
+        slurm state: COMPLETED
+        max rss: 41943040 bytes
+        log: ../../runs/r7/logs/gpu.log
+        reproduce: hpc-ci run --filter 'name(gpu)'</system-out>
+            </testcase>
+          </testsuite>
+        </testsuites>
+        "#);
+    }
+
+    #[test]
+    fn hostile_text_stays_text() {
+        let mut run = example::run();
+        run.steps.truncate(1);
+        let step = &mut run.steps[0];
+        step.outcome = Outcome::Failed;
+        step.name = "a\"<b>&\u{0}\n'c".to_owned();
+        step.message = Some("]]> </failure>\u{fffe}".to_owned());
+        step.log_tail = "x\u{1b}[31m]]>\0\ny < z".to_owned();
+        step.log = None;
+        let xml = write(&run);
+        let case = xml
+            .lines()
+            .skip_while(|line| !line.contains("<testcase"))
+            .take(3);
+        insta::assert_snapshot!(case.collect::<Vec<_>>().join("\n"), @r#"
+            <testcase name="a&quot;&lt;b&gt;&amp; 'c" classname="unit" time="2.250">
+              <failure message="]]&gt; &lt;/failure&gt;" type="failed">]]&gt; &lt;/failure&gt;
+        x]]&gt;
+        "#);
+    }
+
+    #[test]
+    fn attributes_are_cut_and_text_is_never_empty() {
+        assert_eq!(attribute(&"x".repeat(1000)).len(), 1000);
+        let cut = attribute(&"x".repeat(1001));
+        assert_eq!((cut.len(), cut.ends_with("x...")), (1000, true));
+        let cut = attribute(&"<".repeat(400));
+        assert!(cut.len() <= 1000 && cut.ends_with("&lt;..."));
+        let cut = attribute(&"ß".repeat(600));
+        assert!(cut.len() <= 1000 && cut.ends_with("ß..."));
+        let mut xml = Xml::new();
+        xml.element("failure", &[], "\u{7}\n");
+        assert!(xml.text.ends_with("<failure>-</failure>\n"));
     }
 }

@@ -1,11 +1,11 @@
 //! What a run leaves behind: the JSON documents, the `JUnit` file, the summary on the terminal, and their place on disk.
 //!
-//! [`FinishedRun`] is what the driver hands in. From it, pure functions make the documents ([`artifact`] from [`summary`],
-//! [`benchmark`] and [`junit`]) and the [`text`], [`picture`] says what an earlier run still contributes, and [`store`], the one edge of this
-//! room, writes the set so that it appears whole or not at all. The shapes on disk are in [`record`]; JSON Schemas of
-//! them stand in `docs/schema/`, and `docs/results.md` explains them.
+//! [`FinishedRun`] is what the driver hands in. From it, pure functions make the documents ([`artifact`] from
+//! [`summary`], [`benchmark`] and [`junit`]) and the [`text`] for people; [`picture`] says what an earlier run still
+//! contributes; and [`store`], the one edge of this room, writes the set so that it appears whole or not at all. The
+//! shapes on disk are in [`record`]; JSON Schemas of them stand in `docs/schema/`, and `docs/results.md` explains them.
 //!
-//! This room does not parse the output of test programs, does not judge (gates do) and sends nothing anywhere.
+//! This room does not read the reports of test programs, does not judge (gates do) and sends nothing anywhere.
 
 pub mod artifact;
 pub mod benchmark;
@@ -14,6 +14,8 @@ mod finished;
 pub mod junit;
 pub mod picture;
 pub mod record;
+#[cfg(test)]
+mod schema;
 pub mod store;
 pub mod summary;
 mod table;

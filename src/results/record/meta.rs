@@ -437,6 +437,86 @@ pub(crate) fn ranges(numbers: &[u64]) -> String {
     text
 }
 
+/// A provenance to try the documents on.
+#[cfg(test)]
+pub(crate) mod example {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    pub(crate) fn run_meta() -> RunMeta {
+        let states = [
+            ProfileState::Whole,
+            ProfileState::Whole,
+            ProfileState::Absent,
+            ProfileState::Partial,
+        ];
+        let mut ledger = StepLedger::of_ranks("halo[ranks=4]", 1, &states);
+        ledger.problems.push(ProfileProblem {
+            rank: Some(2),
+            state: ProfileState::Absent,
+            file: None,
+            message: "rank 2 left no profile".to_owned(),
+        });
+        RunMeta {
+            run: String::new(),
+            parts: Vec::new(),
+            marks: Vec::new(),
+            started_at: "2026-11-20T10:15:00Z".parse().unwrap(),
+            finished_at: "2026-11-20T10:27:34Z".parse().unwrap(),
+            driver: Driver {
+                version: "0.1.0".to_owned(),
+                command_line: vec!["hpc-ci".to_owned(), "run".to_owned()],
+                host: Some("login1".to_owned()),
+                ..Driver::default()
+            },
+            source: Source {
+                repository: Some("https://example.org/heat.git".to_owned()),
+                head: "1a2b3c4d5e6f708192a3b4c5d6e7f80910213243".to_owned(),
+                branch: Some("main".to_owned()),
+                ..Source::default()
+            },
+            toolchain: Toolchain {
+                compilers: vec![Compiler {
+                    command: "rustc".to_owned(),
+                    id: Some("rustc".to_owned()),
+                    version: Some("1.95.0".to_owned()),
+                    target: None,
+                }],
+                mpi: Some(Mpi {
+                    implementation: "Open MPI".to_owned(),
+                    version: Some("5.0.7".to_owned()),
+                    ..Mpi::default()
+                }),
+                ..Toolchain::default()
+            },
+            features: vec![String::new(), "rma".to_owned()],
+            modules: vec!["gcc/13".to_owned()],
+            launch: Launch {
+                launcher: Some("srun".to_owned()),
+                pmi: Some("pmix".to_owned()),
+                ..Launch::default()
+            },
+            slurm: Some(Slurm {
+                cluster: Some("alps".to_owned()),
+                partition: Some("batch".to_owned()),
+                ..Slurm::default()
+            }),
+            nodes: vec![NodeInfo {
+                name: "n1".to_owned(),
+                cores: Some(64),
+                ..NodeInfo::default()
+            }],
+            jobs: vec![JobRecord {
+                job_id: "71".to_owned(),
+                ..JobRecord::default()
+            }],
+            binaries: Vec::new(),
+            ranks: Some(RankLedger::of_steps(vec![ledger])),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

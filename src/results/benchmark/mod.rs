@@ -6,173 +6,24 @@
 //! long as the samples are independent. Whether a change is a regression of the *code* is for a paired comparison to say;
 //! here it only has to stand out of the scatter.
 
+mod metric;
+mod unit;
+
 use std::collections::BTreeMap;
 
-use regex::{Regex, RegexBuilder};
-
 use super::BenchmarkInput;
-use super::clean::{one_line, shortened};
 use super::record::{
-    BaselineRecord, BenchmarkRecord, Better, Interval, Normalised, Outcome, Spread, Status,
+    BaselineRecord, BenchmarkRecord, Better, Interval, Normalised, Spread, Status,
 };
+
+pub use metric::{BenchmarkError, Metric};
+pub use unit::Unit;
 
 /// The interval of a median holds it at least with this probability.
 pub const LEVEL: f64 = 0.95;
 
 /// A median that is worse by less is never called a regression: allocations of one machine differ by as much.
 pub const TOLERANCE_PCT: f64 = 5.0;
-
-/// How much of a text an error shows.
-const SHOWN: usize = 60;
-
-/// Why a benchmark gave no value.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum BenchmarkError {
-    /// The pattern is not a regular expression.
-    #[error("`{pattern}` is not a regular expression")]
-    Pattern {
-        /// The pattern.
-        pattern: String,
-        /// What is wrong with it.
-        source: regex::Error,
-    },
-    /// The pattern marks nothing as the value.
-    #[error("`{pattern}` has no group for the value")]
-    NoGroup {
-        /// The pattern.
-        pattern: String,
-    },
-    /// The step that should have measured it did not pass.
-    #[error("its step ended as `{outcome}`")]
-    Step {
-        /// How the step ended.
-        outcome: Outcome,
-    },
-    /// There was nothing to look at.
-    #[error("no repetition left an output")]
-    NoOutput,
-    /// Nothing in the output says that the result is right.
-    #[error(
-        "repetition {repetition} printed nothing that matches `{pattern}`, so its result is not valid"
-    )]
-    NotValid {
-        /// Which launch, from 1.
-        repetition: usize,
-        /// The pattern of validity.
-        pattern: String,
-    },
-    /// The value is not in the output.
-    #[error("repetition {repetition} printed nothing that matches `{pattern}`")]
-    NoMatch {
-        /// Which launch, from 1.
-        repetition: usize,
-        /// The pattern of the metric.
-        pattern: String,
-    },
-    /// What was matched is not a number.
-    #[error("repetition {repetition} printed `{text}`, which is not a number")]
-    NotANumber {
-        /// Which launch, from 1.
-        repetition: usize,
-        /// What was matched.
-        text: String,
-    },
-    /// The number is infinite or not a number.
-    #[error("repetition {repetition} printed `{text}`, which is not finite")]
-    NotFinite {
-        /// Which launch, from 1.
-        repetition: usize,
-        /// What was matched.
-        text: String,
-    },
-}
-
-impl BenchmarkError {
-    /// Returns what to do about it, where that can be said.
-    #[must_use]
-    pub fn help(&self) -> Option<&'static str> {
-        match self {
-            Self::NoGroup { .. } => Some("put the value in parentheses: `time: ([0-9.]+) ms`"),
-            Self::NoMatch { .. } => Some("compare `metric.pattern` with the log of the step"),
-            Self::NotValid { .. } => Some("compare `valid` with the log of the step"),
-            Self::NotANumber { .. } => {
-                Some("narrow the group of `metric.pattern` to the number itself")
-            }
-            _ => None,
-        }
-    }
-}
-
-/// How to read a metric from the output of a program.
-#[derive(Debug, Clone)]
-pub struct Metric {
-    pattern: Regex,
-    valid: Option<Regex>,
-}
-
-impl Metric {
-    /// Returns the metric that `pattern` finds: by its group `value`, or else by its first one. In both patterns `^` and
-    /// `$` mean lines. A repetition counts only if `valid` matches somewhere in its output.
-    pub fn new(pattern: &str, valid: Option<&str>) -> Result<Self, BenchmarkError> {
-        let metric = Self {
-            pattern: compile(pattern)?,
-            valid: valid.map(compile).transpose()?,
-        };
-        if metric.pattern.captures_len() < 2 {
-            return Err(BenchmarkError::NoGroup {
-                pattern: pattern.to_owned(),
-            });
-        }
-        Ok(metric)
-    }
-
-    /// Returns one sample for each output, in their order. Outputs of warm-up launches do not belong here.
-    pub fn samples<'a>(
-        &self,
-        outputs: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Vec<f64>, BenchmarkError> {
-        let samples = (1..)
-            .zip(outputs)
-            .map(|(repetition, output)| self.sample(repetition, output))
-            .collect::<Result<Vec<_>, _>>()?;
-        if samples.is_empty() {
-            Err(BenchmarkError::NoOutput)
-        } else {
-            Ok(samples)
-        }
-    }
-
-    fn sample(&self, repetition: usize, output: &str) -> Result<f64, BenchmarkError> {
-        if let Some(valid) = self.valid.as_ref().filter(|valid| !valid.is_match(output)) {
-            return Err(BenchmarkError::NotValid {
-                repetition,
-                pattern: valid.to_string(),
-            });
-        }
-        let text = self
-            .pattern
-            .captures_iter(output)
-            .filter_map(|found| found.name("value").or_else(|| found.get(1)))
-            .last()
-            .map(|value| value.as_str().trim())
-            .ok_or_else(|| BenchmarkError::NoMatch {
-                repetition,
-                pattern: self.pattern.to_string(),
-            })?;
-        let shown = || shortened(&one_line(text), SHOWN);
-        match parse(text) {
-            Some(value) if value.is_finite() => Ok(value),
-            Some(_) => Err(BenchmarkError::NotFinite {
-                repetition,
-                text: shown(),
-            }),
-            None => Err(BenchmarkError::NotANumber {
-                repetition,
-                text: shown(),
-            }),
-        }
-    }
-}
 
 /// An earlier result of the same metric under the same key.
 #[derive(Debug, Clone)]
@@ -314,136 +165,11 @@ pub fn interval(samples: &[f64]) -> Option<Interval> {
     best
 }
 
-/// A unit of which we know what it measures.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Unit {
-    /// The base unit: `s`, `B/s`, `flop/s`, `B`, `1/s`, `J` or `W`.
-    pub base: &'static str,
-    factor: f64,
-    /// The power of ten that comes on top of the factor.
-    power: i32,
-}
-
-impl Unit {
-    /// Returns the unit of that name, if it is known. Case matters: `Mb/s` is not `MB/s`, and neither is guessed.
-    #[must_use]
-    pub fn of(name: &str) -> Option<Self> {
-        let name = name.trim();
-        let unit = |base, factor, power| {
-            Some(Self {
-                base,
-                factor,
-                power,
-            })
-        };
-        match name {
-            "s" | "sec" | "second" | "seconds" => return unit("s", 1.0, 0),
-            "ms" | "msec" | "millisecond" | "milliseconds" => return unit("s", 1.0, -3),
-            "us" | "usec" | "µs" | "μs" | "microsecond" | "microseconds" => {
-                return unit("s", 1.0, -6);
-            }
-            "ns" | "nsec" | "nanosecond" | "nanoseconds" => return unit("s", 1.0, -9),
-            "min" | "minute" | "minutes" => return unit("s", 60.0, 0),
-            "h" | "hour" | "hours" => return unit("s", 3600.0, 0),
-            "/s" | "1/s" | "Hz" | "op/s" | "ops/s" | "items/s" | "messages/s" => {
-                return unit("1/s", 1.0, 0);
-            }
-            _ => {}
-        }
-        let upper = name.to_ascii_uppercase();
-        if let Some(prefix) = ["FLOP/S", "FLOPS/S", "FLOPS"]
-            .iter()
-            .find_map(|it| upper.strip_suffix(it))
-        {
-            return unit("flop/s", 1.0, decimal_prefix(prefix)?);
-        }
-        let suffixes = [
-            ("B/s", "B/s"),
-            ("bytes/s", "B/s"),
-            ("B", "B"),
-            ("bytes", "B"),
-            ("J", "J"),
-            ("W", "W"),
-        ];
-        let (prefix, base) = suffixes
-            .iter()
-            .find_map(|(suffix, base)| Some((name.strip_suffix(suffix)?, *base)))?;
-        match decimal_prefix(prefix) {
-            Some(power) => unit(base, 1.0, power),
-            None => unit(base, binary_prefix(prefix)?, 0),
-        }
-    }
-
-    fn to_base(self, value: f64) -> f64 {
-        shifted(value * self.factor, self.power)
-    }
-
-    fn of_base(self, value: f64) -> f64 {
-        shifted(value, -self.power) / self.factor
-    }
-
-    fn milliseconds(self, value: f64) -> Option<f64> {
-        (self.base == "s").then(|| shifted(value * self.factor, self.power + 3))
-    }
-}
-
-/// Moves the decimal point in the text of the number, since 123.4 / 1000.0 is not 0.1234 to the last digit.
-fn shifted(value: f64, power: i32) -> f64 {
-    let text = format!("{value:e}");
-    let moved = text.split_once('e').and_then(|(digits, exponent)| {
-        let exponent = exponent.parse::<i32>().ok()?.checked_add(power)?;
-        format!("{digits}e{exponent}").parse().ok()
-    });
-    moved.unwrap_or(value)
-}
-
-fn decimal_prefix(prefix: &str) -> Option<i32> {
-    Some(match prefix {
-        "" => 0,
-        "k" | "K" => 3,
-        "M" => 6,
-        "G" => 9,
-        "T" => 12,
-        "P" => 15,
-        "E" => 18,
-        _ => return None,
-    })
-}
-
-fn binary_prefix(prefix: &str) -> Option<f64> {
-    let power = match prefix {
-        "Ki" => 1,
-        "Mi" => 2,
-        "Gi" => 3,
-        "Ti" => 4,
-        "Pi" => 5,
-        _ => return None,
-    };
-    Some(1024_f64.powi(power))
-}
-
 fn name(input: &BenchmarkInput) -> String {
     match &input.metric {
         Some(metric) => format!("{}:{metric}", input.step),
         None => input.step.clone(),
     }
-}
-
-fn compile(pattern: &str) -> Result<Regex, BenchmarkError> {
-    RegexBuilder::new(pattern)
-        .multi_line(true)
-        .build()
-        .map_err(|source| BenchmarkError::Pattern {
-            pattern: pattern.to_owned(),
-            source,
-        })
-}
-
-/// Reads a number as C, Julia and Fortran (`1.5D-03`) print it.
-fn parse(text: &str) -> Option<f64> {
-    text.parse()
-        .ok()
-        .or_else(|| text.replace(['D', 'd'], "e").parse().ok())
 }
 
 fn sorted(samples: &[f64]) -> Vec<f64> {
@@ -512,98 +238,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(pattern: &str, valid: Option<&str>, outputs: &[&str]) -> Result<Vec<f64>, String> {
-        Metric::new(pattern, valid)
-            .and_then(|metric| metric.samples(outputs.iter().copied()))
-            .map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn samples_are_read_to_the_last_digit() {
-        let check = |pattern, outputs: &[&str], expected: &[f64]| {
-            assert_eq!(read(pattern, None, outputs), Ok(expected.to_vec()));
-        };
-        check(
-            "time: ([0-9.]+) ms",
-            &["time: 12.345678901 ms", "x\ntime: 3 ms\n"],
-            &[12.345_678_901, 3.0],
-        );
-        check(
-            r"^Copy:\s+(\S+)",
-            &["Function Best\nCopy:  20034.7  0.01\nScale: 1\n"],
-            &[20034.7],
-        );
-        check(
-            r"^(?<size>65536)\s+(?<value>\S+)$",
-            &["# OSU\n1 2\n65536    11.02\n131072 20\n"],
-            &[11.02],
-        );
-        check(r"t = +(\S+)", &["t =   0.15D-03"], &[0.15e-3]);
-        check(
-            "iteration: (.*)",
-            &["iteration: 5\niteration: 4.5\n"],
-            &[4.5],
-        );
-    }
-
-    #[test]
-    fn what_is_no_value_is_an_error() {
-        let check = |pattern, valid, outputs: &[&str], expected: &str| {
-            assert_eq!(read(pattern, valid, outputs), Err(expected.to_owned()));
-        };
-        check("t=(.*)", None, &[], "no repetition left an output");
-        check(
-            "t=(.*)",
-            None,
-            &["t=1", "oops"],
-            "repetition 2 printed nothing that matches `t=(.*)`",
-        );
-        check(
-            "t=(.*)",
-            None,
-            &["t=NaN"],
-            "repetition 1 printed `NaN`, which is not finite",
-        );
-        check(
-            "t=(.*)",
-            None,
-            &["t=-inf"],
-            "repetition 1 printed `-inf`, which is not finite",
-        );
-        check(
-            "t=(.*)",
-            None,
-            &["t=1e999"],
-            "repetition 1 printed `1e999`, which is not finite",
-        );
-        check(
-            "t=(.*)",
-            None,
-            &["t=********"],
-            "repetition 1 printed `********`, which is not a number",
-        );
-        check(
-            "t=(.*)",
-            None,
-            &["t="],
-            "repetition 1 printed ``, which is not a number",
-        );
-        check(
-            "t=(.*)",
-            None,
-            &["t=1,234.5"],
-            "repetition 1 printed `1,234.5`, which is not a number",
-        );
-        check(
-            "t=(.*)",
-            Some("^converged$"),
-            &["converged\nt=1", "not converged\nt=1"],
-            "repetition 2 printed nothing that matches `^converged$`, so its result is not valid",
-        );
-        check("t=.*", None, &["t=1"], "`t=.*` has no group for the value");
-        check("t=(", None, &["t=1"], "`t=(` is not a regular expression");
-    }
-
     #[test]
     fn the_interval_states_its_level() {
         let first = |n: u32| (1..=n).map(f64::from).collect::<Vec<_>>();
@@ -634,38 +268,6 @@ mod tests {
             iqr: 2.0,
         };
         assert_eq!(spread(&[1.0, 2.0, 3.0, 4.0, 10.0]), Some(expected));
-    }
-
-    #[test]
-    fn units_are_normalised_and_never_guessed() {
-        let check = |unit: &str, value: f64, expected: Option<(&str, f64)>| {
-            assert_eq!(
-                Unit::of(unit).map(|it| (it.base, it.to_base(value))),
-                expected,
-                "{unit}"
-            );
-        };
-        check("ms", 123.4, Some(("s", 0.1234)));
-        check("µs", 7.0, Some(("s", 7e-6)));
-        check("ns", 5.0, Some(("s", 5e-9)));
-        check("MB/s", 20034.7, Some(("B/s", 20_034_700_000.0)));
-        check("GiB/s", 2.0, Some(("B/s", 2_147_483_648.0)));
-        check("GFLOPS", 1.5, Some(("flop/s", 1.5e9)));
-        check("Tflop/s", 2.0, Some(("flop/s", 2e12)));
-        check("kJ", 1.0, Some(("J", 1000.0)));
-        check("B", 1.0, Some(("B", 1.0)));
-        check("Mb/s", 1.0, None);
-        check("furlongs", 1.0, None);
-        check("", 1.0, None);
-        assert_eq!(
-            Unit::of("ms").and_then(|it| it.milliseconds(123.4)),
-            Some(123.4)
-        );
-        assert_eq!(
-            Unit::of("us").and_then(|it| it.milliseconds(1500.0)),
-            Some(1.5)
-        );
-        assert_eq!(Unit::of("GB/s").and_then(|it| it.milliseconds(1.0)), None);
     }
 
     fn input(

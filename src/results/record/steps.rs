@@ -1,0 +1,108 @@
+//! `tests/summary.json`, and a step as every document has it.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use super::{Outcome, RunStatus, Status};
+
+/// `tests/summary.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TestsSummary {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The commit under test.
+    pub commit: String,
+    /// The worst of the steps.
+    pub status: RunStatus,
+    /// Counts by suite.
+    pub suites: BTreeMap<String, SuiteCounts>,
+    /// Whatever failed or ended as an error.
+    pub failing: Vec<Failing>,
+    /// Every step, in the order of the plan.
+    pub steps: Vec<StepRecord>,
+    /// The run that this part comes from.
+    #[serde(default)]
+    pub run: Option<String>,
+    /// What is missing here, and why.
+    #[serde(default)]
+    pub missing: Vec<String>,
+}
+
+/// The steps of one suite, counted. Every step is counted once; `flaky` ones are among the passed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuiteCounts {
+    /// Passed, at the first attempt or a later one.
+    pub passed: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Ended by the infrastructure.
+    pub errors: u64,
+    /// Not meant to run here.
+    pub skipped: u64,
+    /// Should have run and did not.
+    pub not_run: u64,
+    /// Those of the passed that needed another attempt.
+    pub flaky: u64,
+}
+
+/// Something that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// The step.
+    pub step: String,
+    /// The test inside the step; null for the step itself.
+    pub test: Option<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, in one line.
+    pub message: String,
+}
+
+/// One step in `tests/summary.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Its name, with its point of the matrix.
+    pub name: String,
+    /// Its suite.
+    pub suite: String,
+    /// What the outcome means.
+    pub status: Status,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The program's exit code, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// The number of the signal that ended it.
+    pub signal: Option<i32>,
+    /// The job, if there was one.
+    pub job_id: Option<String>,
+    /// The nodes it ran on.
+    pub nodes: Vec<String>,
+    /// The ranks it had.
+    pub ranks: u32,
+    /// How long the last attempt took.
+    pub elapsed_seconds: Option<f64>,
+    /// The largest resident set of a process.
+    pub max_rss_bytes: Option<u64>,
+    /// How often it was started.
+    pub attempts: u32,
+    /// Whether it passed only at a later attempt.
+    pub flaky: bool,
+    /// What Slurm said at last, in its own word.
+    pub slurm_state: Option<String>,
+    /// Its log.
+    pub log: Option<Utf8PathBuf>,
+    /// Why it ended so, in one line.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Its name as files have it.
+    #[serde(default)]
+    pub slug: Option<String>,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// A shell line that runs it again.
+    #[serde(default)]
+    pub reproduce: Option<String>,
+}
