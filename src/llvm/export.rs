@@ -214,3 +214,99 @@ fn warnings(stderr: &str) -> (u64, Vec<String>) {
     }
     (mismatched, remarks)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tools::Version;
+    use super::*;
+
+    fn tools(major: u32, chosen: bool) -> Tools {
+        Tools {
+            profdata: format!("/usr/lib/llvm-{major}/bin/llvm-profdata").into(),
+            cov: format!("/usr/lib/llvm-{major}/bin/llvm-cov").into(),
+            version: Version {
+                major,
+                minor: 1,
+                patch: 0,
+            },
+            chosen,
+        }
+    }
+
+    fn objects(formats: &[u32]) -> Vec<Object> {
+        let object = |&mapping_format: &u32| Object {
+            path: "program".into(),
+            build_id: None,
+            size: 0,
+            mapping_format,
+        };
+        formats.iter().map(object).collect()
+    }
+
+    #[test]
+    fn exporter_reads_the_index_and_the_objects_if_any_does() {
+        let check = |found: &[(u32, bool)], merged_with: u32, formats: &[u32], expected: u32| {
+            let found: Vec<Tools> = found
+                .iter()
+                .map(|(major, chosen)| tools(*major, *chosen))
+                .collect();
+            let chosen = choose(&found, &[tools(merged_with, false)], &objects(formats));
+            assert_eq!(
+                chosen.map(|tools| tools.version.major).ok(),
+                Some(expected),
+                "{found:?} {formats:?}"
+            );
+        };
+        check(&[(22, false), (19, false), (14, false)], 14, &[6, 7], 22);
+        let asked = [(14, true), (22, false), (19, false)];
+        check(&asked, 14, &[6], 14);
+        check(&asked, 14, &[6, 7], 22);
+        check(&asked, 19, &[6], 22);
+        check(&[(14, false)], 14, &[6, 7], 14);
+        check(&[(22, false)], 19, &[8], 22);
+    }
+
+    #[test]
+    fn errors_name_objects() {
+        let objects = ["/t/a: b", "/t/c"].map(Path::new);
+        let check = |stderr: &str, expected: Option<(&str, &str)>| {
+            let expected = expected.map(|(path, reason)| (PathBuf::from(path), reason.to_owned()));
+            assert_eq!(named(stderr, &objects), expected, "{stderr}");
+        };
+        check(
+            "warning: /t/c: profile data may be out of date - object is newer\n\
+             error: Failed to load coverage: '/t/c': Unsupported coverage format version\n\
+             error: Could not load coverage information\n",
+            Some(("/t/c", "Unsupported coverage format version")),
+        );
+        check(
+            "error: failed to load coverage: '/t/a: b': malformed coverage data\n",
+            Some(("/t/a: b", "malformed coverage data")),
+        );
+        check(
+            "error: /t/a: b, /t/c: Failed to load coverage: No such file or directory\n",
+            None,
+        );
+    }
+
+    #[test]
+    fn warnings_are_counted_or_kept() {
+        let stderr = "warning: 12 functions have mismatched data\n\
+                      warning: /t/c: profile data may be out of date - object is newer\n\
+                      warning: something else\n";
+        assert_eq!(
+            warnings(stderr),
+            (12, vec!["warning: something else".to_owned()])
+        );
+    }
+
+    #[test]
+    fn odd_paths_are_quoted() {
+        let text = response_file(Path::new("/w/sum"), &[Path::new("/t/a \"b\\c'")]);
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert_eq!(
+            text,
+            "-instr-profile\n\"/w/sum\"\n-object\n\"/t/a \\\"b\\\\c'\"\n"
+        );
+    }
+}

@@ -280,4 +280,31 @@ warning: /run/cat.profraw: malformed instrumentation profile data: not enough sp
         let list = list_of(&[Path::new("/a, b/c"), Path::new("/#x")]);
         assert_eq!(list, b"1,/a, b/c\n1,/#x\n");
     }
+
+    #[test]
+    fn missing_reader_is_explained() {
+        let tools = [Tools {
+            profdata: "/usr/bin/llvm-profdata".into(),
+            cov: "/usr/bin/llvm-cov".into(),
+            version: super::super::Version {
+                major: 14,
+                minor: 0,
+                patch: 6,
+            },
+            chosen: false,
+        }];
+        let work = Work {
+            tools: &tools,
+            environment: &[],
+            dir: Path::new("/run"),
+            threads: 1,
+            attempts: 0,
+            used: Vec::new(),
+            remarks: Vec::new(),
+        };
+        assert_eq!(
+            work.no_reader(Kind::Raw(10)).to_string(),
+            "these profiles are raw version 10, which LLVM 19 to 22 reads; found 14.0.6 at /usr/bin/llvm-profdata"
+        );
+    }
 }

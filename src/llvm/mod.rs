@@ -60,7 +60,7 @@ pub struct Outcome {
 /// What became of one profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The profile.
+    /// The profile as the request names it.
     pub path: PathBuf,
     /// What became of it.
     pub state: State,
@@ -77,7 +77,7 @@ pub enum LlvmError {
     #[error("found neither `llvm-profdata` nor `llvm-cov` of any version")]
     NoTools,
     /// Tools were found, but none reads what is there.
-    #[error("{needs} ({wanted}); found {}", shown(found))]
+    #[error("{needs}, which {wanted} reads; found {}", shown(found))]
     NoFittingTools {
         /// What has to be read.
         needs: String,
@@ -203,7 +203,7 @@ pub async fn coverage(request: Request) -> Result<Outcome, LlvmError> {
     };
     let merged = work.merge(&mut profiles).await?;
     let (mut used, mut remarks) = (work.used, work.remarks);
-    let ledger = ledger(profiles, &request.objects);
+    let ledger = ledger(profiles, &request);
     let Some(profile) = merged else {
         return Err(LlvmError::NothingUsable { ledger });
     };
@@ -237,13 +237,14 @@ async fn looked_at(request: Request) -> (Vec<profile::Profile>, Request) {
     }
 }
 
-fn ledger(profiles: Vec<profile::Profile>, objects: &[Object]) -> Vec<Entry> {
-    let known: std::collections::HashSet<&str> = objects
+fn ledger(profiles: Vec<profile::Profile>, request: &Request) -> Vec<Entry> {
+    let ids = request
+        .objects
         .iter()
-        .filter_map(|object| object.build_id.as_deref())
-        .collect();
-    let entry = |profile: profile::Profile| Entry {
-        path: profile.path,
+        .filter_map(|object| object.build_id.as_deref());
+    let known: std::collections::HashSet<&str> = ids.collect();
+    let entry = |(profile, path): (profile::Profile, &PathBuf)| Entry {
+        path: path.clone(),
         state: profile.state,
         has_object: (!profile.build_ids.is_empty()).then(|| {
             profile
@@ -253,7 +254,11 @@ fn ledger(profiles: Vec<profile::Profile>, objects: &[Object]) -> Vec<Entry> {
         }),
         build_ids: profile.build_ids,
     };
-    profiles.into_iter().map(entry).collect()
+    profiles
+        .into_iter()
+        .zip(&request.profiles)
+        .map(entry)
+        .collect()
 }
 
 async fn write(path: &Path, bytes: &[u8]) -> Result<(), LlvmError> {
@@ -264,3 +269,7 @@ async fn write(path: &Path, bytes: &[u8]) -> Result<(), LlvmError> {
             source,
         })
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
