@@ -3,6 +3,7 @@
 //! libgit2 asks again after each refusal, for http without end. So every way is tried once, in a fixed order, and what
 //! was tried is remembered for the error.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use git2::{Cred, CredentialType, ErrorClass, ErrorCode};
@@ -107,8 +108,12 @@ impl<'a> Offers<'a> {
             }
             Ok(_) => true,
             Err(error) => {
-                self.tried
-                    .push(format!("key {}: {}", path.display(), error.kind()));
+                let what = match error.kind() {
+                    ErrorKind::NotFound => "does not exist",
+                    ErrorKind::PermissionDenied => "may not be read",
+                    _ => "cannot be read",
+                };
+                self.tried.push(format!("key {} {what}", path.display()));
                 false
             }
         }

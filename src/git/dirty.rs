@@ -1,5 +1,8 @@
 //! What stands in a work tree that no commit holds.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use git2::Status;
@@ -119,7 +122,8 @@ fn fingerprint(root: &Path, changes: &[Change]) -> Result<String, GitError> {
     Ok(hex(&all.finalize()))
 }
 
-/// Returns a hash of what stands at a path: a file's bytes, a link's target, nothing for a directory or a gap.
+/// Returns a hash of what stands at a path: a file's bytes and whether it can be run, a link's target, a submodule's
+/// commit; nothing for a gap.
 fn content_hash(path: &Path) -> Result<Vec<u8>, GitError> {
     let failed = |source| GitError::Io {
         doing: "read",
@@ -133,7 +137,11 @@ fn content_hash(path: &Path) -> Result<Vec<u8>, GitError> {
     if metadata.is_symlink() {
         let target = std::fs::read_link(path).map_err(failed)?;
         hash.update(path_bytes(&target));
+    } else if metadata.is_dir() {
+        let head = git2::Repository::open(path).and_then(|inner| inner.refname_to_id("HEAD"));
+        hash.update(head.map(|id| id.to_string()).unwrap_or_default());
     } else if metadata.is_file() {
+        hash.update([u8::from(metadata.permissions().mode() & 0o111 != 0)]);
         let mut file = std::fs::File::open(path).map_err(failed)?;
         std::io::copy(&mut file, &mut HashWriter(&mut hash)).map_err(failed)?;
     }
@@ -154,11 +162,65 @@ impl std::io::Write for HashWriter<'_> {
 }
 
 fn bytes_to_path(bytes: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+    PathBuf::from(OsStr::from_bytes(bytes))
 }
 
 fn path_bytes(path: &Path) -> &[u8] {
-    use std::os::unix::ffi::OsStrExt;
     path.as_os_str().as_bytes()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::super::sample::Content::File;
+    use super::super::sample::Sample;
+    use super::*;
+
+    #[test]
+    fn tells_what_no_commit_holds() {
+        let sample = Sample::new();
+        sample.commit(&[
+            (".gitignore", File("*.o\n")),
+            ("same", File("1")),
+            ("edited", File("1")),
+            ("gone", File("1")),
+            ("run", File("1")),
+        ]);
+        let look = || dirty(&sample.repository()).unwrap().unwrap();
+        let clean = look();
+        assert!(!clean.is_dirty() && clean.untracked.is_empty());
+
+        let root = sample.root();
+        std::fs::create_dir_all(root.join("results/deep")).unwrap();
+        for path in ["results/deep/x", "new", "a.o"] {
+            std::fs::write(root.join(path), "x").unwrap();
+        }
+        let found = look();
+        assert!(!found.is_dirty());
+        assert_eq!(found.diff_sha256, clean.diff_sha256);
+        assert_eq!(found.untracked, ["new", "results/"].map(PathBuf::from));
+
+        std::fs::write(root.join("edited"), "2").unwrap();
+        std::fs::remove_file(root.join("gone")).unwrap();
+        std::fs::set_permissions(root.join("run"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut index = sample.git.index().unwrap();
+        index.add_path(Path::new("new")).unwrap();
+        index.write().unwrap();
+        let found = look();
+        let kinds: Vec<_> = found
+            .changes
+            .iter()
+            .map(|change| (change.path.to_str().unwrap(), change.kind))
+            .collect();
+        let expected = [
+            ("edited", ChangeKind::Modified),
+            ("gone", ChangeKind::Deleted),
+            ("new", ChangeKind::Added),
+            ("run", ChangeKind::Modified),
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!(look().diff_sha256, found.diff_sha256);
+        std::fs::write(root.join("edited"), "3").unwrap();
+        assert_ne!(look().diff_sha256, found.diff_sha256);
+    }
 }

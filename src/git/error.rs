@@ -199,7 +199,7 @@ pub enum GitError {
         paths: Vec<String>,
     },
     /// A submodule could not be brought in.
-    #[error("submodule `{path}`")]
+    #[error("cannot bring in submodule `{path}`")]
     Submodule {
         /// Its path in the repository that has it.
         path: String,
@@ -207,18 +207,14 @@ pub enum GitError {
         source: Box<GitError>,
     },
     /// A submodule's entry in `.gitmodules` is missing or of no use.
-    #[error("submodule `{path}` {}", if *listed { "has no url in .gitmodules" } else { "is not listed in .gitmodules" })]
+    #[error("it {}", if *listed { "has no url in .gitmodules" } else { "is not listed in .gitmodules" })]
     SubmoduleUnlisted {
-        /// Its path in the repository that has it.
-        path: String,
         /// True if it has an entry, but one without a URL.
         listed: bool,
     },
     /// A submodule of a remote repository points at a path of this machine.
-    #[error("submodule `{path}` of a remote repository points at the local path `{url}`")]
+    #[error("its url leads from a remote repository to the local path `{url}`")]
     SubmoduleLocal {
-        /// Its path in the repository that has it.
-        path: String,
         /// Its URL.
         url: String,
     },
@@ -303,8 +299,9 @@ impl GitError {
             }
             Self::HostKey { host, port, .. } => {
                 let option = port.map(|port| format!("-p {port} ")).unwrap_or_default();
+                let known = port.map_or_else(|| host.clone(), |port| format!("'[{host}]:{port}'"));
                 format!(
-                    "compare the key with what the host publishes, then: ssh-keyscan {option}{host} >> ~/.ssh/known_hosts"
+                    "compare the key with what the host publishes; if it is right: ssh-keygen -R {known}; ssh-keyscan {option}{host} >> ~/.ssh/known_hosts"
                 )
             }
             Self::Certificate { .. } => {

@@ -1,10 +1,12 @@
 //! Mirrors of remote repositories: bare, kept between runs, one for each address.
 //!
-//! Branches and tags stand in a mirror as they do on the server; other commits that were asked for are kept under
+//! A mirror is reached through a symbolic link, so that one made anew takes the place of the old in a single step, and
+//! trees that borrow objects from it still find them. Branches and tags stand in a mirror as they do on the server; other commits that were asked for are kept under
 //! `refs/hpc-ci/`. A commit that is there already costs no network. Only one process at a time changes a mirror; reading
 //! needs no lock, since git makes objects and references appear whole.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,7 +17,7 @@ use super::access::{Access, Progress};
 use super::error::GitError;
 use super::location::{Location, Remote};
 use super::remote::{Advertised, Fetch, converse};
-use super::repository::{CommitId, Repository, full_id};
+use super::repository::{CommitId, Mirrored, Repository, full_id};
 
 /// The configuration key by which a mirror says what it is a mirror of.
 const URL_KEY: &str = "hpc-ci.url";
@@ -196,7 +198,13 @@ fn fetch_by_id(
         Ok(()) if mirror.has(CommitId(id)) => return Ok(()),
         Ok(()) => tried.push("its id alone".to_owned()),
         Err(GitError::Server { detail, .. }) => {
-            tried.push(format!("its id alone (the server: {detail})"));
+            let refused = detail.contains("cannot fetch a specific object");
+            let why = if refused {
+                "the server gives none out"
+            } else {
+                &detail
+            };
+            tried.push(format!("its id alone ({why})"));
         }
         Err(error) => return Err(error),
     }
@@ -247,7 +255,10 @@ fn open_sound(place: &Remote, access: &Access<'_>) -> Result<Result<Repository, 
         None => Ok(Repository {
             git,
             origin: Some(Location::Remote(place.clone())),
-            mirror_of: Some(place.clone()),
+            mirror_of: Some(Mirrored {
+                place: place.clone(),
+                dir,
+            }),
         }),
     })
 }
@@ -255,8 +266,8 @@ fn open_sound(place: &Remote, access: &Access<'_>) -> Result<Result<Repository, 
 /// Looks whether every reference leads to something that can be read. Damage further in shows at checkout.
 fn find_damage(git: &git2::Repository, place: &Remote) -> Option<String> {
     let url = git.config().and_then(|config| config.get_string(URL_KEY));
-    if url.ok()? != place.without_credentials() {
-        return Some("it belongs to another address".to_owned());
+    if url.ok().as_deref() != Some(&place.without_credentials()) {
+        return Some("it does not say what it is a mirror of".to_owned());
     }
     let references = match git.references() {
         Ok(references) => references,
@@ -271,37 +282,53 @@ fn find_damage(git: &git2::Repository, place: &Remote) -> Option<String> {
 /// Puts an empty mirror where a damaged one or none was. The caller holds the lock.
 fn replace(place: &Remote, reason: &str, access: &Access<'_>) -> Result<Repository, GitError> {
     let dir = access.mirrors.join(place.key());
-    let io = |doing: &'static str| {
-        let path = dir.clone();
-        move |source| GitError::Io {
-            doing,
-            path,
-            source,
-        }
+    let io = |source| GitError::Io {
+        doing: "make a mirror at",
+        path: dir.clone(),
+        source,
     };
-    let staging = tempfile::Builder::new()
-        .prefix(".new-")
-        .tempdir_in(&access.mirrors)
-        .map_err(io("make a mirror at"))?;
-    let fresh = staging.path().join("mirror");
-    make_empty(&fresh, place).map_err(|error| GitError::Git {
-        doing: "make a mirror",
-        place: dir.display().to_string(),
-        detail: error.message().to_owned(),
-    })?;
     if dir.exists() {
         tracing::warn!(mirror = %dir.display(), reason, "mirror is damaged and made anew");
         (access.progress)(Progress::Remaking {
             mirror: &dir,
             reason,
         });
-        // It is deleted together with the staging directory.
-        std::fs::rename(&dir, staging.path().join("damaged")).map_err(io("move away"))?;
     }
-    std::fs::rename(&fresh, &dir).map_err(io("make a mirror at"))?;
+    // libgit2 keeps packs open by their path, and a pack with the same content gets the same name: only in another
+    // directory is the new one seen by a process that has read the damaged one.
+    let prefix = format!(".{}.", place.key());
+    let fresh = tempfile::Builder::new()
+        .prefix(&prefix)
+        .tempdir_in(&access.mirrors)
+        .map_err(io)?;
+    make_empty(fresh.path(), place).map_err(|error| GitError::Git {
+        doing: "make a mirror",
+        place: dir.display().to_string(),
+        detail: error.message().to_owned(),
+    })?;
+    let target = fresh.path().file_name().unwrap_or_default().to_owned();
+    let link = fresh.path().join("link");
+    std::os::unix::fs::symlink(&target, &link).map_err(io)?;
+    std::fs::rename(&link, &dir).map_err(io)?;
+    let _kept = fresh.keep();
+    remove_others(&access.mirrors, &prefix, &target);
     match open_sound(place, access)? {
         Ok(mirror) => Ok(mirror),
         Err(detail) => Err(GitError::Damaged { path: dir, detail }),
+    }
+}
+
+/// Removes what damaged mirrors and killed processes left.
+fn remove_others(mirrors: &Path, prefix: &str, target: &OsStr) {
+    let Ok(entries) = std::fs::read_dir(mirrors) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_other = name.to_string_lossy().starts_with(prefix) && name != target;
+        if is_other && let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::debug!(%error, path = %entry.path().display(), "cannot remove");
+        }
     }
 }
 

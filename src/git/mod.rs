@@ -13,6 +13,7 @@ mod credentials;
 mod dirty;
 mod error;
 mod gitmodules;
+mod kept;
 mod lfs;
 mod limits;
 mod location;
@@ -24,6 +25,7 @@ mod repository;
 mod sample;
 mod source;
 mod submodules;
+mod tree;
 
 pub use access::{Access, Progress, Token};
 pub use checkout::{Checkout, CheckoutOptions, SubmoduleTree, checkout, fetch_submodules};

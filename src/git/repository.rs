@@ -55,8 +55,15 @@ pub(super) fn full_id(text: &str) -> Option<Oid> {
 pub struct Repository {
     pub(super) git: git2::Repository,
     pub(super) origin: Option<Location>,
-    /// The address, if this is our mirror of it.
-    pub(super) mirror_of: Option<Remote>,
+    /// Set if this is a mirror of ours.
+    pub(super) mirror_of: Option<Mirrored>,
+}
+
+/// What a mirror is a mirror of, and the path by which it is reached, which stays when it is made anew.
+#[derive(Debug, Clone)]
+pub(super) struct Mirrored {
+    pub(super) place: Remote,
+    pub(super) dir: PathBuf,
 }
 
 impl fmt::Debug for Repository {
@@ -172,16 +179,14 @@ impl Repository {
 
     /// Returns true if `ancestor` is `commit` or in its history. Where history is cut off, "no" cannot be known.
     pub fn is_ancestor(&self, ancestor: CommitId, commit: CommitId) -> Result<bool, GitError> {
+        self.require(commit)?;
         if ancestor == commit {
             return Ok(true);
         }
         match self.git.graph_descendant_of(commit.0, ancestor.0) {
             Ok(true) => Ok(true),
-            Ok(false) if self.is_shallow() => Err(self.cut_off()),
+            Ok(false) | Err(_) if self.is_shallow() => Err(self.cut_off()),
             Ok(false) => Ok(false),
-            Err(error) if self.is_shallow() && error.code() == ErrorCode::NotFound => {
-                Err(self.cut_off())
-            }
             Err(error) => Err(self.failed("walk history", &error)),
         }
     }
@@ -189,6 +194,8 @@ impl Repository {
     /// Returns the best common ancestor of two commits, if they have one. Where history is cut off before it, that
     /// cannot be known.
     pub fn merge_base(&self, one: CommitId, two: CommitId) -> Result<Option<CommitId>, GitError> {
+        self.require(one)?;
+        self.require(two)?;
         match self.git.merge_base(one.0, two.0) {
             Ok(base) => Ok(Some(CommitId(base))),
             Err(error) if error.code() == ErrorCode::NotFound => {
@@ -265,6 +272,14 @@ impl Repository {
         Some(CommitId(commit.id()))
     }
 
+    /// Returns the directory of the objects, for others to borrow from.
+    pub(super) fn objects_dir(&self) -> std::io::Result<PathBuf> {
+        match &self.mirror_of {
+            Some(mirrored) => Ok(std::path::absolute(&mirrored.dir)?.join("objects")),
+            None => self.git.commondir().join("objects").canonicalize(),
+        }
+    }
+
     /// Finds the commit that `spec` names here: a full or short id, a branch, a tag, or any other revision.
     pub(super) fn find(&self, spec: &str) -> Result<Option<CommitId>, GitError> {
         if let Some(id) = full_id(spec) {
@@ -321,7 +336,7 @@ impl Repository {
     /// Returns how messages call this repository.
     pub(super) fn shown(&self) -> String {
         match &self.mirror_of {
-            Some(remote) => remote.to_string(),
+            Some(mirrored) => mirrored.place.to_string(),
             None => self.path().display().to_string(),
         }
     }
@@ -342,6 +357,20 @@ impl Repository {
             place: self.shown(),
             detail,
         }
+    }
+
+    fn require(&self, commit: CommitId) -> Result<(), GitError> {
+        if self.has(commit) {
+            return Ok(());
+        }
+        if self.is_shallow() {
+            return Err(self.cut_off());
+        }
+        Err(GitError::CommitMissing {
+            commit: commit.to_string(),
+            tried: vec![format!("`{}`", self.shown())],
+            shallow: None,
+        })
     }
 
     fn cut_off(&self) -> GitError {
@@ -411,4 +440,95 @@ fn follow(link: &Path, target: &[u8]) -> Option<PathBuf> {
         }
     }
     Some(path)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::super::sample::Content::{File, Gone, Link};
+    use super::super::sample::Sample;
+    use super::*;
+
+    #[test]
+    fn only_forty_digits_name_a_commit() {
+        let digits = "0123456789abcdef0123456789abcdef01234567";
+        assert_eq!(digits.parse::<CommitId>().unwrap().to_string(), digits);
+        for text in [
+            "",
+            "0123",
+            "HEAD",
+            &digits.replace('0', "g"),
+            &digits.repeat(2),
+        ] {
+            assert!(text.parse::<CommitId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_files_of_a_commit_whatever_the_work_tree_holds() {
+        let sample = Sample::new();
+        let commit = sample.commit(&[
+            ("hpc.toml", Link("ci/./hpc.toml")),
+            ("ci/hpc.toml", File("[project]")),
+            ("ci/up", Link("../ci/../hpc.toml")),
+            ("ci/out", Link("../../hpc.toml")),
+            ("etc", Link("/etc/passwd")),
+            ("loop", Link("loop")),
+        ]);
+        sample.commit(&[("ci/hpc.toml", Gone)]);
+        let repository = sample.repository();
+        let read = |path: &str| {
+            let content = repository.file_at(commit, Path::new(path)).unwrap();
+            content.map(|bytes| String::from_utf8(bytes).unwrap())
+        };
+        for path in ["ci/hpc.toml", "hpc.toml", "ci/up"] {
+            assert_eq!(read(path).as_deref(), Some("[project]"), "{path}");
+        }
+        for path in ["none", "ci", "ci/out", "etc", "loop", "ci/hpc.toml/below"] {
+            assert_eq!(read(path), None, "{path}");
+        }
+        let mut files = repository.list_files(commit).unwrap();
+        files.sort();
+        let expected = ["ci/hpc.toml", "ci/out", "ci/up", "etc", "hpc.toml", "loop"];
+        assert_eq!(files, expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn history_tags_and_branches() {
+        let sample = Sample::new();
+        let first = sample.commit(&[("a", File("1"))]);
+        let second = sample.commit(&[("a", File("2")), ("b", File("2"))]);
+        let git = &sample.git;
+        let tip = git.find_commit(first.0).unwrap();
+        git.branch("topic", &tip, false).unwrap();
+        git.set_head("refs/heads/topic").unwrap();
+        let third = sample.commit(&[("c", File("3")), ("b", Gone)]);
+        let object = git.find_object(first.0, None).unwrap();
+        let who = git2::Signature::now("Test", "test@example.org").unwrap();
+        git.tag_lightweight("v2-light", &object, false).unwrap();
+        git.tag("v1", &object, &who, "one", false).unwrap();
+
+        let repository = sample.repository();
+        assert_eq!(repository.merge_base(second, third).unwrap(), Some(first));
+        assert!(repository.is_ancestor(first, third).unwrap());
+        assert!(!repository.is_ancestor(second, third).unwrap());
+        assert_eq!(repository.tag_of(first).unwrap().as_deref(), Some("v1"));
+        assert_eq!(repository.tag_of(second).unwrap(), None);
+        assert_eq!(repository.default_branch().as_deref(), Some("main"));
+        assert_eq!(repository.branch_tip("topic"), Some(third));
+        let changed = repository.changed_files(first, second).unwrap();
+        assert_eq!(changed, ["a", "b"].map(PathBuf::from));
+        let unknown: CommitId = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
+        let missing = repository.merge_base(unknown, first);
+        assert!(
+            matches!(missing, Err(GitError::CommitMissing { .. })),
+            "{missing:?}"
+        );
+        assert_eq!(repository.find("topic~1").unwrap(), Some(first));
+        assert_eq!(
+            repository.find(&third.to_string()[..9]).unwrap(),
+            Some(third)
+        );
+        assert_eq!(repository.find("nonsense").unwrap(), None);
+    }
 }

@@ -113,6 +113,11 @@ impl Sample {
     }
 }
 
+/// Returns the text of a file, or why there is none.
+pub(super) fn read(dir: &Path, path: &str) -> String {
+    std::fs::read_to_string(dir.join(path)).unwrap_or_else(|error| format!("({})", error.kind()))
+}
+
 fn entry(path: &str, id: Oid, mode: u32) -> git2::IndexEntry {
     git2::IndexEntry {
         ctime: git2::IndexTime::new(0, 0),

@@ -91,13 +91,10 @@ fn locate_one(
     depth: usize,
 ) -> Result<Part, GitError> {
     let listed = entry.is_some();
-    let unlisted = || GitError::SubmoduleUnlisted {
-        path: path.display().to_string(),
-        listed,
-    };
+    let unlisted = || GitError::SubmoduleUnlisted { listed };
     let entry = entry.ok_or_else(unlisted)?;
     let url = entry.url.as_deref().ok_or_else(unlisted)?;
-    let place = place_of(parent, path, &entry.name, url)?;
+    let place = place_of(parent, &entry.name, url)?;
     let repository = match kept_by_clone(parent, path, &entry.name, commit, &place) {
         Some(repository) => repository,
         None => bring_in(&place, commit, access)?,
@@ -120,7 +117,7 @@ fn read_entries(repository: &Repository, commit: CommitId) -> Result<Vec<Entry>,
 }
 
 /// Returns where a submodule comes from: as the user's clone has it configured, else as `.gitmodules` says.
-fn place_of(parent: &Repository, path: &Path, name: &str, url: &str) -> Result<Location, GitError> {
+fn place_of(parent: &Repository, name: &str, url: &str) -> Result<Location, GitError> {
     let address = |text: &str| {
         let text = text.to_owned();
         move |source| GitError::Address { text, source }
@@ -141,7 +138,6 @@ fn place_of(parent: &Repository, path: &Path, name: &str, url: &str) -> Result<L
     let place = base.join(url).map_err(address(url))?;
     if base.remote().is_some() && place.remote().is_none() {
         return Err(GitError::SubmoduleLocal {
-            path: path.display().to_string(),
             url: url.to_owned(),
         });
     }
