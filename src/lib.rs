@@ -1,4 +1,34 @@
-//! Continuous integration for codes on supercomputers.
+//! Continuous integration for codes on supercomputers: what `hpc-ci` is made of.
+//!
+//! Data goes one way:
+//!
+//! ```text
+//! config -> git -> plan -> build -> launch + scheduler -> drive -> coverage -> results
+//! ```
+//!
+//! A *pure* room takes values and returns values; an *edge* room talks to disk, git, Slurm, network or clock. Only [`drive`]
+//! knows the order, only [`cli`] the command line.
+//!
+//! | room | | may import |
+//! |---|---|---|
+//! | [`config`] | pure | nothing |
+//! | [`plan`] | pure | config |
+//! | [`git`] | edge | nothing |
+//! | [`build`] | edge | process |
+//! | [`launch`] | pure | nothing |
+//! | [`scheduler`] | edge | process |
+//! | [`coverage`] | edge | nothing |
+//! | [`llvm`] | edge | process, coverage (what an object is) |
+//! | [`results`] | pure, but for its store | nothing |
+//! | [`drive`] | edge | all of these |
+//! | [`cli`] | edge | all of these |
+//!
+//! `process` and `cancel` serve any edge; `error` wraps every room's error, so only `cli` and `main` import it. The table is
+//! held by `tests/layering.rs`.
+//!
+//! What is absent on purpose: coverage starts no process; the scheduler and the coverage engine know nothing of `hpc.toml` and
+//! could be used alone; nothing a checkout brings along (hooks, filters, git configuration) is ever run by the git room.
+
 pub mod build;
 pub mod cancel;
 pub mod cli;

@@ -295,13 +295,16 @@ impl Command {
                 None => Ok(()),
             }
         };
-        let (fed, drained_out, drained_err, status) =
+        let (written, read_all_out, read_all_err, status) =
             tokio::join!(feed, read_out, read_err, child.wait());
         let pipe_error = |source| ProcessError::Pipe {
             command: self.shown(),
             source,
         };
-        fed.and(drained_out).and(drained_err).map_err(pipe_error)?;
+        written
+            .and(read_all_out)
+            .and(read_all_err)
+            .map_err(pipe_error)?;
         Ok((status.map_err(pipe_error)?, out, err))
     }
 }

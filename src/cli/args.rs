@@ -38,7 +38,7 @@ pub(super) struct Global {
     /// Show only errors and the final summary.
     #[arg(short, long, global = true)]
     pub(super) quiet: bool,
-    /// When to use colour (NO_COLOR is honoured).
+    /// When to use colour (`NO_COLOR` is honoured).
     #[arg(long, value_enum, default_value_t, global = true, value_name = "WHEN")]
     pub(super) color: Color,
     /// How to write results.
@@ -47,6 +47,10 @@ pub(super) struct Global {
 }
 
 /// Options that say what to run, of which commit, and where.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct RunArgs {
     /// Only steps whose name contains one of these.

@@ -1,5 +1,7 @@
 //! `config`: every setting in force and where it came from.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use serde_json::json;
 
@@ -25,7 +27,9 @@ pub(super) async fn config(args: ConfigArgs, global: &Global) -> Result<Exit, Er
     };
     let setting = Setting::read(&run).await?;
     let suite = setting.local_suite()?;
-    let wanted = |key: &str| args.keys.is_empty() || args.keys.iter().any(|part| key.contains(part.as_str()));
+    let wanted = |key: &str| {
+        args.keys.is_empty() || args.keys.iter().any(|part| key.contains(part.as_str()))
+    };
     let settings: Vec<_> = setting
         .site
         .settings()
@@ -38,12 +42,15 @@ pub(super) async fn config(args: ConfigArgs, global: &Global) -> Result<Exit, Er
             .iter()
             .map(|it| json!({"key": it.key, "value": it.value, "origin": it.origin.to_string()}))
             .collect();
-        return super::print(format!("{:#}\n", json!({"schema_version": 1, "settings": list})).as_bytes());
+        return super::print(
+            format!("{:#}\n", json!({"schema_version": 1, "settings": list})).as_bytes(),
+        );
     }
     let width = settings.iter().map(|it| it.key.len()).max().unwrap_or(0);
-    let text: String = settings
-        .iter()
-        .map(|it| format!("{:width$}  {}  # {}\n", it.key, it.value, it.origin))
-        .collect();
+    let mut text = String::new();
+    for it in settings {
+        writeln!(text, "{:width$}  {}  # {}", it.key, it.value, it.origin)
+            .expect("a String takes any text");
+    }
     super::print(text.as_bytes())
 }

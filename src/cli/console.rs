@@ -75,7 +75,8 @@ impl Counts {
             parts.push(format!("{} running", self.running.len()));
         }
         if !self.queued.is_empty() {
-            let mut reasons: Vec<&str> = self.queued.values().flatten().map(String::as_str).collect();
+            let mut reasons: Vec<&str> =
+                self.queued.values().flatten().map(String::as_str).collect();
             reasons.sort_unstable();
             reasons.dedup();
             let why = if reasons.is_empty() {
@@ -95,7 +96,8 @@ impl Console {
     pub fn new(quiet: bool, color: bool) -> Self {
         let live = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bars = MultiProgress::new();
-            let summary = bars.add(ProgressBar::new_spinner().with_style(style("{spinner} {msg} · {elapsed}")));
+            let summary = bars
+                .add(ProgressBar::new_spinner().with_style(style("{spinner} {msg} · {elapsed}")));
             Mutex::new(Live {
                 bars,
                 summary,
@@ -152,7 +154,7 @@ impl Console {
                 None => format!("{what} {done}"),
             }),
             Progress::Steps { total } => lock(&self.counts).total = total,
-            Progress::Queued { step, job, reason } => self.queued(step, &job, reason),
+            Progress::Queued { step, job, reason } => self.queued(&step, &job, reason),
             Progress::Running { step, job, nodes } => self.running(step, &job, &nodes),
             Progress::Ended {
                 step,
@@ -165,8 +167,10 @@ impl Console {
         }
     }
 
-    fn queued(&self, step: String, job: &str, reason: Option<String>) {
-        let fresh = lock(&self.counts).queued.insert(step.clone(), reason.clone());
+    fn queued(&self, step: &str, job: &str, reason: Option<String>) {
+        let fresh = lock(&self.counts)
+            .queued
+            .insert(step.to_owned(), reason.clone());
         if fresh != Some(reason.clone()) && self.live.is_none() {
             let why = reason.map_or(String::new(), |reason| format!(" ({reason})"));
             self.tell(&format!("queued    {step}  job {job}{why}"));
@@ -177,7 +181,11 @@ impl Console {
     fn running(&self, step: String, job: &str, nodes: &[String]) {
         let mut counts = lock(&self.counts);
         counts.queued.remove(&step);
-        if counts.running.insert(step.clone(), Instant::now()).is_some() {
+        if counts
+            .running
+            .insert(step.clone(), Instant::now())
+            .is_some()
+        {
             return;
         }
         drop(counts);
@@ -194,7 +202,14 @@ impl Console {
         self.refresh();
     }
 
-    fn ended(&self, step: &str, outcome: &str, good: bool, elapsed: Option<Duration>, message: Option<&str>) {
+    fn ended(
+        &self,
+        step: &str,
+        outcome: &str,
+        good: bool,
+        elapsed: Option<Duration>,
+        message: Option<&str>,
+    ) {
         let mut counts = lock(&self.counts);
         counts.queued.remove(step);
         counts.running.remove(step);
@@ -209,7 +224,9 @@ impl Console {
         {
             bar.finish_and_clear();
         }
-        let time = elapsed.map_or(String::new(), |elapsed| format!("  {:.1} s", elapsed.as_secs_f64()));
+        let time = elapsed.map_or(String::new(), |elapsed| {
+            format!("  {:.1} s", elapsed.as_secs_f64())
+        });
         let why = message.map_or(String::new(), |message| format!("  {message}"));
         let word = self.paint(&format!("{outcome:<9}"), good);
         self.tell(&format!("{word} {step}{time}{why}"));
@@ -269,7 +286,9 @@ fn style(template: &str) -> ProgressStyle {
 
 /// A thread that panicked while it held the lock leaves nothing here that could be half-done.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn write_line(text: &str) {

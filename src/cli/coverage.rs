@@ -48,11 +48,21 @@ pub(super) fn merge(args: &MergeArgs, console: &Console) -> Result<Exit, Error> 
     if args.output.as_os_str() == "-" {
         return super::print(&text);
     }
-    let dir = args.output.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = args
+        .output
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty());
     let dir = dir.map_or_else(|| PathBuf::from("."), PathBuf::from);
     let part = tempfile::NamedTempFile::new_in(&dir).map_err(Error::File)?;
-    BufWriter::new(&part).write_all(&text).map_err(Error::File)?;
-    part.persist(&args.output).map_err(|error| Error::File(error.error))?;
-    console.tell(&format!("{used} of {} tracefiles in {}", sources.len(), args.output.display()));
+    BufWriter::new(&part)
+        .write_all(&text)
+        .map_err(Error::File)?;
+    part.persist(&args.output)
+        .map_err(|error| Error::File(error.error))?;
+    console.tell(&format!(
+        "{used} of {} tracefiles in {}",
+        sources.len(),
+        args.output.display()
+    ));
     Ok(Exit::Passed)
 }

@@ -11,10 +11,14 @@ use crate::drive::progress::{Observer, Progress};
 use crate::drive::{self};
 use crate::error::{Error, Exit};
 
-pub(super) async fn fetch(args: RunArgs, global: &Global, console: &Arc<Console>) -> Result<Exit, Error> {
+pub(super) async fn fetch(
+    args: RunArgs,
+    global: &Global,
+    console: &Arc<Console>,
+) -> Result<Exit, Error> {
     let cancel = crate::cancel::watch().map_err(Error::Runtime)?;
     let setting = Setting::read(&args).await?;
-    let planned = source::plan(&setting, &args, console).await?;
+    let planned = source::plan(&setting, &args, console)?;
     let folder = source::new_folder(&planned.workspace);
     folder.create().map_err(Error::File)?;
     super::trace::to_file(&folder.log(), global.verbose).map_err(Error::File)?;

@@ -75,7 +75,11 @@ pub fn main() -> Exit {
         Err(error) => {
             // Help and version go to standard output, mistakes to standard error; clap knows which is which.
             error.print().ok();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Passed };
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Passed
+            };
         }
     };
     let console = Arc::new(Console::new(cli.global.quiet, cli.global.color.on()));

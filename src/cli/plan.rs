@@ -21,7 +21,9 @@ use crate::scheduler::slurm;
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hpc-ci plan\n  hpc-ci plan --list --tests-only\n  hpc-ci plan --format json | jq '.steps[].script'")]
+#[command(
+    after_help = "Examples:\n  hpc-ci plan\n  hpc-ci plan --list --tests-only\n  hpc-ci plan --format json | jq '.steps[].script'"
+)]
 pub(super) struct PlanArgs {
     /// Print the names of the steps alone.
     #[arg(short, long)]
@@ -33,24 +35,48 @@ pub(super) struct PlanArgs {
     run: RunArgs,
 }
 
-pub(super) async fn plan(args: PlanArgs, global: &Global, console: &Arc<Console>) -> Result<Exit, Error> {
+pub(super) async fn plan(
+    args: PlanArgs,
+    global: &Global,
+    console: &Arc<Console>,
+) -> Result<Exit, Error> {
     let (planned, common) = planned(&args.run, console).await?;
     if args.list {
-        let names: String = planned.plan.steps.iter().map(|step| format!("{}\n", step.name)).collect();
-        return super::print(names.as_bytes());
+        let mut names: Vec<&str> = planned
+            .plan
+            .steps
+            .iter()
+            .map(|step| step.name.as_str())
+            .collect();
+        names.push("");
+        return super::print(
+            names
+                .join(
+                    "
+",
+                )
+                .as_bytes(),
+        );
     }
     print(&planned, &common, global, !args.no_scripts)
 }
 
 /// `run --dry-run`.
-pub(super) async fn print_plan(args: &RunArgs, global: &Global, console: &Arc<Console>) -> Result<Exit, Error> {
+pub(super) async fn print_plan(
+    args: &RunArgs,
+    global: &Global,
+    console: &Arc<Console>,
+) -> Result<Exit, Error> {
     let (planned, common) = planned(args, console).await?;
     print(&planned, &common, global, true)
 }
 
-async fn planned(args: &RunArgs, console: &Arc<Console>) -> Result<(Planned, request::Common), Error> {
+async fn planned(
+    args: &RunArgs,
+    console: &Arc<Console>,
+) -> Result<(Planned, request::Common), Error> {
     let setting = Setting::read(args).await?;
-    let planned = source::plan(&setting, args, console).await?;
+    let planned = source::plan(&setting, args, console)?;
     let place = place::choose(setting.site.scheduler.kind).await;
     let common = request::Common {
         project: planned.project.clone(),
@@ -87,7 +113,12 @@ fn shown(planned: &Planned, common: &request::Common, step: &Step) -> Shown {
     }
 }
 
-fn print(planned: &Planned, common: &request::Common, global: &Global, scripts: bool) -> Result<Exit, Error> {
+fn print(
+    planned: &Planned,
+    common: &request::Common,
+    global: &Global,
+    scripts: bool,
+) -> Result<Exit, Error> {
     if global.format == Format::Json {
         let text = format!("{:#}\n", document(planned, common));
         return super::print(text.as_bytes());
@@ -132,13 +163,19 @@ fn place_name(place: Place) -> &'static str {
 fn text(planned: &Planned, common: &request::Common, scripts: bool) -> String {
     let plan = &planned.plan;
     let mut text = String::new();
-    let line = |text: &mut String, line: String| writeln!(text, "{line}").expect("a String takes any text");
+    let line = |text: &mut String, line: String| {
+        writeln!(text, "{line}").expect("a String takes any text");
+    };
     let runs = plan.steps.iter().filter(|step| step.runs()).count();
     line(
         &mut text,
         format!(
             "{} of {} at {}: {runs} steps, {} builds, {:.2} node-hours at most, {}",
-            if plan.revision.dirty { "work tree" } else { "commit" },
+            if plan.revision.dirty {
+                "work tree"
+            } else {
+                "commit"
+            },
             planned.project,
             plan.revision.commit,
             plan.builds.len(),
@@ -151,11 +188,22 @@ fn text(planned: &Planned, common: &request::Common, scripts: bool) -> String {
         ),
     );
     for build in &plan.builds {
-        line(&mut text, format!("build  {}  coverage {}", build.id, build.coverage));
+        line(
+            &mut text,
+            format!("build  {}  coverage {}", build.id, build.coverage),
+        );
     }
-    let width = plan.steps.iter().map(|step| step.name.chars().count()).max().unwrap_or(0);
+    let width = plan
+        .steps
+        .iter()
+        .map(|step| step.name.chars().count())
+        .max()
+        .unwrap_or(0);
     for step in &plan.steps {
-        line(&mut text, format!("step   {:width$}  {}", step.name, resources(step)));
+        line(
+            &mut text,
+            format!("step   {:width$}  {}", step.name, resources(step)),
+        );
     }
     for note in &plan.notes {
         line(&mut text, format!("note   {note}"));
@@ -163,7 +211,15 @@ fn text(planned: &Planned, common: &request::Common, scripts: bool) -> String {
     if scripts {
         for step in plan.steps.iter().filter(|step| step.runs()) {
             let shown = shown(planned, common, step);
-            line(&mut text, format!("\n##### {}\n##### {}\n{}", step.name.replace('\n', " "), shown.submit, shown.script));
+            line(
+                &mut text,
+                format!(
+                    "\n##### {}\n##### {}\n{}",
+                    step.name.replace('\n', " "),
+                    shown.submit,
+                    shown.script
+                ),
+            );
         }
     }
     text
@@ -178,10 +234,26 @@ fn resources(step: &Step) -> String {
     let resources = &step.resources;
     let mut parts = vec![format!("{} ranks", resources.ranks)];
     parts.extend(resources.nodes.map(|nodes| format!("{nodes} nodes")));
-    parts.extend(resources.cpus_per_rank.map(|cpus| format!("{cpus} cpus a rank")));
-    parts.extend(resources.gpus_per_rank.map(|gpus| format!("{gpus} gpus a rank")));
-    parts.extend(resources.partition.as_ref().map(|partition| format!("partition {partition}")));
-    parts.push(format!("time {}", Walltime::from_secs(resources.time.as_secs())));
+    parts.extend(
+        resources
+            .cpus_per_rank
+            .map(|cpus| format!("{cpus} cpus a rank")),
+    );
+    parts.extend(
+        resources
+            .gpus_per_rank
+            .map(|gpus| format!("{gpus} gpus a rank")),
+    );
+    parts.extend(
+        resources
+            .partition
+            .as_ref()
+            .map(|partition| format!("partition {partition}")),
+    );
+    parts.push(format!(
+        "time {}",
+        Walltime::from_secs(resources.time.as_secs())
+    ));
     parts.push(format!("{:.2} node-hours", step.node_hours()));
     parts.push(format!("build {}", step.build));
     if !step.needs.is_empty() {

@@ -11,13 +11,17 @@ use crate::drive::progress::{Observer, Progress};
 use crate::drive::{self, Scope, place};
 use crate::error::{Error, Exit};
 
-pub(super) async fn run(args: RunArgs, global: &Global, console: &Arc<Console>) -> Result<Exit, Error> {
+pub(super) async fn run(
+    args: RunArgs,
+    global: &Global,
+    console: &Arc<Console>,
+) -> Result<Exit, Error> {
     if args.dry_run {
         return super::plan::print_plan(&args, global, console).await;
     }
     let cancel = crate::cancel::watch().map_err(Error::Runtime)?;
     let setting = Setting::read(&args).await?;
-    let planned = source::plan(&setting, &args, console).await?;
+    let planned = source::plan(&setting, &args, console)?;
     let folder = source::new_folder(&planned.workspace);
     let place = place::choose(setting.site.scheduler.kind).await;
     folder.create().map_err(Error::File)?;
@@ -27,7 +31,11 @@ pub(super) async fn run(args: RunArgs, global: &Global, console: &Arc<Console>) 
         let console = Arc::clone(console);
         Arc::new(move |event: Progress| console.show(event))
     };
-    console.tell(&format!("run {} of {}", folder.id(), planned.plan.revision.commit));
+    console.tell(&format!(
+        "run {} of {}",
+        folder.id(),
+        planned.plan.revision.commit
+    ));
     let finished = drive::run(
         request(&setting, &args, planned, place),
         folder,
@@ -39,7 +47,8 @@ pub(super) async fn run(args: RunArgs, global: &Global, console: &Arc<Console>) 
     .await?;
     console.say(&finished.summary);
     if global.format == Format::Json {
-        let document = fs_err::read(finished.artifacts.join("hpc-results.json")).map_err(Error::File)?;
+        let document =
+            fs_err::read(finished.artifacts.join("hpc-results.json")).map_err(Error::File)?;
         super::print(&document)?;
     }
     if let Some(signal) = cancel.signal() {
@@ -52,7 +61,12 @@ pub(super) async fn run(args: RunArgs, global: &Global, console: &Arc<Console>) 
     })
 }
 
-fn request(setting: &Setting, args: &RunArgs, planned: Planned, place: crate::launch::Place) -> drive::Request {
+fn request(
+    setting: &Setting,
+    args: &RunArgs,
+    planned: Planned,
+    place: crate::launch::Place,
+) -> drive::Request {
     let site = setting.site.clone();
     let mut again = vec!["hpc-ci".to_owned()];
     if args.in_place {

@@ -19,7 +19,7 @@ pub(super) struct Text {
     /// Where it stands.
     pub(super) path: PathBuf,
     name: String,
-    text: String,
+    content: String,
 }
 
 impl Text {
@@ -27,14 +27,14 @@ impl Text {
         Ok(Self {
             path: path.to_owned(),
             name: shown(path),
-            text: fs_err::read_to_string(path).map_err(Error::File)?,
+            content: fs_err::read_to_string(path).map_err(Error::File)?,
         })
     }
 
     fn file(&self) -> File<'_> {
         File {
             name: &self.name,
-            text: &self.text,
+            text: &self.content,
         }
     }
 }
@@ -81,7 +81,10 @@ impl Setting {
             &overrides(args),
             &context,
         )?;
-        let base = local.path.parent().map_or_else(PathBuf::new, Path::to_owned);
+        let base = local
+            .path
+            .parent()
+            .map_or_else(PathBuf::new, Path::to_owned);
         Ok(Self {
             site,
             local,
@@ -104,7 +107,7 @@ impl Setting {
 
     /// Returns whether the local file says the same as this text.
     pub(super) fn local_is(&self, text: &str) -> bool {
-        self.local.text == text
+        self.local.content == text
     }
 
     fn suite(&self, file: File<'_>) -> Result<Suite, Error> {
@@ -133,7 +136,11 @@ impl Setting {
             publish.github.as_ref().map(|it| &it.token),
             publish.gitlab.as_ref().map(|it| &it.token),
         ];
-        sources.into_iter().flatten().filter_map(|token| token.env.clone()).collect()
+        sources
+            .into_iter()
+            .flatten()
+            .filter_map(|token| token.env.clone())
+            .collect()
     }
 
     /// Returns a path of the site's settings, relative ones taken from where the local file stands.
@@ -221,5 +228,8 @@ async fn cluster() -> Option<String> {
 /// The path as a person would write it from here.
 fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(here).unwrap_or(path).display().to_string()
+    path.strip_prefix(here)
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }

@@ -38,7 +38,7 @@ struct Located {
 }
 
 /// Finds the commit, reads its suite and plans its run.
-pub(super) async fn plan(setting: &Setting, args: &RunArgs, console: &Console) -> Result<Planned, Error> {
+pub(super) fn plan(setting: &Setting, args: &RunArgs, console: &Console) -> Result<Planned, Error> {
     for note in &setting.notes {
         console.tell(&format!("note: {note}"));
     }
@@ -46,7 +46,11 @@ pub(super) async fn plan(setting: &Setting, args: &RunArgs, console: &Console) -
     let located = tokio::task::block_in_place(|| locate(setting, args, &workspace, console))?;
     let commit = located.found.commit;
     let in_place = args.in_place;
-    let dirty = located.found.dirty.as_ref().is_some_and(crate::git::Dirty::is_dirty);
+    let dirty = located
+        .found
+        .dirty
+        .as_ref()
+        .is_some_and(crate::git::Dirty::is_dirty);
     if dirty && !in_place {
         console.tell(&format!(
             "note: the work tree has uncommitted changes, which are not tested; `--in-place` tests them ({commit} is)"
@@ -61,7 +65,12 @@ pub(super) async fn plan(setting: &Setting, args: &RunArgs, console: &Console) -
     };
     let selection = selection(args, &workspace)?;
     let plan = plan::plan(&setting.site, &suite, &revision, &selection)?;
-    let project = setting.site.project.name.clone().unwrap_or_else(|| located.source.name());
+    let project = setting
+        .site
+        .project
+        .name
+        .clone()
+        .unwrap_or_else(|| located.source.name());
     let diff_sha256 = located
         .found
         .dirty
@@ -69,9 +78,11 @@ pub(super) async fn plan(setting: &Setting, args: &RunArgs, console: &Console) -
         .filter(|_| in_place && dirty)
         .map(|dirty| dirty.diff_sha256.clone());
     let origin = match located.source.path().filter(|_| in_place) {
-        Some(root) => Origin::InPlace { root: root.to_owned() },
+        Some(root) => Origin::InPlace {
+            root: root.to_owned(),
+        },
         None => Origin::Commit {
-            repository: located.found.repository,
+            repository: Box::new(located.found.repository),
             commit,
             submodules: setting.site.project.submodules,
         },
@@ -89,7 +100,12 @@ pub(super) async fn plan(setting: &Setting, args: &RunArgs, console: &Console) -
     })
 }
 
-fn locate(setting: &Setting, args: &RunArgs, workspace: &Path, console: &Console) -> Result<Located, Error> {
+fn locate(
+    setting: &Setting,
+    args: &RunArgs,
+    workspace: &Path,
+    console: &Console,
+) -> Result<Located, Error> {
     let source = Source::open(&setting.site.project.repository, &setting.base)?;
     let report = |progress: Progress<'_>| {
         if let Some(text) = told(progress) {
@@ -107,11 +123,15 @@ fn locate(setting: &Setting, args: &RunArgs, workspace: &Path, console: &Console
 /// What of git's progress is worth a line.
 fn told(progress: Progress<'_>) -> Option<String> {
     match progress {
-        Progress::Waiting { lock } => Some(format!("waiting for another hpc-ci at `{}`", lock.display())),
+        Progress::Waiting { lock } => Some(format!(
+            "waiting for another hpc-ci at `{}`",
+            lock.display()
+        )),
         Progress::Contacting { place } => Some(format!("asking {place}")),
-        Progress::Remaking { mirror, reason } => {
-            Some(format!("the mirror `{}` is damaged ({reason}); making it anew", mirror.display()))
-        }
+        Progress::Remaking { mirror, reason } => Some(format!(
+            "the mirror `{}` is damaged ({reason}); making it anew",
+            mirror.display()
+        )),
         _ => None,
     }
 }
@@ -141,12 +161,22 @@ fn wanted(args: &RunArgs) -> Wanted {
 fn branch(args: &RunArgs, found: &Found) -> Option<String> {
     let pipeline = || {
         let gitlab = std::env::var("GITLAB_CI").is_ok_and(|value| value == "true");
-        gitlab.then(|| std::env::var("CI_COMMIT_REF_NAME").ok()).flatten()
+        gitlab
+            .then(|| std::env::var("CI_COMMIT_REF_NAME").ok())
+            .flatten()
     };
-    args.branch.clone().or_else(pipeline).or_else(|| found.branch.clone())
+    args.branch
+        .clone()
+        .or_else(pipeline)
+        .or_else(|| found.branch.clone())
 }
 
-fn suite(setting: &Setting, args: &RunArgs, located: &Located, console: &Console) -> Result<Suite, Error> {
+fn suite(
+    setting: &Setting,
+    args: &RunArgs,
+    located: &Located,
+    console: &Console,
+) -> Result<Suite, Error> {
     if args.in_place || args.local_config {
         return setting.local_suite();
     }
@@ -175,7 +205,14 @@ fn path_in_repository(setting: &Setting, source: &Source) -> PathBuf {
     let real = |path: &Path| fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     source
         .path()
-        .and_then(|root| Some(real(&setting.local.path).strip_prefix(real(root)).ok()?.to_owned()))
+        .and_then(|root| {
+            Some(
+                real(&setting.local.path)
+                    .strip_prefix(real(root))
+                    .ok()?
+                    .to_owned(),
+            )
+        })
         .unwrap_or_else(|| PathBuf::from("hpc.toml"))
 }
 
@@ -192,7 +229,11 @@ fn selection(args: &RunArgs, workspace: &Path) -> Result<Selection, Error> {
         features: args.features.clone(),
         names: args.names.clone(),
         filter: filter.map_err(plan::PlanError::from)?,
-        among: args.failed.then(|| drive::folder::not_passed(workspace)).transpose().map_err(Error::File)?,
+        among: args
+            .failed
+            .then(|| drive::folder::not_passed(workspace))
+            .transpose()
+            .map_err(Error::File)?,
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
@@ -201,7 +242,11 @@ fn selection(args: &RunArgs, workspace: &Path) -> Result<Selection, Error> {
 
 /// Whether only some of the steps were asked for.
 pub(super) fn is_filtered(args: &RunArgs) -> bool {
-    !args.names.is_empty() || args.filter.is_some() || args.failed || args.ranks.is_some() || !args.features.is_empty()
+    !args.names.is_empty()
+        || args.filter.is_some()
+        || args.failed
+        || args.ranks.is_some()
+        || !args.features.is_empty()
 }
 
 /// Returns the folder of a new run.

@@ -10,7 +10,12 @@ use tracing_subscriber::{Layer as _, fmt};
 
 /// Starts to write what happens to a log file, and to the terminal as far as `-v` asks.
 pub(super) fn to_file(path: &Path, verbose: u8) -> std::io::Result<()> {
-    let file = fs_err::OpenOptions::new().create(true).append(true).open(path)?.into_parts().0;
+    let file = fs_err::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)?
+        .into_parts()
+        .0;
     let to_file = fmt::layer()
         .with_ansi(false)
         .with_writer(Mutex::new(file))
@@ -20,7 +25,11 @@ pub(super) fn to_file(path: &Path, verbose: u8) -> std::io::Result<()> {
         .without_time()
         .with_filter(level(verbose));
     // A second run in one process keeps the first one's log; that happens in tests alone.
-    tracing_subscriber::registry().with(to_file).with(to_terminal).try_init().ok();
+    tracing_subscriber::registry()
+        .with(to_file)
+        .with(to_terminal)
+        .try_init()
+        .ok();
     Ok(())
 }
 

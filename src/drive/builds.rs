@@ -84,7 +84,10 @@ impl Failure {
 
 impl Builder<'_> {
     /// Returns the variables that instrument a build, and the steps that use it.
-    pub(super) fn instrumentation(&self, build: &Build) -> Result<Vec<(String, String)>, BuildError> {
+    pub(super) fn instrumentation(
+        &self,
+        build: &Build,
+    ) -> Result<Vec<(String, String)>, BuildError> {
         if build.coverage != Producer::Llvm {
             return Ok(Vec::new());
         }
@@ -115,13 +118,18 @@ impl Builder<'_> {
             && let Err(error) = self.fetch(build, &tree).await
         {
             // All that is needed may be here already; then the build succeeds without a network.
-            (self.observer)(Progress::Note(format!("`fetch` of build `{}` failed: {error}", build.id)));
+            (self.observer)(Progress::Note(format!(
+                "`fetch` of build `{}` failed: {error}",
+                build.id
+            )));
         }
         let Some(command) = &build.command else {
             return Ok(Duration::ZERO);
         };
         (self.observer)(Progress::Stage(format!("build {}", build.id)));
-        let took = self.run(build, "build", program(command).argv(), &tree).await?;
+        let took = self
+            .run(build, "build", program(command).argv(), &tree)
+            .await?;
         self.check(build)?;
         Ok(took)
     }
@@ -130,12 +138,19 @@ impl Builder<'_> {
     pub(super) async fn fetch(&self, build: &Build, tree: &Path) -> Result<(), Failure> {
         if let Some(fetch) = &build.fetch {
             (self.observer)(Progress::Stage(format!("fetch {}", build.id)));
-            self.run(build, "fetch", program(fetch).argv(), tree).await?;
+            self.run(build, "fetch", program(fetch).argv(), tree)
+                .await?;
         }
         Ok(())
     }
 
-    async fn run(&self, build: &Build, part: &str, argv: Vec<String>, tree: &Path) -> Result<Duration, Failure> {
+    async fn run(
+        &self,
+        build: &Build,
+        part: &str,
+        argv: Vec<String>,
+        tree: &Path,
+    ) -> Result<Duration, Failure> {
         let dir = self.folder.build(&build.id).join(part);
         let made = fs_err::create_dir_all(dir.join("profiles"));
         made.map_err(|source| BuildError::Write {
@@ -144,7 +159,10 @@ impl Builder<'_> {
         })?;
         let mut variables = self.instrumentation(build)?;
         // Programs that a build runs must not leave profiles in the tree, nor in the coverage of the tests.
-        let profiles = dir.join("profiles/%h.%p.profraw").to_string_lossy().into_owned();
+        let profiles = dir
+            .join("profiles/%h.%p.profraw")
+            .to_string_lossy()
+            .into_owned();
         let commit = self.plan.revision.commit.clone();
         let features = build.features.clone().unwrap_or_default();
         variables.extend([
@@ -167,10 +185,18 @@ impl Builder<'_> {
     /// Looks at the programs of the build's steps, as far as they stand in its tree.
     fn check(&self, build: &Build) -> Result<(), Failure> {
         let tree = self.tree(build);
-        let steps = self.plan.steps.iter().filter(|step| step.build == build.id && step.runs());
+        let steps = self
+            .plan
+            .steps
+            .iter()
+            .filter(|step| step.build == build.id && step.runs());
         for step in steps {
             let program: Program = program(&step.command);
-            let Some(path) = program.name().map(|name| tree.join(name)).filter(|path| path.is_file()) else {
+            let Some(path) = program
+                .name()
+                .map(|name| tree.join(name))
+                .filter(|path| path.is_file())
+            else {
                 continue;
             };
             let Ok(found) = objects::has_profile_sections(&path) else {
@@ -186,8 +212,13 @@ impl Builder<'_> {
                         compiler: compiler.unwrap_or_else(|| "an unknown compiler".to_owned()),
                     });
                 }
-                Some(Producer::None) if found.profile && matches!(step.kind, StepKind::Benchmark(_)) => {
-                    return Err(Failure::Instrumented { build, program: path });
+                Some(Producer::None)
+                    if found.profile && matches!(step.kind, StepKind::Benchmark(_)) =>
+                {
+                    return Err(Failure::Instrumented {
+                        build,
+                        program: path,
+                    });
                 }
                 _ => {}
             }
@@ -195,4 +226,3 @@ impl Builder<'_> {
         Ok(())
     }
 }
-

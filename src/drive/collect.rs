@@ -16,33 +16,32 @@ const TAIL_BYTES: u64 = 64 * 1024;
 /// What the script saw of the node that it ran on; it stands in the exit record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Host {
+pub(super) struct Host {
     /// The processor's model.
-    pub processor: Option<String>,
+    pub(super) processor: Option<String>,
     /// The kernel's release.
-    pub kernel: Option<String>,
+    pub(super) kernel: Option<String>,
     /// Its memory.
-    pub memory_bytes: Option<u64>,
+    pub(super) memory_bytes: Option<u64>,
     /// The family of MPI that the program is linked with.
-    pub mpi: Option<String>,
+    pub(super) mpi: Option<String>,
 }
 
 /// How one rank fared, by its own note.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RankNote {
+pub(super) struct RankNote {
     /// Its number; `None` where the launcher told none.
-    pub rank: Option<u32>,
+    pub(super) rank: Option<u32>,
     /// Its node.
-    pub host: String,
+    pub(super) host: String,
     /// Its exit code and when it ended, in seconds since the epoch; `None` if it never came to say.
-    pub end: Option<(i32, f64)>,
+    pub(super) end: Option<(i32, f64)>,
 }
 
 /// The folder that the last start of an attempt wrote into.
 ///
 /// A requeued job starts again in the same folder and keeps its files apart under `restart-N`.
-#[must_use]
-pub fn last_start(attempt: &Path) -> PathBuf {
+pub(super) fn last_start(attempt: &Path) -> PathBuf {
     let restart = |number: u32| attempt.join(format!("restart-{number}"));
     let numbers = names(attempt);
     let last = numbers
@@ -56,8 +55,7 @@ pub fn last_start(attempt: &Path) -> PathBuf {
 ///
 /// The order matters: a launcher kills the other ranks when one has failed, so the first end tells the cause. `None` if there
 /// is no record, or none that can be read.
-#[must_use]
-pub fn exit_record(attempt: &Path) -> Option<ExitRecord> {
+pub(super) fn exit_record(attempt: &Path) -> Option<ExitRecord> {
     let dir = last_start(attempt);
     let text = fs_err::read(dir.join("exit.json")).ok()?;
     let mut record: ExitRecord = serde_json::from_slice(&text)
@@ -83,15 +81,13 @@ pub fn exit_record(attempt: &Path) -> Option<ExitRecord> {
 }
 
 /// Returns what the script of an attempt saw of its node.
-#[must_use]
-pub fn host(attempt: &Path) -> Option<Host> {
+pub(super) fn host(attempt: &Path) -> Option<Host> {
     let text = fs_err::read(last_start(attempt).join("exit.json")).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
 /// Returns the last lines of a log; empty if there is none.
-#[must_use]
-pub fn log_tail(path: &Path) -> String {
+pub(super) fn log_tail(path: &Path) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = fs_err::File::open(path)?;
         let length = file.metadata()?.len();
@@ -100,12 +96,14 @@ pub fn log_tail(path: &Path) -> String {
         file.read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    tail(&String::from_utf8_lossy(&read().unwrap_or_default()), TAIL_LINES)
+    tail(
+        &String::from_utf8_lossy(&read().unwrap_or_default()),
+        TAIL_LINES,
+    )
 }
 
 /// Returns the notes of all ranks that began.
-#[must_use]
-pub fn rank_notes(start: &Path) -> Vec<RankNote> {
+pub(super) fn rank_notes(start: &Path) -> Vec<RankNote> {
     let dir = start.join("ranks");
     names(&dir)
         .iter()
@@ -139,8 +137,7 @@ fn rank_note(name: &str, text: &str) -> RankNote {
 }
 
 /// Returns the files below the `profiles` or `tracefiles` folder of a start, sorted by name.
-#[must_use]
-pub fn files(start: &Path, folder: &str, ending: &str) -> Vec<PathBuf> {
+pub(super) fn files(start: &Path, folder: &str, ending: &str) -> Vec<PathBuf> {
     let dir = start.join(folder);
     let mut names = names(&dir);
     names.sort_unstable();
@@ -152,8 +149,7 @@ pub fn files(start: &Path, folder: &str, ending: &str) -> Vec<PathBuf> {
 }
 
 /// Names in a directory. Reading it also makes a network file system refresh what it knows of it.
-#[must_use]
-pub fn names(dir: &Path) -> Vec<String> {
+pub(super) fn names(dir: &Path) -> Vec<String> {
     let Ok(entries) = fs_err::read_dir(dir) else {
         return Vec::new();
     };

@@ -21,8 +21,8 @@ use crate::plan::{CommandLine, Step, StepKind};
 use crate::results::artifact::{Artifact, Content, RunFiles};
 use crate::results::benchmark::{BenchmarkError, Metric};
 use crate::results::record::{
-    BuildRecord, CoverageSummary, FileCoverage, Hpc, JobRecord, Note, NoteKind, ObjectList, Part, Ratio, RunStatus,
-    SCHEMA_VERSION,
+    BuildRecord, CoverageSummary, FileCoverage, Hpc, JobRecord, Note, NoteKind, ObjectList, Part,
+    Ratio, RunStatus, SCHEMA_VERSION,
 };
 use crate::results::text::Style;
 use crate::results::{
@@ -155,12 +155,28 @@ impl Conclusion<'_> {
             .values()
             .filter(|_| self.run.request.place == Place::Job)
             .find_map(|attempt| attempt.job.as_ref().map(ToString::to_string));
-        let known = |name: &str| toolchain.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        let few: Vec<String> = ["mpicc", "rustc", "mpiexec"].iter().filter_map(|name| known(name)).collect();
+        let known = |name: &str| {
+            toolchain
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.clone())
+        };
+        let few: Vec<String> = ["mpicc", "rustc", "mpiexec"]
+            .iter()
+            .filter_map(|name| known(name))
+            .collect();
         Hpc {
-            cluster: self.run.request.site.cluster.clone().filter(|_| self.run.request.place != Place::Here),
+            cluster: self
+                .run
+                .request
+                .site
+                .cluster
+                .clone()
+                .filter(|_| self.run.request.place != Place::Here),
             job_id: allocation.or(first),
-            node: hostname::get().ok().and_then(|name| name.into_string().ok()),
+            node: hostname::get()
+                .ok()
+                .and_then(|name| name.into_string().ok()),
             julia_version: known("julia"),
             toolchain: (!few.is_empty()).then(|| few.join(", ")),
         }
@@ -172,9 +188,15 @@ impl Conclusion<'_> {
             .values()
             .filter_map(|built| {
                 let failure = built.failure.as_ref()?;
-                let help = failure.help().map_or(String::new(), |help| format!("\nhelp: {help}"));
+                let help = failure
+                    .help()
+                    .map_or(String::new(), |help| format!("\nhelp: {help}"));
                 Some(Note {
-                    kind: if failure.is_fault_of_code() { NoteKind::Failure } else { NoteKind::Error },
+                    kind: if failure.is_fault_of_code() {
+                        NoteKind::Failure
+                    } else {
+                        NoteKind::Error
+                    },
                     part: None,
                     message: format!("{failure}{help}"),
                 })
@@ -184,7 +206,9 @@ impl Conclusion<'_> {
 
     fn steps(&self) -> Vec<StepResult> {
         let plan = &self.run.request.plan;
-        (0..plan.steps.len()).map(|index| self.step(index)).collect()
+        (0..plan.steps.len())
+            .map(|index| self.step(index))
+            .collect()
     }
 
     fn step(&self, index: usize) -> StepResult {
@@ -192,7 +216,11 @@ impl Conclusion<'_> {
         let state = &self.state.steps()[index];
         let attempt = self.attempts.get(&(index, state.attempt));
         let verdict = state.verdict();
-        let log = self.run.folder.attempt(&step.slug, state.attempt).join("log.txt");
+        let log = self
+            .run
+            .folder
+            .attempt(&step.slug, state.attempt)
+            .join("log.txt");
         let record = attempt.and_then(|attempt| attempt.record.as_ref());
         let outcome = verdict.map_or(Outcome::Lost, |verdict| verdict.outcome);
         let ended_well = outcome == Outcome::Passed;
@@ -205,21 +233,31 @@ impl Conclusion<'_> {
             outcome: documented(outcome),
             exit_code: verdict.and_then(|verdict| verdict.exit_code),
             signal: verdict.and_then(|verdict| verdict.signal),
-            message: verdict.filter(|_| !ended_well).map(|verdict| verdict.message.clone()),
+            message: verdict
+                .filter(|_| !ended_well)
+                .map(|verdict| verdict.message.clone()),
             job_id: attempt
                 .and_then(|attempt| attempt.job.as_ref())
                 .filter(|_| self.run.request.place == Place::Job)
                 .map(ToString::to_string),
-            nodes: record.map(|record| record.nodes.clone()).unwrap_or_default(),
+            nodes: record
+                .map(|record| record.nodes.clone())
+                .unwrap_or_default(),
             ranks: step.resources.ranks,
             elapsed: attempt.and_then(Attempt::elapsed),
             max_rss_bytes: record.and_then(crate::scheduler::JobRecord::max_rss),
-            earlier: (1..state.attempt).filter_map(|number| self.earlier(index, number)).collect(),
+            earlier: (1..state.attempt)
+                .filter_map(|number| self.earlier(index, number))
+                .collect(),
             slurm_state: record
                 .filter(|_| self.run.request.place == Place::Job)
                 .map(|record| record.state.to_string()),
             log: log.exists().then(|| self.relative(&log)),
-            log_tail: if ended_well { String::new() } else { collect::log_tail(&log) },
+            log_tail: if ended_well {
+                String::new()
+            } else {
+                collect::log_tail(&log)
+            },
             reproduce: (!ended_well).then(|| self.again(step)),
         }
     }
@@ -234,7 +272,12 @@ impl Conclusion<'_> {
     }
 
     fn again(&self, step: &Step) -> String {
-        let words = self.run.request.again.iter().chain(std::iter::once(&step.name));
+        let words = self
+            .run
+            .request
+            .again
+            .iter()
+            .chain(std::iter::once(&step.name));
         shell_words::join(words)
     }
 
@@ -265,7 +308,9 @@ impl Conclusion<'_> {
                         Some(failure) => failure.exit_code(),
                         None => built.map(|_| 0),
                     },
-                    duration_seconds: built.and_then(|built| built.took).map(|took| took.as_secs_f64()),
+                    duration_seconds: built
+                        .and_then(|built| built.took)
+                        .map(|took| took.as_secs_f64()),
                     log: log.exists().then(|| self.relative(&log)),
                     job_id: None,
                     message: failure.map(ToString::to_string),
@@ -292,7 +337,9 @@ impl Conclusion<'_> {
                     ended_at: record.and_then(|record| record.end),
                     state: record.map(|record| record.state.to_string()),
                     partition: step.resources.partition.clone(),
-                    nodes: record.map(|record| record.nodes.clone()).unwrap_or_default(),
+                    nodes: record
+                        .map(|record| record.nodes.clone())
+                        .unwrap_or_default(),
                     exit_code: record
                         .and_then(|record| record.exit)
                         .map(|exit| format!("{}:{}", exit.code, exit.signal)),
@@ -306,7 +353,9 @@ impl Conclusion<'_> {
 
     fn benchmarks(&self) -> Vec<BenchmarkInput> {
         let steps = self.run.request.plan.steps.iter().enumerate();
-        steps.flat_map(|(index, step)| self.metrics(index, step)).collect()
+        steps
+            .flat_map(|(index, step)| self.metrics(index, step))
+            .collect()
     }
 
     fn metrics(&self, index: usize, step: &Step) -> Vec<BenchmarkInput> {
@@ -314,14 +363,18 @@ impl Conclusion<'_> {
             return Vec::new();
         };
         let state = &self.state.steps()[index];
-        let outcome = state.verdict().map_or(Outcome::Lost, |verdict| verdict.outcome);
+        let outcome = state
+            .verdict()
+            .map_or(Outcome::Lost, |verdict| verdict.outcome);
         if outcome == Outcome::Skipped {
             return Vec::new();
         }
         let start = collect::last_start(&self.run.folder.attempt(&step.slug, state.attempt));
         let outputs: Vec<String> = sample_logs(&start)
             .iter()
-            .map(|path| String::from_utf8_lossy(&fs_err::read(path).unwrap_or_default()).into_owned())
+            .map(|path| {
+                String::from_utf8_lossy(&fs_err::read(path).unwrap_or_default()).into_owned()
+            })
             .collect();
         benchmark
             .metrics
@@ -350,7 +403,9 @@ impl Conclusion<'_> {
 
     /// What must agree for two results of a benchmark to be comparable.
     fn key(&self, index: usize, step: &Step) -> BTreeMap<String, String> {
-        let attempt = self.attempts.get(&(index, self.state.steps()[index].attempt));
+        let attempt = self
+            .attempts
+            .get(&(index, self.state.steps()[index].attempt));
         let host = attempt.and_then(|attempt| attempt.host.clone());
         let nodes = attempt
             .and_then(|attempt| attempt.record.as_ref())
@@ -358,14 +413,19 @@ impl Conclusion<'_> {
         let pairs = [
             ("system", self.run.request.site.cluster.clone()),
             ("partition", step.resources.partition.clone()),
-            ("processor", host.as_ref().and_then(|host| host.processor.clone())),
+            (
+                "processor",
+                host.as_ref().and_then(|host| host.processor.clone()),
+            ),
             ("mpi", host.as_ref().and_then(|host| host.mpi.clone())),
             ("ranks", Some(step.resources.ranks.to_string())),
             ("nodes", nodes.map(|nodes| nodes.to_string())),
         ];
         pairs
             .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value.filter(|value| !value.is_empty())?)))
+            .filter_map(|(name, value)| {
+                Some((name.to_owned(), value.filter(|value| !value.is_empty())?))
+            })
             .collect()
     }
 
@@ -402,7 +462,9 @@ impl Conclusion<'_> {
             let attempt = self.state.steps()[index].attempt;
             let log = self.run.folder.attempt(&step.slug, attempt).join("log.txt");
             if let Some(log) = wanted(step).then(|| fs_err::read(log).ok()).flatten() {
-                text.extend_from_slice(format!("===== {}\n", step.name.replace('\n', " ")).as_bytes());
+                text.extend_from_slice(
+                    format!("===== {}\n", step.name.replace('\n', " ")).as_bytes(),
+                );
                 text.extend_from_slice(&log);
             }
         }
@@ -415,7 +477,9 @@ impl Conclusion<'_> {
 
     /// A path seen from the folder of `hpc-results.json`.
     fn relative(&self, path: &Path) -> Utf8PathBuf {
-        let path = path.strip_prefix(&self.run.request.artifacts).unwrap_or(path);
+        let path = path
+            .strip_prefix(&self.run.request.artifacts)
+            .unwrap_or(path);
         Utf8PathBuf::from(path.to_string_lossy().into_owned())
     }
 }
@@ -438,12 +502,15 @@ fn kind(step: &Step) -> crate::results::StepKind {
 fn sample_logs(start: &Path) -> Vec<PathBuf> {
     let mut names: Vec<String> = collect::names(start)
         .into_iter()
-        .filter(|name| name.starts_with("sample-") && name.ends_with(".log"))
+        .filter(|name| name.starts_with("sample-"))
         .collect();
     names.sort_unstable();
     if names.is_empty() {
         // A single launch without a warm-up writes to the log of the step.
-        return vec![start.join("log.txt")].into_iter().filter(|path| path.exists()).collect();
+        return vec![start.join("log.txt")]
+            .into_iter()
+            .filter(|path| path.exists())
+            .collect();
     }
     names.into_iter().map(|name| start.join(name)).collect()
 }
@@ -462,9 +529,21 @@ fn figures(request: &super::Request, covered: &Covered) -> Option<CoverageFigure
 
 /// The flag under which Codecov keeps this coverage apart from that of other runners.
 fn codecov_flag(request: &super::Request) -> String {
-    let set = request.site.publish.codecov.as_ref().and_then(|codecov| codecov.flag.clone());
+    let set = request
+        .site
+        .publish
+        .codecov
+        .as_ref()
+        .and_then(|codecov| codecov.flag.clone());
     let gitlab = std::env::var("GITLAB_CI").is_ok_and(|value| value == "true");
-    set.unwrap_or_else(|| if gitlab { "jacamar-hpc" } else { "hpc-extended" }.to_owned())
+    set.unwrap_or_else(|| {
+        if gitlab {
+            "jacamar-hpc"
+        } else {
+            "hpc-extended"
+        }
+        .to_owned()
+    })
 }
 
 /// The files below `coverage/`; what could not be made is missing there and said in the notes.
@@ -484,10 +563,12 @@ fn coverage_files(run: &Run, covered: &Covered) -> Result<Vec<Artifact>, DriveEr
         return Ok(files);
     };
     let mut lcov = Vec::new();
-    tracefile.write(&mut lcov).map_err(|source| DriveError::Folder {
-        path: run.folder.root().to_owned(),
-        source,
-    })?;
+    tracefile
+        .write(&mut lcov)
+        .map_err(|source| DriveError::Folder {
+            path: run.folder.root().to_owned(),
+            source,
+        })?;
     files.push(Artifact {
         path: "coverage/lcov.info".into(),
         content: Content::Bytes(lcov),
@@ -506,7 +587,11 @@ fn coverage_files(run: &Run, covered: &Covered) -> Result<Vec<Artifact>, DriveEr
             .map(|file| (file.path.clone().into(), file_coverage(&file.totals)))
             .collect(),
         run: Some(run.folder.id().to_owned()),
-        missing: covered.notes.iter().map(|note| note.message.clone()).collect(),
+        missing: covered
+            .notes
+            .iter()
+            .map(|note| note.message.clone())
+            .collect(),
     };
     files.push(Artifact::json("coverage/summary.json", &document)?);
     Ok(files)

@@ -13,9 +13,9 @@ use super::{DriveError, Run};
 use crate::build;
 use crate::config::KeepProfiles;
 use crate::coverage::lcov::Tracefile;
-use crate::coverage::paths::Rules;
-use crate::coverage::objects::{self, Object};
 use crate::coverage::merge;
+use crate::coverage::objects::{self, Object};
+use crate::coverage::paths::Rules;
 use crate::llvm::{self, LlvmError};
 use crate::plan::{Producer, Step};
 use crate::results::record::{
@@ -69,7 +69,9 @@ pub(super) async fn cover(
     if usable {
         let (kept, left_out) = rules(run, builder).map_or_else(
             |error| {
-                covered.notes.push(warning(NoteKind::Error, error.to_string()));
+                covered
+                    .notes
+                    .push(warning(NoteKind::Error, error.to_string()));
                 (sum.clone(), crate::coverage::paths::LeftOut::default())
             },
             |rules| rules.apply(sum.clone()),
@@ -113,7 +115,10 @@ fn given<'a>(run: &'a Run, state: &RunState) -> Vec<Given<'a>> {
         .filter(|(step, _)| step.coverage != Producer::None)
         .filter_map(|(step, state)| {
             let outcome = state.verdict()?.outcome;
-            let ran = !matches!(outcome, Outcome::NotRun | Outcome::Skipped | Outcome::Rejected | Outcome::Starved);
+            let ran = !matches!(
+                outcome,
+                Outcome::NotRun | Outcome::Skipped | Outcome::Rejected | Outcome::Starved
+            );
             let folder = run.folder.attempt(&step.slug, state.attempt);
             (ran && folder.exists()).then(|| Given {
                 step,
@@ -133,7 +138,10 @@ async fn add_profiles(
     sum: &mut Tracefile,
     covered: &mut Covered,
 ) -> bool {
-    let given: Vec<&Given<'_>> = given.iter().filter(|it| it.step.coverage == Producer::Llvm).collect();
+    let given: Vec<&Given<'_>> = given
+        .iter()
+        .filter(|it| it.step.coverage == Producer::Llvm)
+        .collect();
     if given.is_empty() {
         return false;
     }
@@ -146,7 +154,10 @@ async fn add_profiles(
     let mut states = BTreeMap::new();
     let mut usable = false;
     if profiles.is_empty() {
-        covered.notes.push(warning(NoteKind::Error, "no process of any step left a profile".to_owned()));
+        covered.notes.push(warning(
+            NoteKind::Error,
+            "no process of any step left a profile".to_owned(),
+        ));
     } else {
         match export(run, builder, &profiles, found).await {
             Ok(exported) => {
@@ -154,18 +165,32 @@ async fn add_profiles(
                 sum.merge(exported.tracefile);
                 usable = true;
                 covered.strays = strays(&given, &states);
-                covered.uncounted.extend(exported.left_out.into_iter().map(|(path, message)| UncountedObject {
-                    path: path.to_string_lossy().into_owned().into(),
-                    message,
-                }));
+                covered
+                    .uncounted
+                    .extend(
+                        exported
+                            .left_out
+                            .into_iter()
+                            .map(|(path, message)| UncountedObject {
+                                path: path.to_string_lossy().into_owned().into(),
+                                message,
+                            }),
+                    );
             }
             Err(error) => {
-                let help = error.help().map_or(String::new(), |help| format!("; {help}"));
-                covered.notes.push(warning(NoteKind::Error, format!("{error}{help}")));
+                let help = error
+                    .help()
+                    .map_or(String::new(), |help| format!("; {help}"));
+                covered
+                    .notes
+                    .push(warning(NoteKind::Error, format!("{error}{help}")));
             }
         }
     }
-    covered.totals.used += states.values().filter(|state| **state == FileState::Used).count() as u64;
+    covered.totals.used += states
+        .values()
+        .filter(|state| **state == FileState::Used)
+        .count() as u64;
     covered.ranks = RankLedger::of_steps(given.iter().map(|it| step_ledger(it, &states)).collect());
     usable
 }
@@ -183,8 +208,16 @@ async fn export(
     profiles: &[PathBuf],
     objects: Vec<Object>,
 ) -> Result<Exported, LlvmError> {
-    let environment = match run.request.plan.builds.iter().find(|build| build.coverage == Producer::Llvm) {
-        Some(build) => build::environment_after(&setup(&build.environment), builder.inherited).await,
+    let environment = match run
+        .request
+        .plan
+        .builds
+        .iter()
+        .find(|build| build.coverage == Producer::Llvm)
+    {
+        Some(build) => {
+            build::environment_after(&setup(&build.environment), builder.inherited).await
+        }
         None => builder.inherited.to_vec(),
     };
     let work_dir = run.folder.coverage();
@@ -203,7 +236,9 @@ async fn export(
     .await?;
     let file = fs_err::File::open(&outcome.tracefile).map_err(unreadable(&outcome.tracefile))?;
     let mut tracefile = Tracefile::default();
-    tracefile.read(file).map_err(unreadable(&outcome.tracefile))?;
+    tracefile
+        .read(file)
+        .map_err(unreadable(&outcome.tracefile))?;
     Ok(Exported {
         tracefile,
         states: outcome
@@ -236,7 +271,13 @@ fn step_ledger(given: &Given<'_>, states: &BTreeMap<PathBuf, FileState>) -> Step
         })
         .collect();
     let notes = collect::rank_notes(&given.start);
-    ledger::of_step(&given.step.name, given.attempt, given.step.resources.ranks, &files, &notes)
+    ledger::of_step(
+        &given.step.name,
+        given.attempt,
+        given.step.resources.ranks,
+        &files,
+        &notes,
+    )
 }
 
 fn strays(given: &[&Given<'_>], states: &BTreeMap<PathBuf, FileState>) -> Vec<StrayProfile> {
@@ -257,8 +298,15 @@ fn strays(given: &[&Given<'_>], states: &BTreeMap<PathBuf, FileState>) -> Vec<St
 
 /// Finds the objects of all instrumented builds and lists them.
 fn find_objects(run: &Run, builder: &Builder<'_>, covered: &mut Covered) -> Vec<Object> {
-    let builds = run.request.plan.builds.iter().filter(|build| build.coverage == Producer::Llvm);
-    let trees: Vec<(&str, PathBuf)> = builds.map(|build| (build.id.as_str(), builder.tree(build))).collect();
+    let builds = run
+        .request
+        .plan
+        .builds
+        .iter()
+        .filter(|build| build.coverage == Producer::Llvm);
+    let trees: Vec<(&str, PathBuf)> = builds
+        .map(|build| (build.id.as_str(), builder.tree(build)))
+        .collect();
     let roots: Vec<PathBuf> = trees.iter().map(|(_, tree)| tree.clone()).collect();
     let found = objects::find(&roots, &run.request.coverage.objects);
     for object in &found.objects {
@@ -275,10 +323,16 @@ fn find_objects(run: &Run, builder: &Builder<'_>, covered: &mut Covered) -> Vec<
         });
     }
     for pattern in &found.idle_patterns {
-        let message = format!("`{}` of [coverage] objects names no object", pattern.pattern);
+        let message = format!(
+            "`{}` of [coverage] objects names no object",
+            pattern.pattern
+        );
         covered.notes.push(warning(NoteKind::Warning, message));
     }
-    let problems = found.problems.iter().map(|problem| warning(NoteKind::Warning, problem.to_string()));
+    let problems = found
+        .problems
+        .iter()
+        .map(|problem| warning(NoteKind::Warning, problem.to_string()));
     covered.notes.extend(problems);
     found.objects
 }
@@ -337,5 +391,8 @@ fn discard_profiles(run: &Run, given: &[Given<'_>]) {
 }
 
 fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }

@@ -25,7 +25,11 @@ impl RunFolder {
     pub fn new(workspace: &Path, now: DateTime<Utc>) -> Self {
         let mix = u64::from(std::process::id()).wrapping_mul(0x9E37_79B9_7F4A_7C15)
             ^ u64::from(now.timestamp_subsec_nanos());
-        let id = format!("{}-{:04x}", now.format("%Y%m%dT%H%M%SZ"), (mix ^ (mix >> 32)) & 0xFFFF);
+        let id = format!(
+            "{}-{:04x}",
+            now.format("%Y%m%dT%H%M%SZ"),
+            (mix ^ (mix >> 32)) & 0xFFFF
+        );
         Self::existing(workspace, &id)
     }
 
@@ -141,5 +145,10 @@ pub fn not_passed(workspace: &Path) -> std::io::Result<BTreeSet<String>> {
     };
     let entry: RunEntry = serde_json::from_slice(&fs_err::read(record)?)?;
     let bad = |step: &&RunStep| !matches!(step.step.status, Status::Passed | Status::Skipped);
-    Ok(entry.steps.iter().filter(bad).map(|step| step.step.name.clone()).collect())
+    Ok(entry
+        .steps
+        .iter()
+        .filter(bad)
+        .map(|step| step.step.name.clone())
+        .collect())
 }

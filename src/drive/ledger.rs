@@ -38,7 +38,9 @@ pub(super) fn of_step(
 ) -> StepLedger {
     let states: Vec<ProfileState> = (0..ranks)
         .map(|rank| {
-            let own = files.iter().filter(|file| rank_of(&file.name) == Some(rank));
+            let own = files
+                .iter()
+                .filter(|file| rank_of(&file.name) == Some(rank));
             let best = own.map(|file| state(&file.state)).min();
             match best {
                 Some(ProfileState::Whole) if !ended_by_itself(rank, notes) => ProfileState::Partial,
@@ -70,7 +72,10 @@ fn state(file: &FileState) -> ProfileState {
 const LAST_OWN_CODE: i32 = 128;
 
 fn ended_by_itself(rank: u32, notes: &[RankNote]) -> bool {
-    let mut own = notes.iter().filter(|note| note.rank == Some(rank)).peekable();
+    let mut own = notes
+        .iter()
+        .filter(|note| note.rank == Some(rank))
+        .peekable();
     // Where the launcher told no rank there are no notes to hold against the profile.
     own.peek().is_none() || own.any(|note| note.end.is_some_and(|(code, _)| code <= LAST_OWN_CODE))
 }
@@ -119,7 +124,12 @@ mod tests {
             file("r3.n1.4.profraw", FileState::Truncated),
             file("once.n1.5.profraw", FileState::Used),
         ];
-        let notes = [note(0, Some(0)), note(1, None), note(2, Some(139)), note(3, Some(0))];
+        let notes = [
+            note(0, Some(0)),
+            note(1, None),
+            note(2, Some(139)),
+            note(3, Some(0)),
+        ];
         let ledger = of_step("halo", 1, 5, &files, &notes);
         let groups: Vec<_> = ledger
             .ranks
@@ -136,6 +146,9 @@ mod tests {
                 (ProfileState::Absent, "4"),
             ]
         );
-        assert_eq!((ledger.expected, ledger.used, ledger.problems.len()), (5, 2, 3));
+        assert_eq!(
+            (ledger.expected, ledger.used, ledger.problems.len()),
+            (5, 2, 3)
+        );
     }
 }

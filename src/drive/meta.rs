@@ -9,7 +9,9 @@ use super::watch::Attempt;
 use crate::build;
 use crate::launch::Place;
 use crate::results::FinishedRun;
-use crate::results::record::{Compiler, Driver, Launch, Mpi, NodeInfo, RunMeta, Slurm, Source, Toolchain};
+use crate::results::record::{
+    Compiler, Driver, Launch, Mpi, NodeInfo, RunMeta, Slurm, Source, Toolchain,
+};
 
 /// Versions of compilers, MPI and interpreters, flags and modules, asked in the environment of the first build.
 pub(super) async fn toolchain(run: &Run) -> Vec<(String, String)> {
@@ -35,7 +37,12 @@ pub(super) fn meta(
     let modules: Vec<String> = value(toolchain, "modules")
         .map(|list| list.split(':').map(str::to_owned).collect())
         .unwrap_or_default();
-    let mut features: Vec<String> = request.plan.builds.iter().filter_map(|build| build.features.clone()).collect();
+    let mut features: Vec<String> = request
+        .plan
+        .builds
+        .iter()
+        .filter_map(|build| build.features.clone())
+        .collect();
     features.sort_unstable();
     features.dedup();
     RunMeta {
@@ -75,7 +82,10 @@ pub(super) fn meta(
 }
 
 fn value(pairs: &[(String, String)], name: &str) -> Option<String> {
-    pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    pairs
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.clone())
 }
 
 fn tools(pairs: &[(String, String)]) -> Toolchain {
@@ -107,7 +117,11 @@ fn tools(pairs: &[(String, String)]) -> Toolchain {
         }),
         julia: value(pairs, "julia"),
         python: value(pairs, "python"),
-        flags: pairs.iter().filter(|(name, _)| is_flag(name)).cloned().collect(),
+        flags: pairs
+            .iter()
+            .filter(|(name, _)| is_flag(name))
+            .cloned()
+            .collect(),
         blas: None,
         container: None,
     }
@@ -118,7 +132,9 @@ fn launch(run: &Run) -> Launch {
     Launch {
         launcher: first.map(|step| step.launcher.kind.to_string()),
         pmi: first.map(|step| step.launcher.pmi.to_string()),
-        options: first.map(|step| step.launcher.options.clone()).unwrap_or_default(),
+        options: first
+            .map(|step| step.launcher.options.clone())
+            .unwrap_or_default(),
         binding: None,
         environment: first
             .map(|step| step.environment.variables.iter().cloned().collect())
@@ -143,7 +159,11 @@ fn nodes(run: &Run, attempts: &BTreeMap<(usize, u32), Attempt>) -> Vec<NodeInfo>
     let mut nodes = BTreeMap::new();
     for attempt in attempts.values() {
         let Some(host) = &attempt.host else { continue };
-        let names = attempt.record.as_ref().map(|record| record.nodes.clone()).unwrap_or_default();
+        let names = attempt
+            .record
+            .as_ref()
+            .map(|record| record.nodes.clone())
+            .unwrap_or_default();
         for name in names {
             nodes.entry(name.clone()).or_insert_with(|| NodeInfo {
                 name,

@@ -41,7 +41,7 @@ use state::{Event, RunState};
 use trees::{Origin, TreeError, Trees};
 
 /// How long a Slurm command may take before it counts as silent.
-const SLURM_DEADLINE: Duration = Duration::from_secs(60);
+const SLURM_DEADLINE: Duration = Duration::from_mins(1);
 /// How long a cancelled local step may take to end before it is killed.
 const LOCAL_GRACE: Duration = Duration::from_secs(15);
 
@@ -135,10 +135,15 @@ impl DriveError {
     #[must_use]
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Folder { .. } => Some("`root` of [workspace] says where runs stand; is there room, and may you write?".to_owned()),
+            Self::Folder { .. } => Some(
+                "`root` of [workspace] says where runs stand; is there room, and may you write?"
+                    .to_owned(),
+            ),
             Self::Tree(TreeError::Git(error)) => error.help(),
             Self::Store(error) => error.help(),
-            Self::Path { .. } => Some("scripts and JSON need UTF-8: choose another `root` in [workspace]".to_owned()),
+            Self::Path { .. } => {
+                Some("scripts and JSON need UTF-8: choose another `root` in [workspace]".to_owned())
+            }
             Self::Tree(_) | Self::Journal(_) | Self::Encode(_) | Self::Task(_) => None,
         }
     }
@@ -176,10 +181,14 @@ pub async fn run(
     let started = Utc::now();
     let mut journal = open(&request, &folder)?;
     let mut state = RunState::new(&request.plan);
-    note(&mut journal, &mut state, &Event::Started {
-        run: folder.id().to_owned(),
-        commit: request.plan.revision.commit.clone(),
-    })?;
+    note(
+        &mut journal,
+        &mut state,
+        &Event::Started {
+            run: folder.id().to_owned(),
+            commit: request.plan.revision.commit.clone(),
+        },
+    )?;
     for line in &request.plan.notes {
         observer(Progress::Note(line.clone()));
     }
@@ -191,7 +200,9 @@ pub async fn run(
         started,
     };
     let builder = run.builder(observer);
-    let built = run.build_all(&builder, &mut journal, &mut state, observer, cancel).await?;
+    let built = run
+        .build_all(&builder, &mut journal, &mut state, observer, cancel)
+        .await?;
     let scheduler = run.scheduler();
     let tasks = BuildTrees::of(&builder, &run.request.plan);
     let prepare = |index: usize, attempt: u32| run.prepare(&tasks, index, attempt);
@@ -210,10 +221,15 @@ pub async fn run(
         &mut journal,
     )
     .await?;
-    let finished = conclude::conclude(&run, &builder, &state, &attempts, &built, observer, color).await?;
-    note(&mut journal, &mut state, &Event::Finished {
-        exit_code: finished.exit_code,
-    })?;
+    let finished =
+        conclude::conclude(&run, &builder, &state, &attempts, &built, observer, color).await?;
+    note(
+        &mut journal,
+        &mut state,
+        &Event::Finished {
+            exit_code: finished.exit_code,
+        },
+    )?;
     Ok(finished)
 }
 
@@ -262,7 +278,10 @@ pub async fn fetch(
             }
             git::checkout(repository, *commit, &tree, options, &access).map_err(TreeError::from)
         })?;
-        made.lfs_advice().map(Progress::Note).into_iter().for_each(|note| observer(note));
+        made.lfs_advice()
+            .map(Progress::Note)
+            .into_iter()
+            .for_each(|note| observer(note));
         builder.fetch(build, &tree).await?;
         fs_err::write(&mark, "").map_err(TreeError::Directory)?;
     }
@@ -350,7 +369,9 @@ impl Run {
     fn room(&self) -> watch::Room {
         match self.request.place {
             Place::Job => watch::Room::Jobs(self.request.site.scheduler.max_in_flight as usize),
-            Place::Allocation => watch::Room::Cores(Resources::of_allocation().map_or(1, |it| it.cores)),
+            Place::Allocation => {
+                watch::Room::Cores(Resources::of_allocation().map_or(1, |it| it.cores))
+            }
             Place::Here => watch::Room::Cores(Resources::here().cores),
         }
     }
@@ -399,7 +420,13 @@ impl Run {
         observer(Progress::Stage(format!("tree of build {}", build.id)));
         let notes = tokio::task::block_in_place(|| {
             let access = Access::new(self.request.workspace.join("mirrors"));
-            self.trees.make(&self.request.origin, build, number, self.request.clean, &access)
+            self.trees.make(
+                &self.request.origin,
+                build,
+                number,
+                self.request.clean,
+                &access,
+            )
         })?;
         for line in notes {
             observer(Progress::Note(line));

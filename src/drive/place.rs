@@ -26,22 +26,31 @@ pub async fn choose(kind: SchedulerKind) -> Place {
     match kind {
         SchedulerKind::Slurm => Place::Job,
         SchedulerKind::Allocation => Place::Allocation,
-        SchedulerKind::Local => Place::Here,
         SchedulerKind::Auto if std::env::var_os("SLURM_JOB_ID").is_some() => Place::Allocation,
         SchedulerKind::Auto if sbatch_answers().await => Place::Job,
-        SchedulerKind::Auto => Place::Here,
+        SchedulerKind::Auto | SchedulerKind::Local => Place::Here,
     }
 }
 
 /// Whether this machine belongs to a cluster. One whose controller is down does too: its jobs wait for it.
 async fn sbatch_answers() -> bool {
-    let installed = Command::new("sbatch").arg("--version").deadline(DEADLINE).success().await;
+    let installed = Command::new("sbatch")
+        .arg("--version")
+        .deadline(DEADLINE)
+        .success()
+        .await;
     if installed.is_err() {
         return false;
     }
-    let asked = Command::new("scontrol").args(["show", "config"]).deadline(DEADLINE).output().await;
+    let asked = Command::new("scontrol")
+        .args(["show", "config"])
+        .deadline(DEADLINE)
+        .output()
+        .await;
     match asked {
-        Ok(output) => output.status.success() || !output.stderr_text().contains("configuration source"),
+        Ok(output) => {
+            output.status.success() || !output.stderr_text().contains("configuration source")
+        }
         Err(_) => true,
     }
 }

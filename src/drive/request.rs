@@ -105,7 +105,13 @@ pub fn build_of<'p>(plan: &'p Plan, step: &Step) -> Option<&'p Build> {
     plan.builds.iter().find(|build| build.id == step.build)
 }
 
-fn request(common: &Common, folder: &RunFolder, step: &Step, number: u32, tree: &Path) -> JobRequest {
+fn request(
+    common: &Common,
+    folder: &RunFolder,
+    step: &Step,
+    number: u32,
+    tree: &Path,
+) -> JobRequest {
     let dir = folder.attempt(&step.slug, number);
     let resources = &step.resources;
     JobRequest {
@@ -139,7 +145,9 @@ fn request(common: &Common, folder: &RunFolder, step: &Step, number: u32, tree: 
 fn launch(step: &Step, place: Place) -> Launch {
     let kind = match (step.launcher.kind, place) {
         (LauncherKind::None, _) => Kind::None,
-        (LauncherKind::Mpiexec, _) | (LauncherKind::Auto | LauncherKind::Srun, Place::Here) => Kind::Mpiexec,
+        (LauncherKind::Mpiexec, _) | (LauncherKind::Auto | LauncherKind::Srun, Place::Here) => {
+            Kind::Mpiexec
+        }
         (LauncherKind::Auto | LauncherKind::Srun, Place::Job | Place::Allocation) => Kind::Srun,
     };
     let pmi = match step.launcher.pmi {
@@ -194,7 +202,13 @@ fn step_variables(
     for (axis, value) in &step.axes {
         let name = axis
             .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_uppercase()
+                } else {
+                    '_'
+                }
+            })
             .collect::<String>();
         set(&format!("HPC_CI_{name}"), value);
     }

@@ -120,7 +120,10 @@ impl StepState {
     /// Returns whether the step passed only after a failing attempt.
     #[must_use]
     pub fn flaky(&self) -> bool {
-        self.attempt > 1 && self.verdict().is_some_and(|verdict| verdict.outcome == Outcome::Passed)
+        self.attempt > 1
+            && self
+                .verdict()
+                .is_some_and(|verdict| verdict.outcome == Outcome::Passed)
     }
 }
 
@@ -214,7 +217,8 @@ impl RunState {
         if self.stopping {
             return Vec::new();
         }
-        let active = |step: &&StepState| matches!(step.progress, Progress::Submitting | Progress::Live(_));
+        let active =
+            |step: &&StepState| matches!(step.progress, Progress::Submitting | Progress::Live(_));
         let mut groups: Vec<&str> = self
             .steps
             .iter()
@@ -260,7 +264,9 @@ impl RunState {
                 self.advance(step, *attempt, |step| step.progress = Progress::Submitting);
             }
             Event::Submitted { step, attempt, job } => {
-                self.advance(step, *attempt, |step| step.progress = Progress::Live(job.clone()));
+                self.advance(step, *attempt, |step| {
+                    step.progress = Progress::Live(job.clone());
+                });
             }
             Event::NotSubmitted { step, attempt } => {
                 self.advance(step, *attempt, |step| step.progress = Progress::Waiting);
@@ -277,7 +283,8 @@ impl RunState {
                 self.stopping = true;
                 for step in &mut self.steps {
                     if step.progress == Progress::Waiting {
-                        step.progress = Progress::Done(not_run("the run was stopped before the step began"));
+                        step.progress =
+                            Progress::Done(not_run("the run was stopped before the step began"));
                     }
                 }
             }
@@ -292,7 +299,9 @@ impl RunState {
     }
 
     fn advance(&mut self, slug: &str, attempt: u32, change: impl FnOnce(&mut StepState)) {
-        let Some(&index) = self.slugs.get(slug) else { return };
+        let Some(&index) = self.slugs.get(slug) else {
+            return;
+        };
         let step = &mut self.steps[index];
         if step.verdict().is_none() && step.attempt == attempt {
             change(step);
@@ -335,7 +344,8 @@ impl RunState {
 impl StepState {
     fn end(&mut self, verdict: Verdict, stopping: bool) {
         let verdict = expected(verdict, self.expect);
-        let again = verdict.outcome.status() == Status::Failed && self.attempt <= self.retries && !stopping;
+        let again =
+            verdict.outcome.status() == Status::Failed && self.attempt <= self.retries && !stopping;
         if again {
             self.attempt += 1;
             self.progress = Progress::Waiting;
@@ -372,7 +382,9 @@ fn expected(verdict: Verdict, expect: Expect) -> Verdict {
 fn at_rest(disposition: &Disposition) -> Progress {
     match disposition {
         Disposition::Run => Progress::Waiting,
-        Disposition::Skip { reason } => Progress::Done(Verdict::new(Outcome::Skipped, reason.clone())),
+        Disposition::Skip { reason } => {
+            Progress::Done(Verdict::new(Outcome::Skipped, reason.clone()))
+        }
         Disposition::Refuse { reason, .. } => {
             Progress::Done(Verdict::new(Outcome::Rejected, reason.clone()))
         }

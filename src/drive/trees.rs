@@ -12,7 +12,7 @@ pub enum Origin {
     /// A commit, checked out.
     Commit {
         /// The repository that holds it.
-        repository: Repository,
+        repository: Box<Repository>,
         /// The commit.
         commit: CommitId,
         /// Whether its submodules belong to it.
@@ -88,7 +88,10 @@ impl Trees {
     }
 
     fn fetch_folder(&self, commit: CommitId, build: &Build) -> PathBuf {
-        self.workspace.join("trees/fetched").join(commit.to_string()).join(&build.id)
+        self.workspace
+            .join("trees/fetched")
+            .join(commit.to_string())
+            .join(&build.id)
     }
 
     /// Makes the tree of a build and returns what is worth saying about it. Blocks.
@@ -105,7 +108,10 @@ impl Trees {
             Origin::InPlace { .. } if number == 0 => Ok(Vec::new()),
             Origin::InPlace { root } => {
                 copy(root, &dir)?;
-                Ok(vec![format!("build `{}` uses a copy of the tree in place", build.id)])
+                Ok(vec![format!(
+                    "build `{}` uses a copy of the tree in place",
+                    build.id
+                )])
             }
             Origin::Commit {
                 repository,
@@ -135,7 +141,9 @@ fn copy(from: &Path, to: &Path) -> Result<(), TreeError> {
     if let Some(parent) = to.parent() {
         fs_err::create_dir_all(parent).map_err(TreeError::Directory)?;
     }
-    let copying = Command::new("cp").args(["-a", "--reflink=auto", "--"]).args([from, to]);
+    let copying = Command::new("cp")
+        .args(["-a", "--reflink=auto", "--"])
+        .args([from, to]);
     tokio::runtime::Handle::current()
         .block_on(copying.success())
         .map(drop)

@@ -28,7 +28,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// The least time between two questions to Slurm.
 const SHORTEST_TICK: Duration = Duration::from_millis(500);
 /// The most time between two questions while nothing happens.
-const LONGEST_TICK: Duration = Duration::from_secs(60);
+const LONGEST_TICK: Duration = Duration::from_mins(1);
 /// How long the books may lag behind the queue before the queue's word is taken.
 const BOOKS_LAG: Duration = Duration::from_secs(20);
 /// How long an exit record may take over a network file system.
@@ -156,7 +156,9 @@ impl Watch<'_, '_> {
     /// Tells of steps that have ended since the last call, also of those that never began.
     fn tell_ends(&mut self) {
         for (index, step) in self.state.steps().iter().enumerate() {
-            let Some(verdict) = step.verdict() else { continue };
+            let Some(verdict) = step.verdict() else {
+                continue;
+            };
             if !self.told.insert(index) {
                 continue;
             }
@@ -179,7 +181,9 @@ impl Watch<'_, '_> {
             return Ok(());
         }
         self.stopping = Some(Instant::now());
-        self.tell(Tell::Note("stopping: cancelling the jobs of this run".to_owned()));
+        self.tell(Tell::Note(
+            "stopping: cancelling the jobs of this run".to_owned(),
+        ));
         let signal = self.setting.cancel.signal().unwrap_or(0);
         self.note(&Event::Stopping { signal })?;
         let jobs: Vec<JobId> = self.state.live().map(|(_, job)| job.clone()).collect();
@@ -195,7 +199,8 @@ impl Watch<'_, '_> {
         if jobs.is_empty() {
             return;
         }
-        let cancelled = tokio::time::timeout(CANCEL_PATIENCE, self.setting.scheduler.cancel(jobs)).await;
+        let cancelled =
+            tokio::time::timeout(CANCEL_PATIENCE, self.setting.scheduler.cancel(jobs)).await;
         let said = match cancelled {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
@@ -290,13 +295,21 @@ impl Watch<'_, '_> {
                 Ok(())
             }
             Err(error) if error.may_pass_later() => {
-                self.tell(Tell::Note(format!("{error}; trying again in {:.0} s", self.backoff.as_secs_f64())));
+                self.tell(Tell::Note(format!(
+                    "{error}; trying again in {:.0} s",
+                    self.backoff.as_secs_f64()
+                )));
                 self.hold = Some(Instant::now() + self.backoff);
                 self.backoff = (self.backoff * 2).min(LONGEST_TICK);
-                self.note(&Event::NotSubmitted { step: slug, attempt })
+                self.note(&Event::NotSubmitted {
+                    step: slug,
+                    attempt,
+                })
             }
             Err(error) => {
-                let help = error.help().map_or(String::new(), |help| format!("; {help}"));
+                let help = error
+                    .help()
+                    .map_or(String::new(), |help| format!("; {help}"));
                 let verdict = Verdict::new(Outcome::Rejected, format!("{error}{help}"));
                 self.end(index, attempt, None, verdict)
             }
@@ -313,7 +326,11 @@ impl Watch<'_, '_> {
             .state
             .live()
             .map(|(_, job)| job)
-            .chain(self.attempts.values().filter_map(|attempt| attempt.job.as_ref()))
+            .chain(
+                self.attempts
+                    .values()
+                    .filter_map(|attempt| attempt.job.as_ref()),
+            )
             .collect();
         let found = self
             .setting
@@ -321,7 +338,10 @@ impl Watch<'_, '_> {
             .find_by_name(&request.name, self.setting.started)
             .await;
         match found {
-            Ok(jobs) => jobs.into_iter().find(|job| !known.contains(job)).ok_or(error),
+            Ok(jobs) => jobs
+                .into_iter()
+                .find(|job| !known.contains(job))
+                .ok_or(error),
             Err(_) => Err(error),
         }
     }
@@ -330,8 +350,12 @@ impl Watch<'_, '_> {
 
     /// Waits until something may have happened: the tick is over, an exit record arrived, a local step ended, a signal came.
     async fn pause(&mut self) {
-        let due = self.asked.map_or_else(Instant::now, |asked| asked + self.tick);
-        let earliest = self.asked.map_or_else(Instant::now, |asked| asked + SHORTEST_TICK);
+        let due = self
+            .asked
+            .map_or_else(Instant::now, |asked| asked + self.tick);
+        let earliest = self
+            .asked
+            .map_or_else(Instant::now, |asked| asked + SHORTEST_TICK);
         loop {
             let local = async {
                 match self.setting.scheduler {
@@ -355,7 +379,11 @@ impl Watch<'_, '_> {
             if arrival {
                 self.tick = SHORTEST_TICK;
             }
-            let wanted = if arrival || self.expecting() { earliest } else { due };
+            let wanted = if arrival || self.expecting() {
+                earliest
+            } else {
+                due
+            };
             let resubmit = self.hold.is_some_and(|until| now >= until);
             if resubmit || (now >= wanted && !self.live.is_empty()) {
                 return;
@@ -374,7 +402,8 @@ impl Watch<'_, '_> {
 
     fn arrivals(&mut self) -> bool {
         let before = self.arrived.len();
-        self.arrived.extend(collect::names(&self.setting.folder.ended()));
+        self.arrived
+            .extend(collect::names(&self.setting.folder.ended()));
         self.arrived.len() > before
     }
 
@@ -406,7 +435,9 @@ impl Watch<'_, '_> {
 
     fn missed(&mut self, error: &QueryError) {
         if !std::mem::replace(&mut self.outage, true) {
-            self.tell(Tell::Note(format!("{error}; waiting for the scheduler to come back")));
+            self.tell(Tell::Note(format!(
+                "{error}; waiting for the scheduler to come back"
+            )));
         }
         self.tick = (self.tick * 2).min(LONGEST_TICK);
     }
@@ -421,7 +452,9 @@ impl Watch<'_, '_> {
             .collect();
         for (index, job) in live {
             let status = seen.remove(&job);
-            let Some(live) = self.live.get_mut(&index) else { continue };
+            let Some(live) = self.live.get_mut(&index) else {
+                continue;
+            };
             let tell = live.take_in(status, &self.setting.plan.steps[index].name, &job);
             if let Some(event) = tell {
                 changed = true;
@@ -436,7 +469,9 @@ impl Watch<'_, '_> {
         let mut hopeless = Vec::new();
         for (index, job) in self.state.live() {
             let resources = &self.setting.plan.steps[index].resources;
-            let Some(live) = self.live.get_mut(&index) else { continue };
+            let Some(live) = self.live.get_mut(&index) else {
+                continue;
+            };
             if live.cause.is_some() {
                 continue;
             }
@@ -454,14 +489,22 @@ impl Watch<'_, '_> {
         let gone: Vec<(usize, JobId)> = self
             .state
             .live()
-            .filter(|(index, _)| self.live.get(index).is_some_and(|live| live.gone_since.is_some()))
+            .filter(|(index, _)| {
+                self.live
+                    .get(index)
+                    .is_some_and(|live| live.gone_since.is_some())
+            })
             .map(|(index, job)| (index, job.clone()))
             .collect();
         if gone.is_empty() {
             return Ok(());
         }
         let jobs: Vec<JobId> = gone.iter().map(|(_, job)| job.clone()).collect();
-        let books = self.setting.scheduler.record(&jobs, self.setting.started).await;
+        let books = self
+            .setting
+            .scheduler
+            .record(&jobs, self.setting.started)
+            .await;
         if let Err(error) = &books {
             tracing::debug!(%error, "no answer from accounting");
         }
@@ -471,9 +514,18 @@ impl Watch<'_, '_> {
         Ok(())
     }
 
-    fn judge_one(&mut self, index: usize, job: &JobId, books: Option<&Accounting>) -> Result<(), JournalError> {
-        let Some(live) = self.live.get(&index) else { return Ok(()) };
-        let waited = live.gone_since.map_or(Duration::ZERO, |since| since.elapsed());
+    fn judge_one(
+        &mut self,
+        index: usize,
+        job: &JobId,
+        books: Option<&Accounting>,
+    ) -> Result<(), JournalError> {
+        let Some(live) = self.live.get(&index) else {
+            return Ok(());
+        };
+        let waited = live
+            .gone_since
+            .map_or(Duration::ZERO, |since| since.elapsed());
         let settled = books
             .and_then(|books| books.last(job))
             .filter(|record| record.settled())
@@ -496,8 +548,15 @@ impl Watch<'_, '_> {
         self.conclude(index, job, Some(record))
     }
 
-    fn conclude(&mut self, index: usize, job: &JobId, record: Option<JobRecord>) -> Result<(), JournalError> {
-        let Some(live) = self.live.remove(&index) else { return Ok(()) };
+    fn conclude(
+        &mut self,
+        index: usize,
+        job: &JobId,
+        record: Option<JobRecord>,
+    ) -> Result<(), JournalError> {
+        let Some(live) = self.live.remove(&index) else {
+            return Ok(());
+        };
         let attempt = self.state.steps()[index].attempt;
         let slug = &self.setting.plan.steps[index].slug;
         let exit = collect::exit_record(&self.setting.folder.attempt(slug, attempt));
@@ -529,7 +588,13 @@ impl Watch<'_, '_> {
     }
 
     /// Ends an attempt that never had a job.
-    fn end(&mut self, index: usize, attempt: u32, job: Option<JobId>, verdict: Verdict) -> Result<(), JournalError> {
+    fn end(
+        &mut self,
+        index: usize,
+        attempt: u32,
+        job: Option<JobId>,
+        verdict: Verdict,
+    ) -> Result<(), JournalError> {
         self.attempts.insert(
             (index, attempt),
             Attempt {
@@ -572,7 +637,10 @@ impl Live {
     }
 
     fn restarts(&self) -> u32 {
-        self.last.as_ref().and_then(|status| status.restarts).unwrap_or(0)
+        self.last
+            .as_ref()
+            .and_then(|status| status.restarts)
+            .unwrap_or(0)
     }
 
     /// Takes in what the queue says; returns what there is to tell.
@@ -581,7 +649,10 @@ impl Live {
             self.gone_since.get_or_insert_with(Instant::now);
             return None;
         };
-        let before = self.last.as_ref().map(|last| (last.state.phase(), last.reason.clone()));
+        let before = self
+            .last
+            .as_ref()
+            .map(|last| (last.state.phase(), last.reason.clone()));
         let now = (status.state.phase(), status.reason.clone());
         self.gone_since = match now.0 {
             Phase::Ended => self.gone_since.or_else(|| Some(Instant::now())),

@@ -53,7 +53,10 @@ export HPC_CI_STEP_DIR
 
 impl Job {
     fn allocation_id(&self) -> Option<&str> {
-        let id = self.allocation.iter().find(|(name, _)| name == "SLURM_JOB_ID");
+        let id = self
+            .allocation
+            .iter()
+            .find(|(name, _)| name == "SLURM_JOB_ID");
         id.map(|(_, value)| value.as_str())
     }
 }

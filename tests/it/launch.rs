@@ -31,6 +31,7 @@ fn job(dir: &Path, ranks: u32, line: &str) -> Job {
             shared_cores: true,
         },
         place: Place::Here,
+        allocation: Vec::new(),
         time: 30,
         repetitions: 1,
         warmup: 0,
@@ -62,7 +63,11 @@ fn notes(dir: &Path) -> Vec<String> {
 #[test]
 fn every_rank_runs_once_and_leaves_a_note() {
     let dir = tempfile::tempdir().unwrap();
-    let job = job(dir.path(), 3, "echo rank=$HPC_CI_RANK file=${LLVM_PROFILE_FILE##*/}");
+    let job = job(
+        dir.path(),
+        3,
+        "echo rank=$HPC_CI_RANK file=${LLVM_PROFILE_FILE##*/}",
+    );
     let (output, record) = run(dir.path(), &job);
     let out = String::from_utf8_lossy(&output.stdout);
     for rank in 0..3 {
@@ -74,31 +79,54 @@ fn every_rank_runs_once_and_leaves_a_note() {
     assert!(dir.path().join("ended").exists());
     let notes = notes(dir.path());
     assert_eq!(notes.len(), 3);
-    assert!(notes.iter().all(|note| note.contains("\nend 0 ")), "{notes:?}");
+    assert!(
+        notes.iter().all(|note| note.contains("\nend 0 ")),
+        "{notes:?}"
+    );
 }
 
 #[test]
 fn a_failing_rank_is_told_by_its_own_code() {
     let dir = tempfile::tempdir().unwrap();
-    let job = job(dir.path(), 2, "if [ $HPC_CI_RANK = 1 ]; then exit 7; fi; sleep 20");
+    let job = job(
+        dir.path(),
+        2,
+        "if [ $HPC_CI_RANK = 1 ]; then exit 7; fi; sleep 20",
+    );
     let (_, record) = run(dir.path(), &job);
     assert_eq!(record["exit_code"], 7, "{record}");
-    assert!(notes(dir.path()).iter().any(|note| note.contains("\nend 7 ")));
+    assert!(
+        notes(dir.path())
+            .iter()
+            .any(|note| note.contains("\nend 7 "))
+    );
 }
 
 #[test]
 fn a_signal_reaches_the_launcher_as_a_signal() {
     let dir = tempfile::tempdir().unwrap();
-    let job = job(dir.path(), 2, "if [ $HPC_CI_RANK = 1 ]; then kill -SEGV $$; fi; sleep 20");
+    let job = job(
+        dir.path(),
+        2,
+        "if [ $HPC_CI_RANK = 1 ]; then kill -SEGV $$; fi; sleep 20",
+    );
     let (output, record) = run(dir.path(), &job);
     assert_eq!(record["exit_code"], 139, "{record} {output:?}");
-    assert!(notes(dir.path()).iter().any(|note| note.contains("\nend 139 ")));
+    assert!(
+        notes(dir.path())
+            .iter()
+            .any(|note| note.contains("\nend 139 "))
+    );
 }
 
 #[test]
 fn time_is_bounded_and_the_ranks_may_still_speak() {
     let dir = tempfile::tempdir().unwrap();
-    let mut job = job(dir.path(), 2, "trap 'echo asked; exit 9' TERM; sleep 60 & wait");
+    let mut job = job(
+        dir.path(),
+        2,
+        "trap 'echo asked; exit 9' TERM; sleep 60 & wait",
+    );
     job.time = 1;
     let (output, record) = run(dir.path(), &job);
     assert_eq!(record["timed_out"], true, "{record}");
@@ -114,16 +142,26 @@ fn before_and_after_run_once_and_after_also_when_the_step_failed() {
     job.after = vec![Program::Shell("echo a >>trace".into())];
     let (_, record) = run(dir.path(), &job);
     assert_eq!(record["exit_code"], 3);
-    assert_eq!(std::fs::read_to_string(dir.path().join("trace")).unwrap(), "b\na\n");
+    assert_eq!(
+        std::fs::read_to_string(dir.path().join("trace")).unwrap(),
+        "b\na\n"
+    );
     job.before = vec![Program::Argv(vec!["false".into()])];
     let (_, record) = run(dir.path(), &job);
-    assert_eq!((&record["exit_code"], &record["failed_part"]), (&1.into(), &"before".into()));
+    assert_eq!(
+        (&record["exit_code"], &record["failed_part"]),
+        (&1.into(), &"before".into())
+    );
 }
 
 #[test]
 fn repetitions_leave_an_output_each() {
     let dir = tempfile::tempdir().unwrap();
-    let mut job = job(dir.path(), 2, "[ $HPC_CI_RANK = 0 ] && echo time: 5 ms; true");
+    let mut job = job(
+        dir.path(),
+        2,
+        "[ $HPC_CI_RANK = 0 ] && echo time: 5 ms; true",
+    );
     (job.repetitions, job.warmup) = (3, 1);
     let (_, record) = run(dir.path(), &job);
     assert_eq!(record["exit_code"], 0);
@@ -162,7 +200,10 @@ fn the_other_mpi_is_refused() {
     assert!(compiled.success());
     let mut job = job(dir.path(), 2, "./p");
     let (output, record) = run(dir.path(), &job);
-    assert_eq!(record["exit_code"], 0, "MPICH's own mpiexec was not found: {output:?}");
+    assert_eq!(
+        record["exit_code"], 0,
+        "MPICH's own mpiexec was not found: {output:?}"
+    );
     assert_eq!(record["mpi"], "mpich");
     job.variables = vec![("MPIEXEC".into(), "mpiexec.openmpi".into())];
     let (_, record) = run(dir.path(), &job);

@@ -1,0 +1,216 @@
+//! The rules of the tree: which room may import which, and what a pure file must not touch.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Room, and the rooms that it may import.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("config", &[]),
+    ("plan", &["config"]),
+    ("git", &[]),
+    ("build", &["process"]),
+    ("launch", &[]),
+    ("scheduler", &["process"]),
+    ("coverage", &[]),
+    ("llvm", &["process", "coverage"]),
+    ("results", &[]),
+    ("process", &[]),
+    ("cancel", &[]),
+    (
+        "drive",
+        &[
+            "build",
+            "cancel",
+            "config",
+            "coverage",
+            "git",
+            "launch",
+            "llvm",
+            "plan",
+            "process",
+            "results",
+            "scheduler",
+        ],
+    ),
+    (
+        "error",
+        &[
+            "build", "config", "coverage", "drive", "git", "plan", "process",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "build",
+            "cancel",
+            "config",
+            "coverage",
+            "drive",
+            "error",
+            "git",
+            "launch",
+            "plan",
+            "process",
+            "scheduler",
+        ],
+    ),
+    ("lib", &[]),
+    ("main", &["cli", "error"]),
+];
+
+/// Files that take values and return values.
+const PURE: &[&str] = &[
+    "config/",
+    "plan/",
+    "launch/",
+    "build/environment.rs",
+    "build/instrument.rs",
+    "scheduler/job.rs",
+    "scheduler/verdict.rs",
+    "scheduler/pending.rs",
+    "scheduler/admission.rs",
+    "scheduler/slurm/parse.rs",
+    "scheduler/slurm/argv.rs",
+    "coverage/lcov/",
+    "coverage/mapping/",
+    "coverage/export/",
+    "coverage/paths.rs",
+    "coverage/summary.rs",
+    "drive/state.rs",
+    "drive/ledger.rs",
+    "drive/request.rs",
+    "drive/progress.rs",
+    "results/record/",
+    "results/summary.rs",
+    "results/junit.rs",
+    "results/text.rs",
+    "results/artifact.rs",
+    "results/picture.rs",
+    "results/benchmark/",
+];
+
+/// What only an edge may touch.
+const OUTSIDE: &[&str] = &[
+    "std::fs",
+    "fs_err",
+    "std::env::var",
+    "std::net",
+    "std::process",
+    "tokio::",
+    "git2",
+    "reqwest",
+    "Utc::now",
+    "Instant::now",
+    "SystemTime",
+];
+
+fn sources() -> Vec<(String, String)> {
+    fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    walk(&root, &mut found);
+    found
+        .into_iter()
+        .map(|path| {
+            let name = path
+                .strip_prefix(&root)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            (name, code(&std::fs::read_to_string(path).unwrap()))
+        })
+        .collect()
+}
+
+/// The code of a file: without its tests at the foot, and without comments.
+fn code(text: &str) -> String {
+    let end = text.find("#[cfg(test)]\n").unwrap_or(text.len());
+    text[..end]
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn room(file: &str) -> &str {
+    file.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+/// The rooms that follow `crate::` in the text, also in a list in braces.
+fn imports(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let names: Vec<&str> = match rest.strip_prefix('{') {
+            Some(list) => list.split('}').next().unwrap().split(',').collect(),
+            None => vec![rest],
+        };
+        for name in names {
+            let name: String = name
+                .trim()
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect();
+            found.insert(name);
+        }
+    }
+    found.remove("");
+    found
+}
+
+#[test]
+fn rooms_import_only_what_the_table_allows() {
+    let mut wrong = Vec::new();
+    for (file, code) in sources() {
+        let own = room(&file);
+        let Some((_, allowed)) = ROOMS.iter().find(|(room, _)| *room == own) else {
+            wrong.push(format!("src/{file}: `{own}` is not in the table"));
+            continue;
+        };
+        for import in imports(&code) {
+            if import != own && !allowed.contains(&import.as_str()) {
+                wrong.push(format!("src/{file} imports `{import}`"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn pure_files_touch_nothing() {
+    let mut wrong = Vec::new();
+    let sources = sources();
+    for pure in PURE {
+        let files: Vec<_> = sources
+            .iter()
+            .filter(|(file, _)| file.starts_with(pure))
+            .collect();
+        assert!(!files.is_empty(), "`{pure}` names no file");
+        for (file, code) in files {
+            let touched = OUTSIDE.iter().filter(|word| code.contains(**word));
+            wrong.extend(touched.map(|word| format!("src/{file} is pure and uses `{word}`")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_git_room_knows_libgit2() {
+    let wrong: Vec<String> = sources()
+        .into_iter()
+        .filter(|(file, code)| room(file) != "git" && code.contains("git2::"))
+        .map(|(file, _)| file)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
