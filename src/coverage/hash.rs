@@ -26,7 +26,7 @@ impl Hasher for NumberHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        let product = u128::from(self.0 ^ number) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let product = u128::from(self.0 ^ number) * 0x9e37_79b9_7f4a_7c15;
         let [low, high] = [product, product >> 64]
             .map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0));
         self.0 = low ^ high;

@@ -16,3 +16,6 @@ pub mod profile;
 pub mod reduce;
 pub mod source;
 pub mod summary;
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use super::MappingError;
 use super::bytes::Bytes;
 
 /// No source file has lines beyond this one; who says so is damaged, and would make tracefiles without end.
-pub const MAX_LINE: u32 = 1 << 24;
+pub const MAX_LINE: u32 = 1 << 22;
 
 /// Marks, in the column where a region ends, that it is a gap.
 const GAP: u32 = 1 << 31;
