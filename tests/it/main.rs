@@ -1,4 +1,6 @@
 //! Drives the library and the built program against real MPI, real Slurm, real git servers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cluster;
 mod launch;
+mod support;

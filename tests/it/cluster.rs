@@ -1,0 +1,363 @@
+//! The whole run on the dev cluster, as an ordinary user.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Ended, Home, Project, signal};
+
+/// A program that ends in the way that its argument names; it knows its rank.
+const ENDS: &str = r#"
+#include <mpi.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+int above_zero(int rank) { return rank * 2; }
+int main(int argc, char **argv) {
+    int rank, size;
+    const char *way = argc > 1 ? argv[1] : "pass";
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    char name[MPI_MAX_PROCESSOR_NAME];
+    int length;
+    MPI_Get_processor_name(name, &length);
+    printf("rank %d of %d on %s\n", rank, size, name);
+    fflush(stdout);
+    if (rank > 0) above_zero(rank);
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (!strcmp(way, "exit") && rank == 1) { MPI_Finalize(); return 3; }
+    if (!strcmp(way, "segv") && rank == 1) { raise(SIGSEGV); }
+    if (!strcmp(way, "abort") && rank == 1) { MPI_Abort(MPI_COMM_WORLD, 7); }
+    if (!strcmp(way, "sleep")) { sleep(600); }
+    if (!strcmp(way, "memory") && rank == 1) {
+        for (;;) { char *p = malloc(16 << 20); if (p) memset(p, 1, 16 << 20); }
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    MPI_Finalize();
+    return 0;
+}
+"#;
+
+fn project(steps: &str) -> Project {
+    let project = Project::new(Home::Cluster);
+    project.file("ends.c", ENDS);
+    project.file(
+        "hpc.toml",
+        &format!(
+            r#"
+[project]
+name = "ends"
+[environment]
+variables = {{ OMPI_CC = "clang-22", MPICH_CC = "clang-22" }}
+[build.tests]
+command = "mkdir -p build && mpicc.openmpi -g -o build/ends ends.c && mpicc.mpich -g -o build/ends-mpich ends.c"
+coverage = "llvm"
+{steps}
+"#
+        ),
+    );
+    project.commit();
+    project
+}
+
+#[test]
+fn every_outcome_is_told_rightly_and_harms_nobody_else() {
+    let project = project(
+        r#"
+[scheduler]
+time = "2m"
+[[test]]
+name = "passes"
+command = "build/ends"
+ranks = 4
+nodes = 2
+[[test]]
+name = "exits"
+command = "build/ends exit"
+ranks = 2
+[[test]]
+name = "segfaults"
+command = "build/ends segv"
+ranks = 3
+[[test]]
+name = "aborts"
+command = "build/ends abort"
+ranks = 2
+[[test]]
+name = "too slow"
+command = "build/ends sleep"
+ranks = 2
+time = "5s"
+[[test]]
+name = "hungry"
+command = "build/ends memory"
+ranks = 2
+memory = "256MiB"
+[[test]]
+name = "nowhere"
+command = "build/ends"
+partition = "nosuch"
+[[test]]
+name = "too wide"
+command = "build/ends"
+ranks = 99
+nodes = 99
+[[test]]
+name = "passes too"
+command = "build/ends"
+ranks = 2
+"#,
+    );
+    let run = project.run(&["--tests-only"]).exits_with(1);
+    for (step, outcome, status) in [
+        ("passes", "passed", "passed"),
+        ("passes too", "passed", "passed"),
+        ("exits", "failed", "failed"),
+        ("segfaults", "signal", "failed"),
+        ("aborts", "failed", "failed"),
+        ("too slow", "timeout", "failed"),
+        ("hungry", "out_of_memory", "failed"),
+        ("nowhere", "rejected", "error"),
+        ("too wide", "rejected", "error"),
+    ] {
+        let found = run.outcome(step);
+        assert_eq!(found, (outcome.to_owned(), status.to_owned()), "{step}: {}", run.err);
+    }
+    assert_eq!(run.step("exits")["exit_code"], 3);
+    assert_eq!(run.step("segfaults")["signal"], 11);
+    assert_eq!(run.step("aborts")["exit_code"], 7);
+    assert_eq!(run.step("passes")["nodes"].as_array().unwrap().len(), 2);
+    assert!(run.err.contains("nosuch") || run.err.contains("artition"), "{}", run.err);
+    // Ten of the ranks that passed went through the line of ranks above 0: 3 + 1.
+    let junit = run.text("artifacts/tests/junit.xml");
+    assert_eq!(junit.matches("<failure").count(), 5, "{junit}");
+    assert_eq!(junit.matches("<error").count(), 2, "{junit}");
+    let hits = run.line_hits("ends.c");
+    let above_zero = hits.iter().find(|(line, _)| *line == 8).unwrap().1;
+    assert!(above_zero >= 4, "{hits:?}");
+    let results = run.json("hpc-results.json");
+    assert_eq!(results["status"], "failed");
+    assert!(results["hpc"]["job_id"].is_string());
+}
+
+fn worlds(log: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = log.lines().filter(|line| line.starts_with("rank ")).collect();
+    lines.sort_unstable();
+    lines
+}
+
+const LAUNCHERS: &str = r#"
+[[test]]
+name = "srun"
+command = "build/ends"
+ranks = 6
+nodes = 3
+[[test]]
+name = "mpiexec"
+command = "build/ends"
+ranks = 6
+nodes = 3
+launcher = "mpiexec"
+[[test]]
+name = "mpich srun"
+command = "build/ends-mpich"
+ranks = 6
+nodes = 3
+[[test]]
+name = "mpich mpiexec"
+command = "build/ends-mpich"
+ranks = 6
+nodes = 3
+launcher = "mpiexec"
+"#;
+
+#[track_caller]
+fn one_world_of_six_on_three_nodes(run: &Ended, step: &str) {
+    let log = run.log(step);
+    let worlds = worlds(&log);
+    assert_eq!(worlds.len(), 6, "{step}: {log}");
+    for (rank, line) in worlds.iter().enumerate() {
+        assert!(line.starts_with(&format!("rank {rank} of 6 on n")), "{step}: {log}");
+    }
+    for node in ["n1", "n2", "n3"] {
+        assert!(worlds.iter().any(|line| line.ends_with(node)), "{step}: {log}");
+    }
+}
+
+#[test]
+fn both_mpis_run_over_three_nodes_under_both_launchers() {
+    let project = project(LAUNCHERS);
+    let run = project.run(&["--tests-only"]).exits_with(0);
+    for step in ["srun", "mpiexec", "mpich srun", "mpich mpiexec"] {
+        one_world_of_six_on_three_nodes(&run, step);
+    }
+    // Five ranks above 0 in each of four steps, from three nodes each.
+    let hits = run.line_hits("ends.c");
+    assert_eq!(hits.iter().find(|(line, _)| *line == 8).unwrap().1, 20, "{hits:?}");
+    let meta = run.json("artifacts/meta.json");
+    assert_eq!(meta["runs"][0]["ranks"]["used"], 24, "{meta:#}");
+}
+
+#[test]
+fn the_same_steps_run_as_job_steps_inside_salloc() {
+    let project = project(LAUNCHERS);
+    let output = project
+        .command("salloc")
+        .args(["--quiet", "-N3", "-n6", "--overcommit", "-t5", env!("CARGO_BIN_EXE_hpc-ci"), "--tests-only"])
+        .output()
+        .unwrap();
+    let run = Ended::of(&project.dir, &output).exits_with(0);
+    for step in ["srun", "mpiexec", "mpich srun", "mpich mpiexec"] {
+        one_world_of_six_on_three_nodes(&run, step);
+    }
+    assert!(run.json("hpc-results.json")["hpc"]["job_id"].is_string());
+}
+
+/// MPICH under PMIx runs each rank as a world of its own and calls that success.
+#[test]
+fn the_wrong_pmi_is_an_error_and_never_passes() {
+    let project = project(
+        r#"
+[[test]]
+name = "mpich under pmix"
+command = "build/ends-mpich"
+ranks = 4
+pmi = "pmix"
+[[test]]
+name = "openmpi under pmi2"
+command = "build/ends"
+ranks = 4
+pmi = "pmi2"
+[[test]]
+name = "mpich under none"
+command = "build/ends-mpich"
+ranks = 4
+pmi = "none"
+"#,
+    );
+    let run = project.run(&["--tests-only"]).exits_with(3);
+    for step in ["mpich under pmix", "openmpi under pmi2", "mpich under none"] {
+        assert_eq!(run.outcome(step), ("launch_failed".into(), "error".into()), "{}", run.err);
+    }
+    assert!(run.err.contains("set `pmi = \"pmi2\"`"), "{}", run.err);
+}
+
+fn interrupted(with: Signal) -> (Ended, Duration, String) {
+    let project = project(
+        r#"
+[[test]]
+name = "quick"
+command = "build/ends"
+[[test]]
+name = "endless"
+command = "build/ends sleep"
+ranks = 2
+[[test]]
+name = "waits"
+command = "true"
+needs = ["endless"]
+"#,
+    );
+    let child = project.start(&["--tests-only"]);
+    let started = Instant::now();
+    loop {
+        assert!(started.elapsed() < Duration::from_secs(60), "the step never ran");
+        let queue = project.command("squeue").args(["-h", "-o", "%j %T"]).output().unwrap();
+        let queue = String::from_utf8_lossy(&queue.stdout).into_owned();
+        if queue.contains("hpc-ci/ends/endless RUNNING") && !queue.contains("/quick ") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let asked = Instant::now();
+    signal(&child, with);
+    let output = child.wait_with_output().unwrap();
+    let took = asked.elapsed();
+    let queue = project
+        .command("squeue")
+        .args(["-h", "-t", "PD,R", "-o", "%j %Z"])
+        .stderr(Stdio::null())
+        .output()
+        .unwrap();
+    let own: String = String::from_utf8_lossy(&queue.stdout)
+        .lines()
+        .filter(|line| line.contains(project.dir.to_str().unwrap()))
+        .collect();
+    (Ended::of(&project.dir, &output), took, own)
+}
+
+fn a_signal_cancels_and_keeps_what_is_known(with: Signal, code: i32) {
+    let (run, took, queue) = interrupted(with);
+    let run = run.exits_with(code);
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert_eq!(queue, "", "jobs were left behind");
+    assert_eq!(run.outcome("quick"), ("passed".into(), "passed".into()));
+    assert_eq!(run.outcome("endless"), ("cancelled".into(), "error".into()));
+    assert_eq!(run.outcome("waits"), ("not_run".into(), "not_run".into()));
+}
+
+#[test]
+fn ctrl_c_cancels_and_keeps_what_is_known() {
+    a_signal_cancels_and_keeps_what_is_known(Signal::SIGINT, 130);
+}
+
+#[test]
+fn sigterm_cancels_and_keeps_what_is_known() {
+    a_signal_cancels_and_keeps_what_is_known(Signal::SIGTERM, 143);
+}
+
+/// Tokens that the driver has, by every kind of name.
+const SECRETS: &[&str] = &[
+    "CODECOV_TOKEN",
+    "GITHUB_TOKEN",
+    "MY_OWN_TOKEN",
+    "CI_JOB_TOKEN",
+    "CI_JOB_JWT",
+    "SSH_AUTH_SOCK",
+    "NAMED_IN_THE_FILE",
+];
+
+#[test]
+fn no_build_job_or_local_step_sees_a_secret() {
+    let project = Project::new(Home::Cluster);
+    project.file(
+        "hpc.toml",
+        r#"
+[publish.codecov]
+token_env = "NAMED_IN_THE_FILE"
+[build.tests]
+command = "env"
+[[test]]
+name = "shows"
+command = "env"
+"#,
+    );
+    project.commit();
+    for place in ["slurm", "local"] {
+        let mut command = project.hpc_ci(&["--tests-only", "--no-coverage", "--scheduler", place]);
+        for name in SECRETS {
+            command.env(name, "s3cret-value");
+        }
+        command.env("SLURM_CPU_BIND", "s3cret-value").env("HARMLESS", "kept");
+        let run = Ended::of(&project.dir, &command.output().unwrap()).exits_with(0);
+        assert!(run.log("shows").contains("HARMLESS=kept"));
+        assert!(run.log("shows").contains("HPC_CI_STEP=shows"));
+        let found = std::process::Command::new("grep")
+            .args(["-rl", "s3cret-value"])
+            .arg(project.dir.join("hpc-ci"))
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&found.stdout), "", "{place}");
+        let builds = std::process::Command::new("grep")
+            .args(["-rl", "HARMLESS=kept", "--include=build.log"])
+            .arg(project.dir.join("hpc-ci"))
+            .output()
+            .unwrap();
+        assert!(!builds.stdout.is_empty(), "the build printed no environment");
+    }
+}

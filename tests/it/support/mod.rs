@@ -1,0 +1,243 @@
+//! Projects to run hpc-ci on, and what a run of it left.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+/// Where a project stands and who runs hpc-ci on it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// In a temporary folder, as whoever runs the tests.
+    Here,
+    /// On the storage that the nodes of the dev cluster share, as the cluster's ordinary user.
+    Cluster,
+}
+
+/// A git repository with an `hpc.toml`.
+pub struct Project {
+    home: Home,
+    pub dir: PathBuf,
+}
+
+impl Project {
+    pub fn new(home: Home) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("hpc-ci-test-{}-{number}", std::process::id());
+        let parent = match home {
+            Home::Here => std::env::temp_dir(),
+            Home::Cluster => shared(),
+        };
+        let dir = parent.join(name);
+        std::fs::create_dir_all(dir.join("project")).unwrap();
+        let project = Self {
+            home,
+            dir: dir.join("project"),
+        };
+        project.file(".gitignore", "/build\n/target\n/hpc-ci\n");
+        project
+    }
+
+    /// Writes a file of the project.
+    pub fn file(&self, path: &str, text: &str) -> &Self {
+        let path = self.dir.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+        self
+    }
+
+    /// Copies a folder of this repository into the project.
+    pub fn copy(&self, from: &str) -> &Self {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(from);
+        let done = Command::new("cp")
+            .args(["-r", "--"])
+            .arg(from.join("."))
+            .arg(&self.dir)
+            .status()
+            .unwrap();
+        assert!(done.success());
+        self
+    }
+
+    /// Commits everything and returns the commit.
+    pub fn commit(&self) -> String {
+        self.own();
+        for arguments in [
+            &["init", "-q", "-b", "main", "."][..],
+            &["add", "-A"],
+            &["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-m", "x"],
+        ] {
+            let output = self.command("git").args(arguments).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+        let output = self.command("git").args(["rev-parse", "HEAD"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    fn own(&self) {
+        if self.home == Home::Cluster {
+            let done = Command::new("chown")
+                .arg("-R")
+                .arg(user())
+                .arg(self.dir.parent().unwrap())
+                .status();
+            assert!(done.unwrap().success());
+        }
+    }
+
+    /// A command in the project's folder, as its user, with the environment of a login.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = match self.home {
+            Home::Here => Command::new(program),
+            Home::Cluster => {
+                let user = user();
+                let mut command = Command::new("setpriv");
+                command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--init-groups"]);
+                command.arg(program);
+                command.env("HOME", shared().join("home")).env("USER", &user).env("LOGNAME", &user);
+                command
+            }
+        };
+        command.current_dir(&self.dir).stdin(Stdio::null());
+        for name in ["HPC_CI_COMMIT", "HPC_CI_CONFIG", "HPC_CI_BRANCH", "MPI_NP", "MPIEXEC", "GITLAB_CI"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// hpc-ci with these arguments, ready to run.
+    pub fn hpc_ci(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_hpc-ci"));
+        command.args(arguments);
+        command
+    }
+
+    /// Runs hpc-ci to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::of(&self.dir, &self.hpc_ci(arguments).output().unwrap())
+    }
+
+    /// Starts hpc-ci and returns at once.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        self.hpc_ci(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            std::fs::remove_dir_all(self.dir.parent().unwrap()).ok();
+        }
+    }
+}
+
+/// A run of hpc-ci that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    dir: PathBuf,
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ended {
+    pub fn of(dir: &Path, output: &Output) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Fails the test, showing what was said, unless the exit code is this.
+    #[track_caller]
+    pub fn exits_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
+        self
+    }
+
+    /// A JSON document below `hpc-ci/`.
+    #[track_caller]
+    pub fn json(&self, path: &str) -> Value {
+        let text = std::fs::read(self.dir.join("hpc-ci").join(path));
+        let text = text.unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.err));
+        serde_json::from_slice(&text).unwrap()
+    }
+
+    /// A file below `hpc-ci/` as text.
+    #[track_caller]
+    pub fn text(&self, path: &str) -> String {
+        let text = std::fs::read(self.dir.join("hpc-ci").join(path));
+        let text = text.unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.err));
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// The record of a step in `tests/summary.json`.
+    #[track_caller]
+    pub fn step(&self, name: &str) -> Value {
+        let summary = self.json("artifacts/tests/summary.json");
+        let steps = summary["steps"].as_array().unwrap();
+        let step = steps.iter().find(|step| step["name"] == name);
+        step.unwrap_or_else(|| panic!("no step `{name}` in {summary:#}")).clone()
+    }
+
+    /// Outcome and status of a step.
+    #[track_caller]
+    pub fn outcome(&self, name: &str) -> (String, String) {
+        let step = self.step(name);
+        let text = |key: &str| step[key].as_str().unwrap().to_owned();
+        (text("outcome"), text("status"))
+    }
+
+    /// The log of a step.
+    #[track_caller]
+    pub fn log(&self, name: &str) -> String {
+        let step = self.step(name);
+        let log = step["log"].as_str().unwrap_or_else(|| panic!("no log in {step:#}"));
+        self.text(&format!("artifacts/tests/{log}"))
+    }
+
+    /// Line hits of a source file in `lcov.info`.
+    #[track_caller]
+    pub fn line_hits(&self, source: &str) -> Vec<(u32, u64)> {
+        let text = self.text("artifacts/coverage/lcov.info");
+        let section = text
+            .split("end_of_record\n")
+            .find(|section| section.contains(&format!("SF:{source}\n")))
+            .unwrap_or_else(|| panic!("no `{source}` in {text}"));
+        section
+            .lines()
+            .filter_map(|line| {
+                let (line, hits) = line.strip_prefix("DA:")?.split_once(',')?;
+                Some((line.parse().unwrap(), hits.parse().unwrap()))
+            })
+            .collect()
+    }
+}
+
+/// The storage that all nodes of the dev cluster share.
+pub fn shared() -> PathBuf {
+    assert!(
+        std::env::var_os("SLURM_CONF").is_some(),
+        "this test needs the dev cluster: eval \"$(slurm/dev-cluster/up 3 4)\", or run ci/test"
+    );
+    PathBuf::from(std::env::var("HPC_SLURM_SHARED").unwrap())
+}
+
+/// The ordinary user of the dev cluster.
+pub fn user() -> String {
+    std::env::var("HPC_CI_TEST_USER").unwrap_or_else(|_| "hpcuser".to_owned())
+}
+
+/// Sends a signal to a process.
+pub fn signal(child: &Child, signal: nix::sys::signal::Signal) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, signal).unwrap();
+}
