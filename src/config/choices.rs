@@ -44,8 +44,8 @@ macro_rules! choices {
         }
 
         impl Field for $name {
-            fn read(item: &Item, _path: &str, report: &Report) -> Option<Self> {
-                one_of(item, Self::ALL, report)
+            fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
+                one_of(item, path, Self::ALL, report)
             }
         }
     )+};

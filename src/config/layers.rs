@@ -167,7 +167,12 @@ impl Layer {
                 ..
             }) => table.entries.clone(),
             Some(item) => {
-                wrong_type(item, "tables such as `[cluster.NAME.scheduler]`", report);
+                wrong_type(
+                    item,
+                    "cluster",
+                    "tables such as `[cluster.NAME.scheduler]`",
+                    report,
+                );
                 Vec::new()
             }
         };
@@ -233,16 +238,16 @@ fn check_table(entry: &Entry, allowed: &[&str], path: &str, report: &Report) {
 }
 
 fn check_cluster(cluster: &Entry, allowed: &[&str], report: &Report) {
+    let path = raw::join("cluster", &cluster.key);
     let Some(table) = cluster.item.table() else {
-        wrong_type(&cluster.item, "a table of tables", report);
+        wrong_type(&cluster.item, &path, "a table of tables", report);
         return;
     };
-    let path = raw::join("cluster", &cluster.key);
     for entry in &table.entries {
         if matches!(entry.key.as_str(), "test" | "benchmark") {
             let message = format!("`{}` does not belong here", raw::join(&path, &entry.key));
             let problem = Problem::new("misplaced-table", &entry.key_at, message).label("not here");
-            report.push(problem.help("steps are not overridden by cluster; give a step `only = { cluster = \"…\" }` or `skip`"));
+            report.push(problem.help(format!("steps are not overridden by cluster; give a step `only = {{ cluster = \"{}\" }}`, or `skip`", cluster.key)));
         } else {
             check_table(entry, allowed, &path, report);
         }

@@ -1,10 +1,10 @@
 //! `matrix`: the axes along which a step is multiplied.
 
 use super::choices::{Expect, LauncherKind, Pmi, Strategy};
+use super::fields::{is_variable_name, word_fault};
 use super::problem::{Problem, Report};
 use super::raw::{At, Entry, Item, Value};
-use super::read::{Field, impossible, word_fault, wrong_type};
-use super::site::is_variable_name;
+use super::read::{Field, impossible, refuse, wrong_type};
 use super::step::{Cwd, StepSpec};
 use super::suggest;
 
@@ -126,82 +126,73 @@ impl Matrix {
 impl Field for Matrix {
     fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
         let Value::Table(table) = &item.value else {
-            wrong_type(item, "a table of axes", report);
+            wrong_type(item, path, "a table of axes", report);
             return None;
         };
         report.know(format!("{path}.exclude"));
-        let (mut axes, mut exclude) = (Vec::new(), Vec::new());
-        for entry in table.entries.iter().filter(|entry| entry.key != "exclude") {
-            axes.extend(axis(entry, report));
-        }
-        let points = axes
-            .iter()
-            .try_fold(1_usize, |n, axis: &Axis| n.checked_mul(axis.values.len()));
+        let own = table.entries.iter().filter(|entry| entry.key != "exclude");
+        let axes: Vec<Axis> = own.filter_map(|entry| axis(entry, path, report)).collect();
+        let lengths = axes.iter().map(|axis| axis.values.len());
+        let points = lengths.into_iter().try_fold(1_usize, usize::checked_mul);
         if points.is_none_or(|points| points > MOST_POINTS) {
-            let message = format!("a matrix of more than {MOST_POINTS} points");
+            let message = format!("`{path}` has more than {MOST_POINTS} points");
             impossible(&item.at, message, "too many", report);
             return None;
         }
-        if let Some(list) = table.get("exclude") {
-            exclude = excluded(list, &axes, report)?;
-        }
+        let Some(list) = table.get("exclude") else {
+            return Some(Self {
+                axes,
+                exclude: Vec::new(),
+            });
+        };
+        let exclude = excluded(list, &axes, &format!("{path}.exclude"), report)?;
         let matrix = Self { axes, exclude };
-        if !matrix.axes.is_empty() && matrix.points().is_empty() {
-            impossible(
-                &item.at,
-                "`exclude` leaves no point of the matrix",
-                "nothing is left",
-                report,
-            );
+        if points != Some(0) && matrix.points().is_empty() {
+            let message = format!("`{path}.exclude` leaves no point of the matrix");
+            impossible(&list.at, message, "nothing is left", report);
         }
         Some(matrix)
     }
 }
 
-fn axis(entry: &Entry, report: &Report) -> Option<Axis> {
+fn axis(entry: &Entry, path: &str, report: &Report) -> Option<Axis> {
     let name = entry.key.as_str();
     if NOT_AXES.contains(&name) {
-        impossible(
-            &entry.key_at,
-            format!("`{name}` cannot be an axis"),
-            "choose another name",
-            report,
-        );
+        let message = format!("`{name}` cannot be an axis");
+        impossible(&entry.key_at, message, "choose another name", report);
         return None;
     }
     if !is_variable_name(name) {
         let message = format!("`{}` cannot be the name of an axis", name.escape_debug());
-        impossible(&entry.key_at, message, "letters, digits and `_`", report);
+        impossible(
+            &entry.key_at,
+            message,
+            "must be letters, digits and `_`",
+            report,
+        );
         return None;
     }
+    let path = format!("{path}.{name}");
     let Value::List(items) = &entry.item.value else {
-        wrong_type(&entry.item, "a list of values", report);
+        wrong_type(&entry.item, &path, "a list of values", report);
         return None;
     };
     if items.is_empty() {
-        impossible(
-            &entry.item.at,
-            format!("axis `{name}` has no values"),
-            "empty",
-            report,
-        );
+        refuse(&entry.item, &path, "an axis needs a value", report);
     }
     let mut values: Vec<String> = Vec::new();
     for item in items {
-        let Some(value) = scalar(item, report) else {
+        let Some(value) = scalar(item, &path, report) else {
             continue;
         };
         if values.contains(&value) {
             let message = format!("axis `{name}` has the value `{value}` twice");
             report.push(Problem::new("duplicate-value", &item.at, message).label("the second"));
-            continue;
+        } else if let Err(error) = StepSpec::blank().set_axis(name, &value) {
+            refuse(item, &path, &error.to_string(), report);
+        } else {
+            values.push(value);
         }
-        if let Err(error) = StepSpec::blank().set_axis(name, &value) {
-            let message = format!("`{value}` cannot be a value of `{name}`");
-            impossible(&item.at, message, &error.to_string(), report);
-            continue;
-        }
-        values.push(value);
     }
     Some(Axis {
         name: name.to_owned(),
@@ -210,7 +201,7 @@ fn axis(entry: &Entry, report: &Report) -> Option<Axis> {
 }
 
 /// Returns a value of an axis as text.
-fn scalar(item: &Item, report: &Report) -> Option<String> {
+fn scalar(item: &Item, path: &str, report: &Report) -> Option<String> {
     let text = match &item.value {
         Value::Text(text) => text.clone(),
         Value::Integer(number) => number.to_string(),
@@ -218,54 +209,62 @@ fn scalar(item: &Item, report: &Report) -> Option<String> {
         // As it was typed, so that 0.10 stays 0.10.
         Value::Float(_) => item.at.typed().to_owned(),
         _ => {
-            wrong_type(item, "a string, a number or a boolean", report);
+            wrong_type(item, path, "a string, a number or a boolean", report);
             return None;
         }
     };
     if text.chars().any(char::is_control) || text.len() > 200 {
-        impossible(
-            &item.at,
-            "this cannot be a value of an axis",
-            "one short line of text",
-            report,
-        );
+        refuse(item, path, "must be one short line of text", report);
         return None;
     }
     Some(text)
 }
 
-fn excluded(list: &Item, axes: &[Axis], report: &Report) -> Option<Vec<Vec<(String, String)>>> {
+/// Reads the points that are left out; an entry with a mistake in it is left out itself.
+fn excluded(
+    list: &Item,
+    axes: &[Axis],
+    path: &str,
+    report: &Report,
+) -> Option<Vec<Vec<(String, String)>>> {
     let Value::List(items) = &list.value else {
-        wrong_type(list, "a list of tables", report);
+        wrong_type(list, path, "a list of tables", report);
         return None;
     };
-    let names: Vec<&str> = axes.iter().map(|axis| axis.name.as_str()).collect();
     let mut all = Vec::new();
     for item in items {
         let Value::Table(table) = &item.value else {
-            wrong_type(item, "a table of axes and values", report);
+            wrong_type(item, path, "a list of tables of axes and values", report);
             continue;
         };
         if table.entries.is_empty() {
-            impossible(&item.at, "this leaves out every point", "empty", report);
+            refuse(item, path, "this leaves out every point", report);
+            continue;
         }
-        let mut pairs = Vec::new();
-        for entry in &table.entries {
-            let Some(known) = axes.iter().find(|axis| axis.name == entry.key) else {
-                unknown_axis(entry, &names, report);
-                continue;
-            };
-            let Some(value) = scalar(&entry.item, report) else {
-                continue;
-            };
-            if !known.values.contains(&value) {
-                unknown_value(&entry.item.at, &value, known, report);
-            }
-            pairs.push((entry.key.clone(), value));
-        }
-        all.push(pairs);
+        let pair = |entry| excluded_pair(entry, axes, path, report);
+        let pairs: Vec<Option<(String, String)>> = table.entries.iter().map(pair).collect();
+        all.extend(pairs.into_iter().collect::<Option<Vec<_>>>());
     }
     Some(all)
+}
+
+fn excluded_pair(
+    entry: &Entry,
+    axes: &[Axis],
+    path: &str,
+    report: &Report,
+) -> Option<(String, String)> {
+    let Some(known) = axes.iter().find(|it| it.name == entry.key) else {
+        let names: Vec<&str> = axes.iter().map(|axis| axis.name.as_str()).collect();
+        unknown_axis(entry, &names, report);
+        return None;
+    };
+    let value = scalar(&entry.item, path, report)?;
+    if !known.values.contains(&value) {
+        unknown_value(&entry.item.at, &value, known, report);
+        return None;
+    }
+    Some((entry.key.clone(), value))
 }
 
 fn unknown_axis(entry: &Entry, names: &[&str], report: &Report) {

@@ -9,6 +9,7 @@
 //! multiplies out to, and whether a step keeps to the limits, is for the room `plan`.
 
 mod choices;
+mod fields;
 mod layers;
 mod matrix;
 mod paths;
@@ -168,35 +169,6 @@ impl Suite {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#[expect(
-    clippy::similar_names,
-    reason = "site and suite are the words of this project"
-)]
-mod tests {
-    use super::*;
-
-    /// The example of the documentation: every table, nearly every key.
-    const EXAMPLE: &str = include_str!("example.toml");
-
-    #[test]
-    fn the_example_is_read() {
-        let environment = BTreeMap::new();
-        let context = Context {
-            environment: &environment,
-            home: Some("/home/ada"),
-            cluster: Some("alps"),
-        };
-        let file = File {
-            name: "hpc.toml",
-            text: EXAMPLE,
-        };
-        let site = Site::read(None, Some(file), &[], &context).unwrap();
-        assert_eq!(site.scheduler.partition.as_deref(), Some("normal"));
-        assert_eq!(site.workspace.state, "/home/ada/.local/state/hpc-ci");
-        let suite = Suite::read(file, &site, &context).unwrap();
-        assert_eq!(suite.environment.modules, ["cray-mpich"]);
-        assert_eq!(suite.steps.len(), 2);
-        assert_eq!(suite.ignored(), []);
-    }
-}
+mod broken;
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use super::suggest;
 /// Why a path could not be expanded, with the part that is at fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PathFault {
+    pub(super) code: &'static str,
     pub(super) part: String,
     pub(super) message: String,
     pub(super) label: String,
@@ -99,6 +100,7 @@ fn undefined(part: &str, name: &str, context: &Context) -> PathFault {
     let near = suggest::near(name, &names).map(|near| format!("did you mean `${near}`?"));
     let default = format!("set it, or give a default: `${{{name}:-default}}`");
     PathFault {
+        code: "undefined-variable",
         part: part.to_owned(),
         message: format!("the variable `{name}` is not set"),
         label: "not set".to_owned(),
@@ -108,6 +110,7 @@ fn undefined(part: &str, name: &str, context: &Context) -> PathFault {
 
 fn malformed(text: &str) -> PathFault {
     PathFault {
+        code: "malformed-variable",
         part: text.to_owned(),
         message: "this is not a reference to a variable".to_owned(),
         label: "expected `$NAME` or `${NAME:-default}`".to_owned(),
@@ -117,9 +120,65 @@ fn malformed(text: &str) -> PathFault {
 
 fn no_home() -> PathFault {
     PathFault {
+        code: "undefined-variable",
         part: "~".to_owned(),
         message: "`~` stands for the home directory, which is not known".to_owned(),
         label: "not known".to_owned(),
         help: Some("set `HOME`, or write the path in full".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn variables_and_the_home_are_replaced() {
+        let environment = BTreeMap::from([
+            ("SCRATCH".to_owned(), "/scratch".to_owned()),
+            ("EMPTY".to_owned(), String::new()),
+        ]);
+        let context = Context {
+            environment: &environment,
+            home: Some("/home/ada"),
+            cluster: None,
+        };
+        let check = |text: &str, expected: Result<&str, &str>| {
+            let found = expand_path(text, &context).map_err(|fault| fault.part);
+            assert_eq!(found.as_deref().map_err(String::as_str), expected, "{text}");
+        };
+        check("hpc-ci", Ok("hpc-ci"));
+        check("$SCRATCH/x", Ok("/scratch/x"));
+        check("${SCRATCH}x", Ok("/scratchx"));
+        check("${NONE:-/tmp}/x", Ok("/tmp/x"));
+        check("${EMPTY:-/tmp}", Ok("/tmp"));
+        check("${NONE:-}x", Ok("x"));
+        check("~/x", Ok("/home/ada/x"));
+        check("~", Ok("/home/ada"));
+        check("~ada/x", Ok("~ada/x"));
+        check("a~/x", Ok("a~/x"));
+        check("$$x/$$", Ok("$x/$"));
+        check("$SCRATCHX", Err("$SCRATCHX"));
+        check("${NONE}/x", Err("${NONE}"));
+        check("$EMPTY/x", Err("$EMPTY"));
+        check("${SCRATCH", Err("${SCRATCH"));
+        check("${SCRATCH-x}", Err("${SCRATCH-x}"));
+        check("x$", Err("$"));
+        check("$1", Err("$1"));
+        check("$é", Err("$é"));
+    }
+
+    #[test]
+    fn without_a_home_there_is_no_tilde() {
+        let environment = BTreeMap::new();
+        let context = Context {
+            environment: &environment,
+            home: None,
+            cluster: None,
+        };
+        let found = expand_path("~/x", &context).map_err(|fault| fault.part);
+        assert_eq!(found, Err("~".to_owned()));
     }
 }

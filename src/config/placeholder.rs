@@ -69,3 +69,39 @@ fn leading_word(text: &str) -> Option<&str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     (!first.is_ascii_digit() && word.chars().all(plain)).then_some(word)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_replaced_and_braces_of_others_are_not() {
+        let check = |text: &str, expected: Result<&str, &str>| {
+            let value = |word: &str| (word == "ranks").then(|| "4".into());
+            let found = expand(text, value).map_err(|unknown| unknown.word);
+            assert_eq!(found.as_deref().map_err(String::as_str), expected, "{text}");
+        };
+        check("mpirun -n {ranks} ./a", Ok("mpirun -n 4 ./a"));
+        check("{ranks}{ranks}", Ok("44"));
+        check("{{ranks}}", Ok("{ranks}"));
+        check(
+            "awk '{{print $1}} END {{ if (x) {{y}} }}'",
+            Ok("awk '{print $1} END { if (x) {y} }'"),
+        );
+        check("awk '{print $1}'", Ok("awk '{print $1}'"));
+        check("{print}", Err("print"));
+        check("${ranks} ${A:-${B}}", Ok("${ranks} ${A:-${B}}"));
+        check("${A:-{ranks}}", Ok("${A:-4}"));
+        check("find -exec {} \\;", Ok("find -exec {} \\;"));
+        check("a{1,2}{3}", Ok("a{1,2}{3}"));
+        check("{ ranks }", Ok("{ ranks }"));
+        check("{ranks", Ok("{ranks"));
+        check("é{ranks}é{é}", Ok("é4é{é}"));
+        check("}} {", Ok("}} {"));
+    }
+
+    #[test]
+    fn words_are_listed_in_their_order() {
+        assert_eq!(words("{b} {{c}} ${d} {a} {b}"), ["b", "a", "b"]);
+    }
+}

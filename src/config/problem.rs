@@ -32,7 +32,7 @@ impl Problem {
             message: message.into(),
             label: "here".to_owned(),
             help: None,
-            source: NamedSource::new(&at.source.name, Arc::clone(&at.source.text)),
+            source: NamedSource::new(&at.source.name, Arc::clone(&at.source.shown)),
             at: at.clone(),
         }
     }
@@ -137,13 +137,18 @@ impl ConfigError {
             .with_width(120);
         let mut text = String::new();
         for problem in &self.problems {
+            if !text.is_empty() {
+                text.push('\n');
+            }
             // Writing to a String succeeds; should miette itself fail, the bare message still says what is wrong.
             if handler.render_report(&mut text, problem).is_err() {
                 text.push_str(&problem.message);
                 text.push('\n');
             }
         }
-        text
+        // Empty lines of a file are shown with a blank at their end, which only litters logs.
+        let lines = text.lines().map(str::trim_end);
+        lines.fold(String::new(), |all, line| all + line + "\n")
     }
 
     fn only(&self) -> Option<&Problem> {

@@ -5,8 +5,9 @@
 //! `toml` crate's; meaning is given in `site.rs`, `suite.rs` and `step.rs`.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use regex::Regex;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Report};
@@ -16,6 +17,8 @@ use super::problem::{Problem, Report};
 pub(super) struct Source {
     pub(super) name: String,
     pub(super) text: Arc<str>,
+    /// The text as messages may show it.
+    pub(super) shown: Arc<str>,
     pub(super) kind: SourceKind,
 }
 
@@ -33,9 +36,26 @@ impl Source {
         Arc::new(Self {
             name: name.to_owned(),
             text: Arc::from(text),
+            shown: Arc::from(mask(text)),
             kind,
         })
     }
+}
+
+/// Returns the text with the passwords of addresses (`https://user:password@host`) as asterisks, byte for byte.
+pub(super) fn mask(text: &str) -> String {
+    static PASSWORD: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new("://[^/@\\s\"']*:([^/@\\s\"']+)@").ok());
+    let Some(pattern) = PASSWORD.as_ref() else {
+        return text.to_owned();
+    };
+    let mut masked = text.to_owned();
+    for found in pattern.captures_iter(text) {
+        if let Some(password) = found.get(1) {
+            masked.replace_range(password.range(), &"*".repeat(password.len()));
+        }
+    }
+    masked
 }
 
 /// A place in a source.
@@ -53,6 +73,11 @@ impl At {
         before
             .iter()
             .fold(1, |n, byte| n + usize::from(*byte == b'\n'))
+    }
+
+    /// Returns the text at the place, as messages may show it.
+    pub(super) fn shown(&self) -> &str {
+        self.source.shown.get(self.span.clone()).unwrap_or("")
     }
 
     /// Returns the text at the place, as it was typed.
@@ -116,9 +141,10 @@ impl Value {
         }
     }
 
+    /// Returns the value as settings show it.
     pub(super) fn to_toml(&self) -> toml::Value {
         match self {
-            Self::Text(text) | Self::Datetime(text) => toml::Value::String(text.clone()),
+            Self::Text(text) | Self::Datetime(text) => toml::Value::String(mask(text)),
             Self::Integer(number) => toml::Value::Integer(*number),
             Self::Float(number) => toml::Value::Float(*number),
             Self::Boolean(yes) => toml::Value::Boolean(*yes),
@@ -267,16 +293,47 @@ pub(super) fn parse(source: &Arc<Source>, report: &Report) -> Option<Table> {
     if errors.is_empty() {
         return Some(convert_table(table.get_ref(), source, report));
     }
+    let mut last_line = 0;
     for error in errors {
-        let span = error.span().unwrap_or(0..0);
         let at = At {
             source: Arc::clone(source),
-            span: visible(span, &source.text),
+            span: visible(error.span().unwrap_or(0..0), &source.text),
         };
-        let message = format!("this is not TOML: {}", error.message());
-        report.push(Problem::new("syntax", &at, message).label("here"));
+        // One slip makes the parser stumble over the rest of its line.
+        if at.line() != last_line {
+            last_line = at.line();
+            report.push(syntax_problem(error.message(), &at));
+        }
+        // Inside an open list or string the parser takes each following line for a mistake.
+        if ["array", "inline table", "multi-line"]
+            .iter()
+            .any(|open| error.message().contains(open))
+        {
+            break;
+        }
     }
     None
+}
+
+/// Returns the problem in words for people who know TOML only by sight.
+fn syntax_problem(message: &str, at: &At) -> Problem {
+    let problem = |message: &str| Problem::new("syntax", at, message);
+    let starts_table = at.typed().starts_with('[');
+    if message.starts_with("duplicate key") {
+        let twice = format!("`{}` stands here for the second time", at.typed());
+        problem(&twice).label("the second").help("merge the two")
+    } else if message.starts_with("string values must be quoted") && at.typed().trim().is_empty() {
+        problem("a value is missing").label("expected a value")
+    } else if message.starts_with("string values must be quoted") {
+        problem("a string must stand in quotes").label("not in quotes")
+    } else if message.contains("basic string") || message.contains("literal string") {
+        let help = "end the string with the quote that it begins with; write `\\\\` for a backslash, or use single quotes";
+        problem(&format!("this is not a string: {message}")).help(help)
+    } else if message.contains("array") && starts_table {
+        problem("a list above is not closed").label("expected `]` before this")
+    } else {
+        problem(&format!("this is not TOML: {message}"))
+    }
 }
 
 /// Returns the span with at least one character, and none across the end of the text.

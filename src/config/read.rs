@@ -1,16 +1,10 @@
 //! From typed text to values: one trait for what a key may hold, and a table that notices the keys nobody asked for.
 
 use std::cell::RefCell;
-use std::str::FromStr;
 
-use globset::Glob;
-use regex::Regex;
-
-use super::paths::expand_path;
 use super::problem::{Problem, Report};
 use super::raw::{At, Item, Table, Value, join};
 use super::suggest;
-use super::units::{Memory, Walltime};
 
 /// Something a key may hold. On a mistake the report has it, and there is no value.
 pub(super) trait Field: Sized {
@@ -34,7 +28,7 @@ pub(super) fn section<T>(
     body: impl FnOnce(&Section) -> T,
 ) -> Option<T> {
     let Value::Table(table) = &item.value else {
-        wrong_type(item, "a table", report);
+        wrong_type(item, path, "a table", report);
         return None;
     };
     let section = Section {
@@ -64,14 +58,32 @@ impl Section<'_, '_> {
     }
 
     /// Returns the value of a key that must be there, or a stand-in after the mistake was reported.
-    pub(super) fn need<T: Field + Stand>(&self, key: &'static str) -> T {
-        if self.item(key).is_none() {
-            let message = format!("`{}` has no `{key}`", self.path);
+    pub(super) fn need<T: Field + Default>(&self, key: &'static str) -> T {
+        if self.item(key).is_none() && !self.has_misspelt(key) {
+            let message = format!("{} has no `{key}`", self.title());
             let problem = Problem::new("missing-key", &self.at, message);
-            let label = format!("`{key}` must stand here");
-            self.report.push(problem.label(label));
+            self.report.push(problem.label(format!("needs `{key}`")));
         }
-        self.get(key).unwrap_or_else(T::stand)
+        self.get(key).unwrap_or_default()
+    }
+
+    /// Returns what to call the table, by its own name where it has one.
+    pub(super) fn title(&self) -> String {
+        let name = self
+            .table
+            .get("name")
+            .and_then(Item::text)
+            .map(str::escape_debug);
+        match name {
+            Some(name) => format!("{} `{name}`", self.path),
+            None => format!("`{}`", self.path),
+        }
+    }
+
+    /// Returns whether the table has the key under a name that will be reported as a slip of the pen.
+    fn has_misspelt(&self, key: &str) -> bool {
+        let mut names = self.table.entries.iter().map(|entry| entry.key.as_str());
+        names.any(|name| suggest::meant(name, &[key]).is_some())
     }
 
     fn reject_unknown(&self) {
@@ -99,21 +111,47 @@ pub(super) fn unknown_key(key: &str, at: &At, path: &str, known: &[&str], report
     report.push(problem.help(suggest::for_key(key, path, known)));
 }
 
-/// A value that stands in for one that was wrong; it is never used, because the mistake ends the reading.
-pub(super) trait Stand {
-    fn stand() -> Self;
+/// Reports a value of the wrong type.
+pub(super) fn wrong_type(item: &Item, path: &str, expected: &str, report: &Report) {
+    let kind = item.value.kind();
+    let message = format!("`{path}` must be {expected}, not {kind}");
+    let problem = Problem::new("wrong-type", &item.at, message).label(format!("this is {kind}"));
+    report.push(problem.maybe_help(quotes(item, expected)));
 }
 
-impl<T: Default> Stand for T {
-    fn stand() -> Self {
-        T::default()
+/// Returns the remedy where only quotes are wrong.
+fn quotes(item: &Item, expected: &str) -> Option<String> {
+    let bare = |text: &str| text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok();
+    match &item.value {
+        Value::Text(text) if bare(text) && UNQUOTED.contains(&expected) => {
+            Some(format!("write it without quotes: {text}"))
+        }
+        Value::Integer(_) | Value::Float(_) if expected == "a string" => {
+            Some(format!("write it in quotes: \"{}\"", item.at.typed()))
+        }
+        _ => None,
     }
 }
 
-pub(super) fn wrong_type(item: &Item, expected: &str, report: &Report) {
-    let message = format!("expected {expected}, found {}", item.value.kind());
-    let problem = Problem::new("wrong-type", &item.at, message);
-    report.push(problem.label(format!("expected {expected}")));
+/// What is written without quotes.
+const UNQUOTED: [&str; 3] = ["a number", "a whole number", "`true` or `false`"];
+
+/// Reports a value of the right type that cannot be.
+pub(super) fn refuse(item: &Item, path: &str, reason: &str, report: &Report) {
+    let message = format!("`{path}` cannot be {}", shown(&item.at));
+    impossible(&item.at, message, reason, report);
+}
+
+/// Returns the first line of what was typed, not too much of it.
+fn shown(at: &At) -> String {
+    let typed = at.shown();
+    let line = typed.lines().next().unwrap_or_default();
+    let start: String = line.chars().take(40).collect();
+    if start.len() == typed.len() {
+        start
+    } else {
+        format!("{start}...")
+    }
 }
 
 pub(super) fn impossible(at: &At, message: impl Into<String>, label: &str, report: &Report) {
@@ -121,17 +159,25 @@ pub(super) fn impossible(at: &At, message: impl Into<String>, label: &str, repor
 }
 
 /// Returns what the item's word stands for among `all`.
-pub(super) fn one_of<T: Copy>(item: &Item, all: &[(&str, T)], report: &Report) -> Option<T> {
+pub(super) fn one_of<T: Copy>(
+    item: &Item,
+    path: &str,
+    all: &[(&str, T)],
+    report: &Report,
+) -> Option<T> {
     let words: Vec<&str> = all.iter().map(|(word, _)| *word).collect();
     let listed: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-    let expected = format!("one of {}", listed.join(", "));
+    let expected = match listed.as_slice() {
+        [only] => only.clone(),
+        _ => format!("one of {}", listed.join(", ")),
+    };
     let Some(text) = item.text() else {
-        wrong_type(item, &expected, report);
+        wrong_type(item, path, &expected, report);
         return None;
     };
     let found = all.iter().find(|(word, _)| *word == text);
     if found.is_none() {
-        let message = format!("`{text}` is not {expected}");
+        let message = format!("`{path}` cannot be {}", shown(&item.at));
         let problem = Problem::new("impossible-value", &item.at, message);
         let help = suggest::near(text, &words).map(|word| format!("did you mean `{word}`?"));
         report.push(
@@ -144,18 +190,13 @@ pub(super) fn one_of<T: Copy>(item: &Item, all: &[(&str, T)], report: &Report) -
 }
 
 impl Field for String {
-    fn read(item: &Item, _path: &str, report: &Report) -> Option<Self> {
+    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
         let Some(text) = item.text() else {
-            wrong_type(item, "a string", report);
+            wrong_type(item, path, "a string", report);
             return None;
         };
         if text.contains('\0') {
-            impossible(
-                &item.at,
-                "a string cannot hold a NUL character",
-                "has a NUL",
-                report,
-            );
+            refuse(item, path, "must not hold a NUL character", report);
             return None;
         }
         Some(text.to_owned())
@@ -163,261 +204,25 @@ impl Field for String {
 }
 
 impl Field for bool {
-    fn read(item: &Item, _path: &str, report: &Report) -> Option<Self> {
+    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
         let Value::Boolean(yes) = item.value else {
-            wrong_type(item, "`true` or `false`", report);
+            wrong_type(item, path, "`true` or `false`", report);
             return None;
         };
         Some(yes)
     }
 }
 
-/// Reads an integer between two bounds.
-pub(super) fn integer(item: &Item, least: u32, most: u32, report: &Report) -> Option<u32> {
-    let Value::Integer(number) = item.value else {
-        wrong_type(item, "a whole number", report);
-        return None;
-    };
-    let fits = u32::try_from(number).ok();
-    let fits = fits.filter(|number| (least..=most).contains(number));
-    if fits.is_none() {
-        let message = format!("`{number}` is not between {least} and {most}");
-        impossible(&item.at, message, "out of range", report);
-    }
-    fits
-}
-
-/// A count that may be zero.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Count(pub(super) u32);
-
-/// A count of at least one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Positive(pub(super) u32);
-
-/// Ranks, nodes and everything else that is counted; a larger number is a slip of the finger.
-const MOST: u32 = 100_000_000;
-
-impl Field for Count {
-    fn read(item: &Item, _path: &str, report: &Report) -> Option<Self> {
-        integer(item, 0, MOST, report).map(Self)
-    }
-}
-
-impl Field for Positive {
-    fn read(item: &Item, _path: &str, report: &Report) -> Option<Self> {
-        integer(item, 1, MOST, report).map(Self)
-    }
-}
-
-impl Field for f64 {
-    fn read(item: &Item, _path: &str, report: &Report) -> Option<Self> {
-        let number = match item.value {
-            Value::Float(number) => number,
-            Value::Integer(number) => number as f64,
-            _ => {
-                wrong_type(item, "a number", report);
-                return None;
-            }
-        };
-        if !number.is_finite() || number <= 0.0 {
-            impossible(
-                &item.at,
-                format!("`{number}` is not above 0"),
-                "must be above 0",
-                report,
-            );
-            return None;
-        }
-        Some(number)
-    }
-}
-
 impl<T: Field> Field for Vec<T> {
     fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
         let Value::List(items) = &item.value else {
-            wrong_type(item, "a list", report);
+            wrong_type(item, path, "a list", report);
             return None;
         };
-        let values: Vec<Option<T>> = items.iter().map(|it| T::read(it, path, report)).collect();
+        let one = |(index, item)| T::read(item, &format!("{path}[{index}]"), report);
+        // All are read before one that is wrong ends it, so that every mistake is reported.
+        let values: Vec<Option<T>> = items.iter().enumerate().map(one).collect();
         values.into_iter().collect()
-    }
-}
-
-/// Reads a string that has a form of its own.
-fn formed<T: FromStr>(item: &Item, expected: &str, report: &Report) -> Option<T>
-where
-    T::Err: std::fmt::Display,
-{
-    let Some(text) = item.text() else {
-        wrong_type(item, expected, report);
-        return None;
-    };
-    let parsed = text.parse::<T>();
-    if let Err(reason) = &parsed {
-        let message = format!("`{text}` is not {expected}");
-        impossible(&item.at, message, &reason.to_string(), report);
-    }
-    parsed.ok()
-}
-
-impl Field for Walltime {
-    fn read(item: &Item, _path: &str, report: &Report) -> Option<Self> {
-        let time: Self = formed(item, "a duration such as \"10m\"", report)?;
-        if time.as_secs() == 0 {
-            impossible(&item.at, "a duration of nothing", "must be above 0", report);
-            return None;
-        }
-        Some(time)
-    }
-}
-
-/// A duration that may be zero.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Grace(pub(super) Walltime);
-
-impl Field for Grace {
-    fn read(item: &Item, _path: &str, report: &Report) -> Option<Self> {
-        formed(item, "a duration such as \"10m\"", report).map(Self)
-    }
-}
-
-impl Field for Memory {
-    fn read(item: &Item, _path: &str, report: &Report) -> Option<Self> {
-        let size: Self = formed(item, "a size such as \"4GiB\"", report)?;
-        if size.bytes() == 0 {
-            impossible(&item.at, "a size of nothing", "must be above 0", report);
-            return None;
-        }
-        Some(size)
-    }
-}
-
-/// A word that reaches Slurm's command line or a batch script: no blanks, quotes or control characters.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Word(pub(super) String);
-
-/// Returns what is wrong with a word for Slurm.
-pub(super) fn word_fault(text: &str) -> Option<&'static str> {
-    let odd = |c: char| !c.is_ascii_graphic() || "'\"\\`$#;<>".contains(c);
-    if text.is_empty() {
-        Some("must not be empty")
-    } else if text.starts_with('-') {
-        Some("must not begin with `-`")
-    } else if text.contains(odd) {
-        Some("must be one word without blanks or quotes")
-    } else {
-        None
-    }
-}
-
-impl Field for Word {
-    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
-        let text = String::read(item, path, report)?;
-        if let Some(fault) = word_fault(&text) {
-            impossible(
-                &item.at,
-                format!("`{}` cannot be a name in Slurm", text.escape_debug()),
-                fault,
-                report,
-            );
-            return None;
-        }
-        Some(Self(text))
-    }
-}
-
-/// Text that must not be empty, nor hold control characters: a name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Name(pub(super) String);
-
-impl Field for Name {
-    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
-        let text = String::read(item, path, report)?;
-        let fault = if text.trim().is_empty() {
-            "must not be empty"
-        } else if text.chars().any(char::is_control) {
-            "must not hold control characters"
-        } else if text.len() > 200 {
-            "must not be longer than 200 bytes"
-        } else {
-            return Some(Self(text));
-        };
-        impossible(
-            &item.at,
-            format!("`{}` cannot be a name", text.escape_debug()),
-            fault,
-            report,
-        );
-        None
-    }
-}
-
-/// A path in which `$VAR`, `${VAR:-default}` and a leading `~` were replaced.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct PathText(pub(super) String);
-
-impl Field for PathText {
-    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
-        let text = String::read(item, path, report)?;
-        if text.is_empty() {
-            impossible(&item.at, "a path must not be empty", "empty", report);
-            return None;
-        }
-        match expand_path(&text, report.context) {
-            Ok(expanded) => Some(Self(expanded)),
-            Err(fault) => {
-                let at = item.at.of(&fault.part);
-                let problem = Problem::new("undefined-variable", &at, fault.message);
-                report.push(problem.label(fault.label).maybe_help(fault.help));
-                None
-            }
-        }
-    }
-}
-
-/// A pattern of paths or names that compiles.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct GlobText(pub(super) String);
-
-impl Field for GlobText {
-    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
-        let text = String::read(item, path, report)?;
-        if let Err(error) = Glob::new(&text) {
-            let message = format!("`{text}` is not a pattern of paths");
-            let problem = Problem::new("invalid-glob", &item.at, message);
-            report.push(problem.label(error.kind().to_string()));
-            return None;
-        }
-        Some(Self(text))
-    }
-}
-
-/// A regular expression that compiles.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct RegexText {
-    pub(super) text: String,
-    pub(super) groups: usize,
-}
-
-impl Field for RegexText {
-    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
-        let text = String::read(item, path, report)?;
-        match Regex::new(&text) {
-            Ok(regex) => Some(Self {
-                groups: regex.captures_len() - 1,
-                text,
-            }),
-            Err(error) => {
-                // The crate's message draws the pattern over several lines; its last one is the reason.
-                let whole = error.to_string();
-                let reason = whole.lines().last().unwrap_or("does not compile").trim();
-                let reason = reason.strip_prefix("error: ").unwrap_or(reason);
-                let message = format!("`{text}` is not a regular expression");
-                report.push(Problem::new("invalid-regex", &item.at, message).label(reason));
-                None
-            }
-        }
     }
 }
 
@@ -431,26 +236,9 @@ impl<T: Field> Field for OneOrMore<T> {
             Value::List(_) => Vec::read(item, path, report).map(Self),
             Value::Text(_) => T::read(item, path, report).map(|one| Self(vec![one])),
             _ => {
-                wrong_type(item, "a string or a list of strings", report);
+                wrong_type(item, path, "a string or a list of strings", report);
                 None
             }
         }
     }
 }
-
-/// Returns the plain strings of a list.
-pub(super) trait Plain {
-    fn plain(self) -> Vec<String>;
-}
-
-macro_rules! plain {
-    ($($type:ty),*) => {$(
-        impl Plain for Vec<$type> {
-            fn plain(self) -> Vec<String> {
-                self.into_iter().map(|one| one.0).collect()
-            }
-        }
-    )*};
-}
-
-plain!(Word, Name, PathText, GlobText);

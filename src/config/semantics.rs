@@ -266,21 +266,14 @@ fn check_needs(steps: &[(&Table, &StepSpec)], report: &Report) {
         }
     }
     if let Some(cycle) = find_cycle(&edges) {
-        let path: Vec<String> = cycle
-            .iter()
-            .map(|index| format!("`{}`", names[*index]))
-            .collect();
-        let (table, _) = steps[cycle[0]];
-        let Some(item) = table.get("needs") else {
+        let path: Vec<String> = cycle.iter().map(|it| format!("`{}`", names[*it])).collect();
+        let Some(item) = steps[cycle[0]].0.get("needs") else {
             return;
         };
         let place = item.at.of(names[cycle[1]]);
         let problem = Problem::new("cycle", &place, "these steps wait for one another");
-        report.push(
-            problem
-                .label("closes the circle")
-                .help(format!("the circle is {}", path.join(" → "))),
-        );
+        let circle = path.join(" needs ");
+        report.push(problem.label("closes the circle").help(circle));
     }
 }
 

@@ -1,12 +1,13 @@
 //! Where and for whom: the tables that are read only from trusted files, before the checkout.
 
 use super::choices::{CodecovService, Disclosure, SchedulerKind, Strategy};
-use super::problem::Report;
-use super::raw::{Item, Table};
-use super::read::{
-    Count, Field, GlobText, Grace, Name, PathText, Plain, Positive, Section, Word, impossible,
-    integer, section,
+use super::fields::{
+    Bounded, Count, GlobText, Grace, Name, NodePath, PathText, Plain, Positive, SchedulerOption,
+    VariableName, Word,
 };
+use super::problem::Report;
+use super::raw::{Table, join};
+use super::read::{Section, impossible, refuse, section};
 use super::units::{Memory, Walltime};
 
 /// The tables of the site.
@@ -228,33 +229,7 @@ fn workspace(s: &Section) -> Workspace {
         keep_runs: s.need::<Count>("keep_runs").0,
         keep_limit: s.need("keep_limit"),
         threads: s.need::<Positive>("threads").0,
-        nice: s.need::<Niceness>("nice").0,
-    }
-}
-
-/// A path on the node, of which only the form can be checked here.
-#[derive(Debug, Default)]
-struct NodePath(String);
-
-impl Field for NodePath {
-    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
-        let text = String::read(item, path, report)?;
-        if !text.starts_with(['/', '$']) || text.contains(['\n', '"', '`']) || text.contains("$(") {
-            let message = format!("`{}` is not a folder on a node", text.escape_debug());
-            let label = "must be absolute or begin with a variable";
-            impossible(&item.at, message, label, report);
-            return None;
-        }
-        Some(Self(text))
-    }
-}
-
-#[derive(Debug, Default)]
-struct Niceness(u32);
-
-impl Field for Niceness {
-    fn read(item: &Item, _path: &str, report: &Report) -> Option<Self> {
-        integer(item, 0, 19, report).map(Self)
+        nice: s.need::<Bounded<0, 19>>("nice").0,
     }
 }
 
@@ -269,40 +244,15 @@ fn scheduler(s: &Section) -> Scheduler {
         strategy: s.need("strategy"),
         max_in_flight: s.need::<Positive>("max_in_flight").0,
         max_pending: s.need("max_pending"),
-        options: s
-            .need::<Vec<SchedulerOption>>("options")
-            .into_iter()
-            .map(|it| it.0)
-            .collect(),
+        options: s.need::<Vec<SchedulerOption>>("options").plain(),
         limits: inner(s, "limits", limits).unwrap_or_default(),
-    }
-}
-
-/// An option of `sbatch`; each stands on a line of its own in a batch script.
-#[derive(Debug)]
-pub(super) struct SchedulerOption(pub(super) String);
-
-impl Field for SchedulerOption {
-    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
-        let text = String::read(item, path, report)?;
-        if !text.starts_with('-') || text.chars().any(char::is_control) {
-            let message = format!("`{}` is not an option of sbatch", text.escape_debug());
-            impossible(
-                &item.at,
-                message,
-                "must begin with `-` and stay on one line",
-                report,
-            );
-            return None;
-        }
-        Some(Self(text))
     }
 }
 
 fn limits(s: &Section) -> Limits {
     Limits {
-        max_nodes: s.get("max_nodes").map(|Positive(count)| count),
-        max_ranks: s.get("max_ranks").map(|Positive(count)| count),
+        max_nodes: s.get("max_nodes").map(|Bounded(count): Positive| count),
+        max_ranks: s.get("max_ranks").map(|Bounded(count): Positive| count),
         max_time: s.get("max_time"),
         max_node_hours: s.get("max_node_hours"),
         partitions: s.get::<Vec<Word>>("partitions").map(Plain::plain),
@@ -379,7 +329,7 @@ pub(super) fn inner<T>(
     key: &'static str,
     body: impl FnOnce(&Section) -> T,
 ) -> Option<T> {
-    let path = super::raw::join(s.path, key);
+    let path = join(s.path, key);
     section(s.item(key)?, &path, s.report, body)
 }
 
@@ -387,43 +337,23 @@ fn word(s: &Section, key: &'static str) -> Option<String> {
     s.get(key).map(|Word(word)| word)
 }
 
-/// The name of an environment variable.
-#[derive(Debug, Default)]
-pub(super) struct VariableName(pub(super) String);
-
-/// Returns whether a shell would take the text for a variable's name.
-pub(super) fn is_variable_name(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    !text.is_empty() && text.chars().all(plain) && !text.starts_with(|c: char| c.is_ascii_digit())
-}
-
-impl Field for VariableName {
-    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
-        let text = String::read(item, path, report)?;
-        if !is_variable_name(&text) {
-            // The text may be a token that somebody pasted here, so the message does not repeat it.
-            let message = "this is not the name of an environment variable";
-            impossible(&item.at, message, "letters, digits and `_`", report);
-            return None;
-        }
-        Some(Self(text))
-    }
-}
-
 fn slug(s: &Section, key: &'static str) -> Option<String> {
-    let item = s.item(key)?;
     let Name(text) = s.get(key)?;
-    let parts = text.split('/').count();
-    if parts < 2 || text.split('/').any(str::is_empty) || text.contains("://") {
-        let message = format!("`{text}` does not name a repository");
-        impossible(&item.at, message, "expected `owner/repository`", s.report);
+    let whole = text.contains('/') && !text.contains("://");
+    if !whole || text.split('/').any(str::is_empty) {
+        let item = s.table.get(key)?;
+        refuse(
+            item,
+            &join(s.path, key),
+            "expected `owner/repository`",
+            s.report,
+        );
         return None;
     }
     Some(text)
 }
 
 fn url(s: &Section, key: &'static str) -> Option<String> {
-    let item = s.item(key)?;
     let text: String = s.get(key)?;
     let host = text
         .strip_prefix("https://")
@@ -444,11 +374,7 @@ fn url(s: &Section, key: &'static str) -> Option<String> {
         }
         Some(_) => return Some(text.trim_end_matches('/').to_owned()),
     };
-    impossible(
-        &item.at,
-        "this is not an address of the web",
-        fault,
-        s.report,
-    );
+    let message = format!("`{}` is not an address of the web", join(s.path, key));
+    impossible(&s.table.get(key)?.at, message, fault, s.report);
     None
 }

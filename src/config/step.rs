@@ -3,14 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::choices::{Better, Expect, LauncherKind, Pmi, Producer, ResultsFormat, Strategy};
+use super::fields::{
+    Bounded, Count, GlobText, Name, PathText, Plain, Positive, RegexText, SchedulerOption, Word,
+    is_variable_name,
+};
 use super::matrix::Matrix;
 use super::problem::{Problem, Report};
-use super::raw::{At, Item, Table, Value};
-use super::read::{
-    Count, Field, GlobText, Name, OneOrMore, PathText, Plain, Positive, RegexText, Section, Word,
-    impossible, integer, section, wrong_type,
-};
-use super::site::{SchedulerOption, inner, is_variable_name};
+use super::raw::{At, Item, Table, Value, join};
+use super::read::{Field, OneOrMore, Section, impossible, refuse, section, wrong_type};
+use super::site::inner;
 use super::suite::{Environment, read_environment};
 use super::units::{Memory, Walltime};
 
@@ -286,7 +287,7 @@ fn step(s: &Section, table: &str, environment: &Item) -> StepSpec {
         time: s.get("time"),
         max_pending: s.get("max_pending"),
         strategy: s.get("strategy"),
-        options: scheduler_options(s),
+        options: s.need::<Vec<SchedulerOption>>("options").plain(),
         launcher: s.get("launcher"),
         pmi: s.get("pmi"),
         wrap: s.get("wrap"),
@@ -299,7 +300,7 @@ fn step(s: &Section, table: &str, environment: &Item) -> StepSpec {
             .get("needs")
             .map(|OneOrMore::<Name>(names)| names.plain())
             .unwrap_or_default(),
-        retries: s.need::<Retries>("retries").0,
+        retries: s.need::<Bounded<0, 100>>("retries").0,
         expect: s.need("expect"),
         only: inner(s, "only", conditions),
         skip: inner(s, "skip", conditions),
@@ -311,16 +312,11 @@ fn step(s: &Section, table: &str, environment: &Item) -> StepSpec {
 }
 
 fn positive(s: &Section, key: &'static str) -> Option<u32> {
-    s.get(key).map(|Positive(count)| count)
+    s.get(key).map(|Bounded(count): Positive| count)
 }
 
 fn word(s: &Section, key: &'static str) -> Option<String> {
     s.get(key).map(|Word(word)| word)
-}
-
-fn scheduler_options(s: &Section) -> Vec<String> {
-    let options: Vec<SchedulerOption> = s.need("options");
-    options.into_iter().map(|option| option.0).collect()
 }
 
 fn memory_per_cpu(s: &Section) -> Option<Memory> {
@@ -336,24 +332,16 @@ fn memory_per_cpu(s: &Section) -> Option<Memory> {
 
 fn own_environment(s: &Section, below: &Item) -> Environment {
     let mut both = below.clone();
-    let path = super::raw::join(s.path, "environment");
     if let Some(own) = s.item("environment") {
-        if own.table().is_none() {
-            wrong_type(own, "a table like `[environment]`", s.report);
-        } else {
+        if own.table().is_some() {
             both.overlay(own);
+        } else {
+            let path = join(s.path, "environment");
+            wrong_type(own, &path, "a table like `[environment]`", s.report);
         }
     }
-    read_environment(&both, &path, s.report)
-}
-
-#[derive(Debug, Default)]
-struct Retries(u32);
-
-impl Field for Retries {
-    fn read(item: &Item, _path: &str, report: &Report) -> Option<Self> {
-        integer(item, 0, 100, report).map(Self)
-    }
+    // Under the general name, so that a mistake in `[environment]` is not told again for each step.
+    read_environment(&both, "environment", s.report)
 }
 
 impl Default for CommandLine {
@@ -370,6 +358,7 @@ impl Field for CommandLine {
             _ => {
                 wrong_type(
                     item,
+                    path,
                     "a string for bash, or a list of a program and its arguments",
                     report,
                 );
@@ -381,7 +370,7 @@ impl Field for CommandLine {
             Self::Argv(argv) => argv.first().is_none_or(String::is_empty),
         };
         if empty {
-            impossible(&item.at, "an empty command", "names no program", report);
+            refuse(item, path, "names no program", report);
             return None;
         }
         Some(command)
@@ -446,6 +435,7 @@ impl Field for StepCoverage {
             _ => {
                 wrong_type(
                     item,
+                    path,
                     "`true`, `false` or a kind of coverage such as \"llvm\"",
                     report,
                 );
@@ -479,7 +469,7 @@ fn conditions(s: &Section) -> Conditions {
     if s.table.entries.is_empty() {
         impossible(
             &s.at,
-            "a condition without conditions",
+            format!("`{}` has no conditions", s.path),
             "names neither cluster, partition nor environment",
             s.report,
         );
@@ -499,13 +489,7 @@ impl Field for VariableCondition {
                 .as_deref()
                 .is_some_and(|it| globset::Glob::new(it).is_err())
         {
-            let message = format!("`{}` is not a condition on a variable", text.escape_debug());
-            impossible(
-                &item.at,
-                message,
-                "expected `NAME` or `NAME=PATTERN`",
-                report,
-            );
+            refuse(item, path, "expected `NAME` or `NAME=PATTERN`", report);
             return None;
         }
         Some(Self {
@@ -515,18 +499,9 @@ impl Field for VariableCondition {
     }
 }
 
-#[derive(Debug, Default)]
-struct Repetitions(u32);
-
-impl Field for Repetitions {
-    fn read(item: &Item, _path: &str, report: &Report) -> Option<Self> {
-        integer(item, 1, 10_000, report).map(Self)
-    }
-}
-
 fn benchmark(s: &Section) -> Benchmark {
     Benchmark {
-        repetitions: s.need::<Repetitions>("repetitions").0,
+        repetitions: s.need::<Bounded<1, 10_000>>("repetitions").0,
         warmup: s.need::<Count>("warmup").0,
         valid: s.get("valid").map(|regex: RegexText| regex.text),
         metrics: metrics(s),
@@ -535,21 +510,29 @@ fn benchmark(s: &Section) -> Benchmark {
 
 fn metrics(s: &Section) -> Vec<Metric> {
     let Some(item) = s.item("metric") else {
-        let problem = Problem::new("missing-key", &s.at, "a benchmark without a `metric`");
-        s.report
-            .push(problem.label("`metric` must stand here").help(
+        let problem = Problem::new(
+            "missing-key",
+            &s.at,
+            format!("{} has no `metric`", s.title()),
+        );
+        s.report.push(problem.label("needs `metric`").help(
             "say how its figure is found: metric = { pattern = 'time: ([0-9.]+) s', unit = \"s\" }",
         ));
         return Vec::new();
     };
-    let path = super::raw::join(s.path, "metric");
+    let path = join(s.path, "metric");
     let Value::List(items) = &item.value else {
         return section(item, &path, s.report, |s| metric(s, false))
             .into_iter()
             .collect();
     };
     if items.is_empty() {
-        impossible(&item.at, "a benchmark without a metric", "empty", s.report);
+        impossible(
+            &item.at,
+            format!("{} has no metric", s.title()),
+            "empty",
+            s.report,
+        );
     }
     let several = items.len() > 1;
     let read = |item| section(item, &path, s.report, |s| metric(s, several));

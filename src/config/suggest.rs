@@ -40,14 +40,17 @@ const FOREIGN: [(&str, &str); 23] = [
     ("walltime", "time"),
 ];
 
-/// Returns a help line for a key that table `path` does not know.
-pub(super) fn for_key(key: &str, path: &str, known: &[&str]) -> String {
+/// Returns the known key that a misspelt or foreign one stands for.
+pub(super) fn meant<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let folded = key.replace('-', "_").to_lowercase();
     let foreign = FOREIGN.iter().find(|(word, _)| *word == folded);
-    let foreign = foreign
-        .map(|(_, own)| *own)
-        .filter(|own| known.contains(own));
-    if let Some(meant) = near(&folded, known).or(foreign) {
+    let own = foreign.and_then(|(_, own)| known.iter().find(|known| *known == own).copied());
+    near(&folded, known).or(own)
+}
+
+/// Returns a help line for a key that table `path` does not know.
+pub(super) fn for_key(key: &str, path: &str, known: &[&str]) -> String {
+    if let Some(meant) = meant(key, known) {
         return format!("did you mean `{meant}`?");
     }
     let mut elsewhere: Vec<String> = super::keys()
@@ -87,4 +90,24 @@ fn distance(left: &str, right: &str) -> usize {
         before_last = std::mem::replace(&mut last, row);
     }
     last[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_words() {
+        let known = ["ranks", "nodes", "ranks_per_node", "time"];
+        let check = |word: &str, expected| assert_eq!(near(word, &known), expected, "{word}");
+        check("rank", Some("ranks"));
+        check("ranks", Some("ranks"));
+        check("rnaks", Some("ranks"));
+        check("tiem", Some("time"));
+        check("Nodes", Some("nodes"));
+        check("ranks_per_nodes", Some("ranks_per_node"));
+        check("memory", None);
+        check("", None);
+        assert_eq!(near("x", &[]), None);
+    }
 }

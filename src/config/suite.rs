@@ -3,14 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::choices::{Engine, KeepProfiles, LauncherKind, Pmi, Producer, Where};
+use super::fields::{
+    Bounded, GlobText, Module, PathText, Plain, Positive, Word, is_variable_name, name_fault,
+};
 use super::problem::{Problem, Report};
 use super::raw::{Item, Table, Value, join};
-use super::read::{
-    Field, GlobText, Name, OneOrMore, PathText, Plain, Positive, Section, Word, impossible,
-    section, wrong_type,
-};
+use super::read::{Field, OneOrMore, Section, impossible, section, wrong_type};
 use super::semantics;
-use super::site::is_variable_name;
 use super::step::{self, CommandLine, StepSpec};
 use super::units::{Memory, Walltime};
 
@@ -117,7 +116,7 @@ pub(super) fn read(root: &Table, report: &Report) -> SuiteTables {
             .filter_map(|it| build(&it.key, &it.item, report))
             .collect(),
         Some((item, None)) => {
-            wrong_type(item, "tables such as `[build.tests]`", report);
+            wrong_type(item, "build", "tables such as `[build.tests]`", report);
             Vec::new()
         }
         None => Vec::new(),
@@ -131,7 +130,7 @@ pub(super) fn read(root: &Table, report: &Report) -> SuiteTables {
     let gates = match tables("gates") {
         Some((_, Some(table))) => table,
         Some((item, None)) => {
-            wrong_type(item, "tables such as `[gates.default]`", report);
+            wrong_type(item, "gates", "tables such as `[gates.default]`", report);
             &nothing
         }
         None => &nothing,
@@ -171,11 +170,14 @@ fn read_steps(
         let problem = Problem::new(
             "wrong-type",
             &item.at,
-            format!("expected a list of tables, found {}", item.value.kind()),
+            format!(
+                "`{table}` must be a list of tables, not {}",
+                item.value.kind()
+            ),
         );
         report.push(
             problem
-                .label("expected a list of tables")
+                .label(format!("this is {}", item.value.kind()))
                 .help(format!("begin each with `[[{table}]]`")),
         );
         return Vec::new();
@@ -195,20 +197,14 @@ fn build(name: &str, item: &Item, report: &Report) -> Option<BuildSpec> {
         fetch: s.get("fetch"),
         place: s.need("where"),
         time: s.get("time"),
-        cpus: s.get("cpus").map(|Positive(count)| count),
+        cpus: s.get("cpus").map(|Bounded(count): Positive| count),
         memory: s.get("memory"),
         partition: s.get("partition").map(|Word(word)| word),
         reuse: s.need("reuse"),
     })?;
-    if spec.name.trim().is_empty()
-        || spec.name.chars().any(char::is_control)
-        || spec.name.len() > 200
-    {
-        let message = format!(
-            "`{}` cannot be the name of a build",
-            spec.name.escape_debug()
-        );
-        impossible(&item.at, message, "one short line of text", report);
+    if let Some(fault) = name_fault(name) {
+        let message = format!("`{}` cannot be the name of a build", name.escape_debug());
+        impossible(&item.at, message, fault, report);
     }
     Some(spec)
 }
@@ -218,11 +214,7 @@ pub(super) fn read_environment(item: &Item, path: &str, report: &Report) -> Envi
     let read = section(item, path, report, |s| Environment {
         init: s.need("init"),
         uses: s.need::<Vec<PathText>>("use").plain(),
-        modules: s
-            .need::<Vec<Module>>("modules")
-            .into_iter()
-            .map(|it| it.0)
-            .collect(),
+        modules: s.need::<Vec<Module>>("modules").plain(),
         setup: s
             .get("setup")
             .map(|OneOrMore(lines)| lines)
@@ -230,22 +222,6 @@ pub(super) fn read_environment(item: &Item, path: &str, report: &Report) -> Envi
         variables: variables(s),
     });
     read.unwrap_or_default()
-}
-
-/// The name of a module.
-#[derive(Debug)]
-struct Module(String);
-
-impl Field for Module {
-    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
-        let Name(text) = Name::read(item, path, report)?;
-        if text.contains(char::is_whitespace) || text.starts_with('-') {
-            let message = format!("`{text}` is not the name of a module");
-            impossible(&item.at, message, "one name such as \"gcc/13\"", report);
-            return None;
-        }
-        Some(Self(text))
-    }
 }
 
 /// Variables that hpc-ci sets itself; a value of somebody else's would mix up the ranks' profiles.
@@ -256,7 +232,12 @@ fn variables(s: &Section) -> Vec<(String, String)> {
         return Vec::new();
     };
     let Value::Table(table) = &item.value else {
-        wrong_type(item, "a table of variables", s.report);
+        wrong_type(
+            item,
+            &join(s.path, "variables"),
+            "a table of variables",
+            s.report,
+        );
         return Vec::new();
     };
     let mut variables = Vec::new();
@@ -275,7 +256,11 @@ fn variables(s: &Section) -> Vec<(String, String)> {
         let value = match &entry.item.value {
             Value::Integer(number) => Some(number.to_string()),
             Value::Float(_) => Some(entry.item.at.typed().to_owned()),
-            _ => String::read(&entry.item, &join(s.path, "variables"), s.report),
+            _ => String::read(
+                &entry.item,
+                &join(&join(s.path, "variables"), &entry.key),
+                s.report,
+            ),
         };
         variables.extend(value.map(|value| (entry.key.clone(), value)));
     }

@@ -244,3 +244,85 @@ macro_rules! serde_as_text {
 }
 
 serde_as_text!(Walltime, Memory);
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let check = |text: &str, expected| {
+            assert_eq!(text.parse().map(Walltime::as_secs), expected, "{text}");
+        };
+        check("90s", Ok(90));
+        check("10m", Ok(600));
+        check("1h30m", Ok(5400));
+        check("2d", Ok(172_800));
+        check("1-12:00:00", Ok(129_600));
+        check("00:05:00", Ok(300));
+        check("100:00:00", Ok(360_000));
+        check("0s", Ok(0));
+        check("10", Err(UnitError::NoUnit));
+        check("", Err(UnitError::Walltime));
+        check("m", Err(UnitError::Walltime));
+        check("10 m", Err(UnitError::Walltime));
+        check("30m1h", Err(UnitError::Walltime));
+        check("1h1h", Err(UnitError::Walltime));
+        check("-5m", Err(UnitError::Walltime));
+        check("+5m", Err(UnitError::Walltime));
+        check("05:00", Err(UnitError::Walltime));
+        check("1-24:00:00", Err(UnitError::Walltime));
+        check("00:60:00", Err(UnitError::Walltime));
+        check("1-2-3:00:00", Err(UnitError::Walltime));
+        check("1µ", Err(UnitError::Walltime));
+        check("99999999999999999999s", Err(UnitError::TooLarge));
+        check("9999999999999999999d", Err(UnitError::TooLarge));
+        check("10001d", Err(UnitError::TooLarge));
+    }
+
+    #[test]
+    fn sizes() {
+        let check = |text: &str, expected| {
+            assert_eq!(text.parse().map(Memory::bytes), expected, "{text}");
+        };
+        check("4GiB", Ok(4 << 30));
+        check("4 GiB", Ok(4 << 30));
+        check("4G", Ok(4 << 30));
+        check("1.5GiB", Ok(3 << 29));
+        check("100MB", Ok(100_000_000));
+        check("10B", Ok(10));
+        check("0B", Ok(0));
+        check("4096", Err(UnitError::Memory));
+        check("GiB", Err(UnitError::Memory));
+        check("-1GiB", Err(UnitError::Memory));
+        check("1.GiB", Err(UnitError::Memory));
+        check("1.0000000001GiB", Err(UnitError::Memory));
+        check("4gigs", Err(UnitError::Memory));
+        check("8192PiB", Err(UnitError::TooLarge));
+        check("99999999999999999999B", Err(UnitError::TooLarge));
+        assert_eq!("1.5MiB".parse::<Memory>().unwrap().mebibytes(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn durations_come_back(seconds in 0..=LONGEST) {
+            let time = Walltime::from_secs(seconds);
+            prop_assert_eq!(time.to_string().parse(), Ok(time));
+        }
+
+        #[test]
+        fn sizes_come_back(bytes in 0..=i64::MAX.unsigned_abs(), shift in 0..63_u32) {
+            let size = Memory::from_bytes((bytes >> shift) << shift);
+            prop_assert_eq!(size.to_string().parse(), Ok(size));
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,20}") {
+            let (time, size) = (text.parse::<Walltime>(), text.parse::<Memory>());
+            prop_assert!(time.is_err() || size.is_err());
+        }
+    }
+}

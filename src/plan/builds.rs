@@ -80,7 +80,8 @@ impl Builds {
     fn id(&mut self, name: &str, features: Option<&str>) -> String {
         match features {
             None => slug::unique(name, false, &mut self.ids),
-            Some(features) => slug::unique(&format!("{name}-{features}"), true, &mut self.ids),
+            // The NUL keeps `a-b` with `c` and `a` with `b-c` apart; it becomes a dash.
+            Some(features) => slug::unique(&format!("{name}\0{features}"), true, &mut self.ids),
         }
     }
 

@@ -37,6 +37,18 @@ pub enum PlanError {
         /// A name that comes near.
         near: Option<String>,
     },
+    /// More steps than a run can have.
+    #[error("the matrices make more than {most} steps")]
+    TooManySteps {
+        /// How many there may be.
+        most: usize,
+    },
+    /// More pairs of steps that wait for one another than a run can have.
+    #[error("the steps' `needs` make more than {most} pairs")]
+    TooManyNeeds {
+        /// How many there may be.
+        most: usize,
+    },
     /// Steps wait for one another.
     #[error("steps wait for one another: {}", path.join(" → "))]
     Cycle {
@@ -81,6 +93,10 @@ impl PlanError {
             Self::Cycle { .. } => Some("remove one of these `needs`".to_owned()),
             Self::UnknownWord { word, .. } => {
                 Some(format!("for the braces themselves write `{{{{{word}}}}}`"))
+            }
+            Self::TooManySteps { .. } => Some("make the axes shorter, or fewer".to_owned()),
+            Self::TooManyNeeds { .. } => {
+                Some("name single steps in `needs`, such as `mesh[ranks={ranks}]`".to_owned())
             }
             Self::Axis { .. } => None,
         }

@@ -1,13 +1,13 @@
 //! Which steps were asked for: parts of names, and expressions such as `suite(unit) & !name(slow*)`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use globset::{Glob, GlobMatcher};
 use thiserror::Error;
 
 use super::matrix::Point;
-use super::steps::needed_names;
+use super::needs::Needs;
 use super::{PlanError, Selection};
 use crate::config::near;
 
@@ -287,37 +287,27 @@ pub(super) fn select<'s>(
                 .as_ref()
                 .is_none_or(|among| among.contains(&point.name))
     };
-    let mut chosen: HashSet<usize> = HashSet::new();
     let mut fresh: Vec<usize> = (0..points.len())
         .filter(|index| asked(&points[*index]))
         .collect();
     if fresh.is_empty() {
         return Err(nothing(&points, selection));
     }
-    let places: HashMap<&str, usize> = points
-        .iter()
-        .enumerate()
-        .map(|(i, p)| (p.name.as_str(), i))
-        .collect();
-    chosen.extend(&fresh);
+    let mut chosen: HashSet<usize> = fresh.iter().copied().collect();
+    let edges = Needs::new(&points).edges()?;
     while let Some(index) = fresh.pop() {
-        for name in needed_names(&points[index], &points)? {
-            let Some(needed) = places.get(name.as_str()) else {
-                continue;
-            };
+        for needed in &edges[index] {
             if chosen.insert(*needed) {
+                let (needed_by, name) = (&points[index].name, &points[*needed].name);
                 notes.push(format!(
-                    "`{name}` runs as well, because `{}` needs it",
-                    points[index].name
+                    "`{name}` runs as well, because `{needed_by}` needs it"
                 ));
                 fresh.push(*needed);
             }
         }
     }
-    let kept = points
-        .into_iter()
-        .enumerate()
-        .filter(|(index, _)| chosen.contains(index));
+    let all = points.into_iter().enumerate();
+    let kept = all.filter(|(index, _)| chosen.contains(index));
     Ok(kept.map(|(_, point)| point).collect())
 }
 
@@ -359,5 +349,52 @@ fn nothing(points: &[Point], selection: &Selection) -> PlanError {
     PlanError::NothingSelected {
         asked: asked.join(" "),
         near: close,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn mistakes_are_marked() {
+        let check = |text: &str, position: usize, expected: &str| {
+            let error = Filter::from_str(text)
+                .map(|_| ())
+                .map_err(|error| (error.position, error.expected));
+            assert_eq!(error, Err((position, expected.to_owned())), "{text}");
+        };
+        let atom = "`name(…)`, `suite(…)`, `tag(…)`, `ranks(…)`, `!` or `(`";
+        check("", 0, atom);
+        check("halo", 0, atom);
+        check("name(a) &", 9, atom);
+        check("name(a) name(b)", 8, "`&`, `|` or the end");
+        check("(name(a)", 8, "`)`");
+        check("name(a", 6, "`)`");
+        check("name()", 5, "something between the parentheses");
+        check("é | ranks(4)", 0, atom);
+        check("ranks(four)", 6, "a number of ranks");
+        check("name([)", 5, "a pattern");
+        check(&"!".repeat(200), 100, "fewer parentheses");
+    }
+
+    #[test]
+    fn the_help_marks_the_place() {
+        let help = Filter::from_str("tag(a) & nam(b)").map_err(|error| error.help());
+        assert_eq!(
+            help.map(|_| ()),
+            Err("tag(a) & nam(b)\n         ^ here\nknown are name(GLOB), suite(X), tag(X), ranks(N), with & | ! and ( )".to_owned())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "([!&|() ]|name|tag|ranks|[0-9\\[*é]){0,20}") {
+            if let Ok(filter) = Filter::from_str(&text) {
+                prop_assert_eq!(filter.to_string(), text);
+            }
+        }
     }
 }

@@ -5,6 +5,9 @@ use std::collections::HashSet;
 use super::{Kinds, PlanError, Selection, StepKind};
 use crate::config::{StepSpec, Suite};
 
+/// No cluster is served by more, and a commit must not be able to fill the memory.
+const MOST_STEPS: usize = 50_000;
+
 /// One step before its words are replaced.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Point<'s> {
@@ -39,6 +42,9 @@ pub(super) fn expand<'s>(
                 return Err(PlanError::DuplicateName { name: point.name });
             }
             points.push(point);
+            if points.len() > MOST_STEPS {
+                return Err(PlanError::TooManySteps { most: MOST_STEPS });
+            }
         }
     }
     Ok(points)

@@ -15,8 +15,11 @@ mod filter;
 mod graph;
 mod limits;
 mod matrix;
+mod needs;
 mod slug;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,17 +1,18 @@
 //! Points of the matrix → steps with every value resolved and every word replaced.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use globset::Glob;
 
 use super::builds::Builds;
 use super::matrix::Point;
+use super::needs::Needs;
 use super::{
     CommandLine, Cwd, Disposition, Environment, Launcher, PlanError, Producer, Resources,
     ResultsFile, Selection, Step, graph, slug,
 };
-use crate::config::{Conditions, Site, StepCoverage, StepSpec, Suite, near, placeholder};
+use crate::config::{Conditions, Site, StepCoverage, StepSpec, Suite, placeholder};
 
 /// Returns the steps in an order in which they may run, and the builds they use.
 pub(super) fn resolve(
@@ -21,69 +22,27 @@ pub(super) fn resolve(
     points: &[Point],
     notes: &mut Vec<String>,
 ) -> Result<(Vec<Step>, Builds), PlanError> {
+    let names: Vec<&str> = points.iter().map(|point| point.name.as_str()).collect();
+    let edges = Needs::new(points).edges()?;
+    let order = graph::order(&edges, &names)?;
     let mut builds = Builds::default();
     let mut slugs = HashSet::new();
     let mut steps = Vec::with_capacity(points.len());
-    for point in points {
+    for index in order {
+        let point = &points[index];
         let build = builds.for_point(point, site, suite, selection)?;
-        let needs = needed_names(point, points)?;
         let slug = slug::unique(&point.name, false, &mut slugs);
         let mut step = step(point, site, suite, slug, notes)?;
         step.coverage = coverage(point, build.coverage, selection);
         step.build.clone_from(&build.id);
-        step.needs = needs;
+        step.needs = edges[index]
+            .iter()
+            .map(|needed| names[*needed].to_owned())
+            .collect();
         step.disposition = disposition(point, &step, site, selection);
         steps.push(step);
     }
-    Ok((in_order(steps)?, builds))
-}
-
-fn in_order(steps: Vec<Step>) -> Result<Vec<Step>, PlanError> {
-    let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
-    let places: HashMap<&str, usize> = names
-        .iter()
-        .enumerate()
-        .map(|(i, name)| (*name, i))
-        .collect();
-    let edges = |step: &Step| {
-        step.needs
-            .iter()
-            .filter_map(|name| places.get(name.as_str()).copied())
-            .collect()
-    };
-    let needs: Vec<Vec<usize>> = steps.iter().map(edges).collect();
-    let order = graph::order(&needs, &names)?;
-    let mut steps: Vec<Option<Step>> = steps.into_iter().map(Some).collect();
-    Ok(order
-        .into_iter()
-        .filter_map(|index| steps[index].take())
-        .collect())
-}
-
-/// Returns the names of the steps that a point needs: all points of a table, or the one point named in full.
-pub(super) fn needed_names(point: &Point, points: &[Point]) -> Result<Vec<String>, PlanError> {
-    let mut names = Vec::new();
-    for need in &point.spec.needs {
-        let need = words(point, need)?;
-        let found = points
-            .iter()
-            .filter(|other| other.name == need || other.table == need);
-        let found: Vec<&str> = found.map(|other| other.name.as_str()).collect();
-        if found.is_empty() {
-            let all: Vec<&str> = points.iter().map(|other| other.name.as_str()).collect();
-            return Err(PlanError::UnknownNeed {
-                step: point.name.clone(),
-                near: near(&need, &all).map(str::to_owned),
-                need,
-            });
-        }
-        for name in found {
-            if !names.iter().any(|known| known == name) {
-                names.push(name.to_owned());
-            }
-        }
-    }
-    Ok(names)
+    Ok((steps, builds))
 }
 
 fn step(
@@ -228,7 +187,7 @@ fn command(point: &Point, command: &CommandLine) -> Result<CommandLine, PlanErro
 }
 
 /// Replaces the words of a step's text.
-fn words(point: &Point, text: &str) -> Result<String, PlanError> {
+pub(super) fn words(point: &Point, text: &str) -> Result<String, PlanError> {
     let value = |word: &str| -> Option<Cow<'_, str>> {
         match word {
             "ranks" => Some(point.spec.ranks.to_string().into()),
