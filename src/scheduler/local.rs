@@ -1,7 +1,8 @@
 //! Scripts as processes of this host: local mpiexec runs, and job steps of the allocation we were started in.
 //!
-//! Each script leads a session of its own, so that all it starts can be found and ended, even ranks that a launcher put
-//! into process groups of their own. It outlives us: a later process of ours finds it again by its id.
+//! Each script leads a session of its own and carries a mark in its environment, so that all it starts can be found and
+//! ended: Open MPI puts ranks into process groups of their own, MPICH's Hydra even into sessions. A script outlives us: a
+//! later process of ours finds it again by its id.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,6 +21,13 @@ use super::SubmitError;
 use super::job::{
     Accounting, ExitStatus, JobId, JobRecord, JobRequest, JobState, JobStatus, Observation,
 };
+
+/// The variable that marks a script and all that it starts. It holds the process number of the script, behind those of
+/// scripts that this program itself was started by.
+const MARK: &str = "HPC_CI_SESSION";
+
+/// Becomes bash with the script that is its argument, marked. The process number stays the same.
+const MARKED: &str = "HPC_CI_SESSION=${HPC_CI_SESSION:+$HPC_CI_SESSION:}$$ exec bash -- \"$0\"";
 
 /// Between two looks at a process that is to end.
 const LOOK: Duration = Duration::from_millis(20);
@@ -52,7 +60,7 @@ struct Job {
 }
 
 impl Local {
-    /// Returns this host; scripts see exactly this environment. A cancelled one has `grace` to end before it is killed.
+    /// Returns this host; scripts see this environment and no more than a mark beside it. A cancelled one has `grace` to end before it is killed.
     #[must_use]
     pub fn new(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -89,7 +97,7 @@ impl Local {
             .map_err(|error| rejected("no log", &error))?;
         // setsid makes its own process the leader and then becomes bash, so this is the script's process number.
         let mut child = tokio::process::Command::new("setsid")
-            .arg("bash")
+            .args(["bash", "-c", MARKED])
             .arg(&request.script)
             .env_clear()
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
@@ -122,7 +130,7 @@ impl Local {
                     signal: status.signal().unwrap_or(0),
                 },
             );
-            kill_session(pid);
+            kill_all(&own);
             if let Some(job) = lock(&jobs).get_mut(&own) {
                 job.end = Some((Utc::now(), status));
             }
@@ -205,26 +213,21 @@ impl Local {
 
     /// Asks these to end, and after the grace kills what is left of them. Returns when all have ended.
     pub async fn cancel(&self, ids: &[JobId]) {
-        let alive: Vec<u32> = ids
-            .iter()
-            .filter(|id| alive(id))
-            .filter_map(JobId::as_local)
-            .map(|(pid, _)| pid)
-            .collect();
+        let alive: Vec<&JobId> = ids.iter().filter(|id| alive(id)).collect();
         for id in ids {
             if let Some(job) = self.table().get_mut(id) {
                 job.cancelled = job.end.is_none();
             }
         }
-        for pid in &alive {
-            ask(*pid, self.ask);
+        for id in &alive {
+            ask(id, self.ask);
         }
         let patience = tokio::time::Instant::now() + self.grace;
         while tokio::time::Instant::now() < patience && ids.iter().any(self::alive) {
             tokio::time::sleep(LOOK).await;
         }
-        for pid in alive {
-            kill_session(pid);
+        for id in alive {
+            kill_all(id);
         }
         while ids.iter().any(self::alive) {
             tokio::time::sleep(LOOK).await;
@@ -296,10 +299,11 @@ fn alive(id: &JobId) -> bool {
         .is_some_and(|process| process.start == start && !matches!(process.state, 'Z' | 'X'))
 }
 
-fn ask(pid: u32, ask: Ask) {
-    let Ok(pid) = i32::try_from(pid).map(Pid::from_raw) else {
+fn ask(id: &JobId, ask: Ask) {
+    let Some(pid) = id.as_local().and_then(|(pid, _)| i32::try_from(pid).ok()) else {
         return;
     };
+    let pid = Pid::from_raw(pid);
     let sent = match ask {
         Ask::Group => killpg(pid, Signal::SIGTERM),
         Ask::Leader => kill(pid, Signal::SIGTERM),
@@ -307,10 +311,13 @@ fn ask(pid: u32, ask: Ask) {
     report(pid, sent);
 }
 
-/// Kills every process of a session. A process may fork while we look, so we look until none is left.
-fn kill_session(leader: u32) {
+/// Kills a script and all that it started. A process may fork while we look, so we look until none is left.
+fn kill_all(id: &JobId) {
+    let Some((leader, start)) = id.as_local() else {
+        return;
+    };
     for _ in 0..100 {
-        let members = session(leader);
+        let members = members(leader, start);
         if members.is_empty() {
             return;
         }
@@ -318,21 +325,38 @@ fn kill_session(leader: u32) {
             report(pid, kill(pid, Signal::SIGKILL));
         }
     }
-    tracing::warn!(leader, "some processes of this session do not die");
+    tracing::warn!(%id, "some processes of this script do not die");
 }
 
-fn session(leader: u32) -> Vec<Pid> {
+/// The living processes that are in a script's session or carry its mark. One that is older than the script is none of
+/// its own, but has to do with an earlier one of the same number.
+fn members(leader: u32, start: u64) -> Vec<Pid> {
     let Ok(entries) = fs_err::read_dir("/proc") else {
         return Vec::new();
     };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter(|pid| {
-        process(*pid)
-            .is_some_and(|process| process.session == leader && !matches!(process.state, 'Z' | 'X'))
+        process(*pid).is_some_and(|process| {
+            process.start >= start
+                && !matches!(process.state, 'Z' | 'X')
+                && (process.session == leader || marked(*pid, leader))
+        })
     })
     .filter_map(|pid| i32::try_from(pid).ok())
     .map(Pid::from_raw)
     .collect()
+}
+
+/// Whether a process carries the mark of a script. Of other users' processes the environment cannot be read.
+fn marked(pid: u32, leader: u32) -> bool {
+    let environment = fs_err::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let mut variables = environment.split(|byte| *byte == 0);
+    let mark = variables.find_map(|variable| {
+        let variable = std::str::from_utf8(variable).ok()?;
+        variable.strip_prefix(MARK)?.strip_prefix('=')
+    });
+    let leader = leader.to_string();
+    mark.is_some_and(|mark| mark.split(':').any(|number| number == leader))
 }
 
 fn report(pid: Pid, sent: Result<(), Errno>) {
@@ -462,6 +486,29 @@ mod tests {
         bench.local.cancel(std::slice::from_ref(&id)).await;
         assert_eq!(bench.ended(&id).await.state, JobState::Cancelled);
         assert!(!lives(&rank), "a rank outlived its step");
+    }
+
+    #[tokio::test]
+    async fn cancel_reaches_processes_that_have_sessions_of_their_own() {
+        let bench = Bench::new(Ask::Group, HASTY);
+        let script = "trap '' TERM; setsid sh -c 'echo $$ >rank; exec sleep 1000' & wait";
+        let id = bench.start("hydra", script);
+        let rank = bench.file("rank").await;
+        bench.local.cancel(std::slice::from_ref(&id)).await;
+        assert!(!lives(&rank), "a rank outlived its step");
+    }
+
+    #[tokio::test]
+    async fn marks_of_scripts_within_scripts_add_up() {
+        let bench = Bench::new(Ask::Group, HASTY);
+        let id = bench.start(
+            "outer",
+            "HPC_CI_SESSION=$HPC_CI_SESSION:77 setsid sleep 1000 & echo $! >inner",
+        );
+        let record = bench.ended(&id).await;
+        assert_eq!(record.state, JobState::Completed);
+        let inner = bench.file("inner").await;
+        assert!(!lives(&inner));
     }
 
     #[tokio::test]

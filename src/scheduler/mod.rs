@@ -8,6 +8,7 @@ pub mod admission;
 pub mod exit_record;
 pub mod job;
 pub mod local;
+pub mod outcome;
 pub mod pending;
 pub mod slurm;
 pub mod verdict;
@@ -18,8 +19,9 @@ pub use job::{
     JobStatus, Observation, Phase, StepRecord,
 };
 pub use local::Local;
+pub use outcome::{Outcome, Status};
 pub use slurm::Slurm;
-pub use verdict::{CancelCause, Evidence, Outcome, Status, Verdict, judge};
+pub use verdict::{CancelCause, Evidence, Verdict, judge};
 
 use chrono::{DateTime, Utc};
 
@@ -128,16 +130,31 @@ impl Scheduler {
         }
     }
 
+    /// Returns every job of this user that may have come of a request submitted since then, alive or ended.
+    ///
+    /// After [`SubmitError::Uncertain`] this comes before every further attempt, and an error here means another wait.
+    pub async fn find(
+        &self,
+        request: &JobRequest,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<JobId>, QueryError> {
+        match self {
+            Self::Slurm(slurm) => slurm.find(request, since).await,
+            Self::Local(local) => Ok(local.find_by_name(&request.name)),
+        }
+    }
+
     /// Returns every job of this user with this name that was submitted since then, alive or ended.
     pub async fn find_by_name(
         &self,
         name: &str,
         since: DateTime<Utc>,
     ) -> Result<Vec<JobId>, QueryError> {
-        match self {
-            Self::Slurm(slurm) => slurm.find_by_name(name, since).await,
-            Self::Local(local) => Ok(local.find_by_name(name)),
-        }
+        let request = JobRequest {
+            name: name.to_owned(),
+            ..JobRequest::default()
+        };
+        self.find(&request, since).await
     }
 
     /// Asks after all these jobs at once.

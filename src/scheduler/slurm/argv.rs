@@ -88,6 +88,20 @@ pub fn job_name(name: &str) -> String {
     name
 }
 
+/// Returns whether a job with this label, `COMMENT|NAME`, may have come of a request. Accounting may not keep comments.
+#[must_use]
+pub fn matches(request: &JobRequest, label: &str) -> bool {
+    let name = job_name(&request.name);
+    let Some(comment) = label
+        .strip_suffix(&name)
+        .and_then(|rest| rest.strip_suffix('|'))
+    else {
+        return false;
+    };
+    let wanted = request.comment.as_deref().map(printable);
+    ["", "(null)"].contains(&comment) || wanted.is_none_or(|wanted| wanted == comment)
+}
+
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
@@ -235,6 +249,26 @@ mod tests {
         check("a\nb\u{7f}\tc", "abc");
         check("--wrap=x;y", "--wrap=x;y");
         check(&"é".repeat(200), &"é".repeat(125));
+    }
+
+    #[test]
+    fn a_job_is_known_by_name_and_comment() {
+        let check = |comment: Option<&str>, label: &str, expected: bool| {
+            let request = JobRequest {
+                name: "a|b".into(),
+                comment: comment.map(str::to_owned),
+                ..small()
+            };
+            assert_eq!(matches(&request, label), expected, "{comment:?} {label}");
+        };
+        check(Some("run 7"), "run 7|a|b", true);
+        check(Some("run 7"), "run 8|a|b", false);
+        check(Some("run 7"), "|a|b", true);
+        check(Some("run 7"), "(null)|a|b", true);
+        check(Some("run 7"), "run 7|b", false);
+        check(Some("run 7"), "run 7|xa|b", false);
+        check(None, "run 8|a|b", true);
+        check(None, "a|b", false);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Accounting, Estimate, JobId, JobRequest, Observation, QueryError, SubmitError};
 pub use argv::argv;
@@ -27,8 +27,8 @@ use crate::process::{Command, Output, ProcessError};
 /// Ids in one question: the kernel takes 128 KiB in one argument.
 const IDS_AT_ONCE: usize = 4000;
 
-/// Seconds that accounting's clock may be behind ours.
-const CLOCK_SLACK: i64 = 3600;
+/// How far the controller's clock may be from ours.
+const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(5);
 
 /// Variables by which a user changes what the commands ask, filter or print.
 const MEDDLING: &[&str] = &[
@@ -96,35 +96,40 @@ impl Slurm {
         Ok(parse::estimate(&output.stderr_text()))
     }
 
-    /// Returns every job of this user with this name that was submitted since then, alive or ended.
+    /// Returns every job of this user that may have come of a request submitted since then, alive or ended: one with
+    /// its name and, where that is known, its comment.
     ///
-    /// Accounting learns of a job seconds after the controller, so both are asked; a cluster without accounting
-    /// answers with what the controller remembers.
-    pub async fn find_by_name(
+    /// A controller that hung takes up what was sent meanwhile: sbatch had said that it timed out, and yet the job is
+    /// there some time after the controller answers again. Accounting learns of a job seconds after the controller, so
+    /// both are asked; a cluster without accounting answers with what the controller remembers.
+    pub async fn find(
         &self,
-        name: &str,
+        request: &JobRequest,
         since: DateTime<Utc>,
     ) -> Result<Vec<JobId>, QueryError> {
         // Names may hold commas, at which `--name` would split, so all names are read and compared here.
         let user = nix::unistd::getuid().to_string();
-        let squeue = self
-            .query("squeue")
-            .args(["-h", "-r", "-t", "all", "-o", "%i|%j", "-u", &user]);
-        let mut found = parse::names(&self.ask("squeue", squeue).await?);
+        let squeue =
+            self.query("squeue")
+                .args(["-h", "-r", "-t", "all", "-o", "%i|%V|%k|%j", "-u", &user]);
+        let mut found = parse::traces(&self.ask("squeue", squeue).await?);
         let sacct = self
             .query("sacct")
-            .args(["-n", "-P", "-X", "-o", "JobID,JobName", "-u", &user])
-            .args(["--starttime", &ago(since)]);
+            .args(["-n", "-P", "-X", "-o", "JobID,Submit,Comment,JobName"])
+            .args(["-u", &user, "--starttime", &ago(since)]);
         let mut books = Ok(());
         match self.ask("sacct", sacct).await {
-            Ok(text) => found.extend(parse::names(&text)),
+            Ok(text) => found.extend(parse::traces(&text)),
             Err(QueryError::NoAccounting | QueryError::NotInstalled { .. }) => {}
             Err(error) => books = Err(error),
         }
-        let name = argv::job_name(name);
-        let same = found.into_iter().filter(|(_, found)| *found == name);
-        let ids: BTreeSet<JobId> = same.map(|(id, _)| id).collect();
-        // What the controller knows needs no book; that it knows nothing is no proof without them.
+        let since = since - CLOCK_SLACK;
+        let own = found.into_iter().filter(|trace| {
+            trace.submit.is_none_or(|submit| submit >= since)
+                && argv::matches(request, &trace.label)
+        });
+        let ids: BTreeSet<JobId> = own.map(|trace| trace.id).collect();
+        // What the controller knows needs no books; that it knows nothing is no proof without them.
         if ids.is_empty() {
             books?;
         }
@@ -320,7 +325,7 @@ fn roots(ids: &[JobId]) -> Vec<&str> {
 
 /// A point in time as sacct reads it, relative so that no time zone matters.
 fn ago(since: DateTime<Utc>) -> String {
-    let seconds = (Utc::now() - since).num_seconds().max(0) + CLOCK_SLACK;
+    let seconds = (Utc::now() - since + CLOCK_SLACK).num_seconds().max(1);
     format!("now-{seconds}seconds")
 }
 

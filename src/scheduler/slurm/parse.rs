@@ -126,16 +126,34 @@ fn accounting_line(line: &str, runs: &mut BTreeMap<JobId, Vec<JobRecord>>) -> Op
     Some(())
 }
 
-/// Returns id and name of each line that `squeue -o '%i|%j'` or `sacct -P -o JobID,JobName` printed.
+/// What is left to tell whose request a job came of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// The job.
+    pub id: JobId,
+    /// When it was submitted.
+    pub submit: Option<DateTime<Utc>>,
+    /// Its comment, the separator and its name. Both may hold the separator, so they are compared as one.
+    pub label: String,
+}
+
+/// Returns what `squeue -o '%i|%V|%k|%j'` and `sacct -P -o JobID,Submit,Comment,JobName` say of each job.
 #[must_use]
-pub fn names(text: &str) -> Vec<(JobId, String)> {
-    content(text)
-        .filter_map(|line| {
-            let (id, name) = line.split_once('|')?;
-            Some((ids(id)?, name.to_owned()))
-        })
-        .flat_map(|(ids, name)| ids.into_iter().map(move |id| (id, name.clone())))
-        .collect()
+pub fn traces(text: &str) -> Vec<Trace> {
+    let lines = content(text).filter_map(|line| {
+        let (id, rest) = line.split_once('|')?;
+        let (submit, label) = rest.split_once('|')?;
+        Some((ids(id)?, time(submit), label))
+    });
+    let traces = lines.flat_map(|(ids, submit, label)| {
+        let trace = move |id| Trace {
+            id,
+            submit,
+            label: label.to_owned(),
+        };
+        ids.into_iter().map(trace)
+    });
+    traces.collect()
 }
 
 /// Returns the id that `sbatch --parsable` printed: `71`, or `71;cluster`.
@@ -392,13 +410,16 @@ mod tests {
     }
 
     #[test]
-    fn names_may_hold_the_separator() {
-        let found = names("CLUSTER: alps\n19|a|b,c[d=1]\n58_[0-1]|x\nnonsense\n");
-        let found: Vec<String> = found
-            .into_iter()
-            .map(|(id, name)| format!("{id}={name}"))
+    fn traces_keep_comment_and_name_together() {
+        let text = "CLUSTER: alps\n19|1795173068|run|7|a|b,c[d=1]\n58_[0-1]|Unknown||x\nnonsense\n";
+        let found: Vec<String> = traces(text)
+            .iter()
+            .map(|trace| format!("{} {} {}", trace.id, trace.submit.is_some(), trace.label))
             .collect();
-        assert_eq!(found, ["19=a|b,c[d=1]", "58_0=x", "58_1=x"]);
+        assert_eq!(
+            found,
+            ["19 true run|7|a|b,c[d=1]", "58_0 false |x", "58_1 false |x"]
+        );
     }
 
     proptest! {
@@ -409,7 +430,7 @@ mod tests {
             prop_assert!(seen.unread.len() <= lines);
             let books = accounting(&text);
             prop_assert!(books.unread.len() <= lines);
-            black_box((submitted(&text), names(&text), estimate(&text)));
+            black_box((submitted(&text), traces(&text), estimate(&text)));
         }
 
         #[test]

@@ -189,12 +189,16 @@ const REJECTED: &[(&str, &str)] = &[
     ("invalid number of tasks", "correct `ranks`"),
 ];
 
+/// What is said of a command that said nothing.
+const SILENT: &str = "it said nothing";
+
 /// Returns what a failed sbatch means.
 #[must_use]
 pub fn submit_error(stderr: &str) -> SubmitError {
     let said = spoken(stderr);
     let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
-    if has(UNCERTAIN) {
+    // Nor do we know what a command had done that was killed without a word.
+    if has(UNCERTAIN) || said == SILENT {
         return SubmitError::Uncertain { said };
     }
     if has(TRANSIENT) {
@@ -216,7 +220,11 @@ pub fn query_error(command: &str, stderr: &str) -> QueryError {
     let said = spoken(stderr);
     let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
     let command = command.to_owned();
-    if said.contains("accounting storage is disabled") {
+    let disabled = [
+        "accounting storage is disabled",
+        "not running a supported accounting_storage plugin",
+    ];
+    if has(&disabled) {
         return QueryError::NoAccounting;
     }
     if has(UNCERTAIN) || has(TRANSIENT) {
@@ -233,28 +241,96 @@ pub fn silence(deadline: Duration) -> String {
     format!("no answer within {} s", deadline.as_secs_f64())
 }
 
-/// Returns what a command said without its own name and the kind of message before each line.
+/// Returns what a command said without its own name and the kind of message before each line, and without warnings.
 fn spoken(stderr: &str) -> String {
-    let lines = stderr
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty());
-    let bare = lines.map(|line| {
-        let rest = line.split_once(": ").filter(|(name, _)| {
-            [
-                "sbatch", "squeue", "sacct", "scancel", "sinfo", "scontrol", "sacctmgr",
-            ]
-            .contains(name)
-        });
-        let rest = rest.map_or(line, |(_, rest)| rest);
-        rest.strip_prefix("error: ")
-            .or_else(|| rest.strip_prefix("fatal: "))
-            .unwrap_or(rest)
-    });
-    let bare: Vec<&str> = bare.collect();
-    if bare.is_empty() {
-        return "it said nothing".to_owned();
-    }
-    let text = bare.join("; ");
+    let lines = stderr.lines().map(bare).filter(|line| !line.is_empty());
+    let (warnings, errors): (Vec<&str>, Vec<&str>) =
+        lines.partition(|line| line.to_ascii_lowercase().starts_with("warning"));
+    let text = match (errors.is_empty(), warnings.is_empty()) {
+        (false, _) => errors.join("; "),
+        (true, false) => warnings.join("; "),
+        (true, true) => SILENT.to_owned(),
+    };
     text.replace("Batch job submission failed: ", "")
+        .replace("allocation failure: ", "")
+}
+
+const COMMANDS: &[&str] = &[
+    "sbatch", "squeue", "sacct", "scancel", "sinfo", "scontrol", "sacctmgr", "srun",
+];
+
+fn bare(line: &str) -> &str {
+    let line = line.trim();
+    let own = line
+        .split_once(": ")
+        .filter(|(name, _)| COMMANDS.contains(name));
+    let line = own.map_or(line, |(_, rest)| rest);
+    line.strip_prefix("error: ")
+        .or_else(|| line.strip_prefix("fatal: "))
+        .unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sentences that no cluster at hand could be made to say; the captured ones are tested with the captures.
+    #[test]
+    fn sentences_of_other_clusters() {
+        let kind = |stderr: &str| match submit_error(stderr) {
+            SubmitError::NotInstalled { .. } => "not installed",
+            SubmitError::Transient { .. } => "transient",
+            SubmitError::Uncertain { .. } => "uncertain",
+            SubmitError::Limit { .. } => "limit",
+            SubmitError::Rejected { .. } => "rejected",
+        };
+        let check = |stderr: &str, expected: &str| assert_eq!(kind(stderr), expected, "{stderr}");
+        let failed = "Batch job submission failed: ";
+        check(
+            &format!("{failed}Rate limit exceeded, please retry momentarily"),
+            "transient",
+        );
+        check(
+            &format!("{failed}Slurm backup controller in standby mode"),
+            "transient",
+        );
+        check("Unable to resolve \"ctl1\": Unknown host", "transient");
+        check(
+            &format!("{failed}Unable to contact slurm controller (receive failure)"),
+            "uncertain",
+        );
+        check(
+            &format!("{failed}Zero Bytes were transmitted or received"),
+            "uncertain",
+        );
+        check(&format!("{failed}MaxJobCount limit reached"), "limit");
+        check(
+            "MaxSubmitJobsPerAccount\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (...)",
+            "limit",
+        );
+        // Which limit it was, older versions do not say.
+        check(
+            &format!("{failed}Job violates accounting/QOS policy (job submit limit, ...)"),
+            "limit",
+        );
+        check(
+            &format!("{failed}No partition specified or system default partition"),
+            "rejected",
+        );
+        check(&format!("{failed}Something of the future"), "rejected");
+        check("", "uncertain");
+    }
+
+    #[test]
+    fn warnings_are_no_reason() {
+        let said = |stderr: &str| spoken(stderr);
+        assert_eq!(
+            said(
+                "sbatch: Warning: can't run 1 processes on 9 nodes, setting nnodes to 1\nsbatch: error: Invalid qos specification\n"
+            ),
+            "Invalid qos specification"
+        );
+        assert_eq!(said("sbatch: warning: odd\n"), "warning: odd");
+        assert_eq!(said("\n"), "it said nothing");
+    }
 }
