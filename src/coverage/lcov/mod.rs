@@ -9,6 +9,7 @@
 //! versions (`VER`) and line checksums, which say nothing within one commit.
 
 mod add;
+mod fields;
 mod print;
 mod read;
 mod reading;
