@@ -52,6 +52,14 @@ pub struct Span<T> {
     pub tally: T,
 }
 
+impl<T> Span<T> {
+    /// Returns what spans are sorted by: outer ones come before those within.
+    #[must_use]
+    pub fn order(&self) -> impl Ord + use<T> {
+        (self.start, std::cmp::Reverse(self.end), self.kind)
+    }
+}
+
 /// How counts of spans combine.
 pub trait Tally {
     /// A count.
@@ -109,6 +117,7 @@ pub fn for_each_line<T: Tally>(
     let mut builder = Builder {
         lines,
         active: Vec::new(),
+        completed: Vec::new(),
         earliest: Place(u64::MAX),
     };
     for (at, span) in spans.iter().enumerate() {
@@ -118,10 +127,9 @@ pub fn for_each_line<T: Tally>(
 }
 
 fn sort<C>(spans: &mut [Span<C>]) {
-    let key = |span: &Span<C>| (span.start, std::cmp::Reverse(span.end), span.kind);
     // Functions come in the order of the text and so do their spans: mostly there is nothing to do.
-    if !spans.is_sorted_by_key(key) {
-        spans.sort_by_key(key);
+    if !spans.is_sorted_by_key(Span::order) {
+        spans.sort_by_key(Span::order);
     }
 }
 
@@ -141,6 +149,8 @@ fn combine<T: Tally>(spans: &mut Vec<Span<T::Count>>, tally: &mut T) {
 struct Builder<'a, T: Tally, F> {
     lines: Lines<'a, T, F>,
     active: Vec<Active<T::Count>>,
+    /// Memory for those that end together.
+    completed: Vec<Active<T::Count>>,
     /// No active span ends before this place.
     earliest: Place,
 }
@@ -192,26 +202,24 @@ impl<T: Tally, F: FnMut(u32, T::Count)> Builder<'_, T, F> {
     }
 
     fn complete_until(&mut self, place: Place) {
-        let ended = |active: &Active<T::Count>| active.end <= place;
-        // A stable partition: what goes on stays in front, what has ended goes to the back, each in its order.
-        let completed: Vec<_> = self.active.extract_if(.., |active| ended(active)).collect();
-        self.complete(Some(place), completed);
-        self.earliest = self
-            .active
-            .iter()
-            .map(|active| active.end)
-            .min()
-            .unwrap_or(Place(u64::MAX));
+        let mut completed = std::mem::take(&mut self.completed);
+        // What goes on stays in front, what has ended goes to the back, each in its order.
+        completed.extend(self.active.extract_if(.., |active| active.end <= place));
+        self.complete(Some(place), &mut completed);
+        completed.clear();
+        self.completed = completed;
+        let ends = self.active.iter().map(|active| active.end);
+        self.earliest = ends.min().unwrap_or(Place(u64::MAX));
     }
 
     fn finish(mut self) {
-        let rest = std::mem::take(&mut self.active);
-        self.complete(None, rest);
+        let mut rest = std::mem::take(&mut self.active);
+        self.complete(None, &mut rest);
         self.lines.finish();
     }
 
     /// Ends spans, each giving way to the one that ends next and the last to what goes on around them.
-    fn complete(&mut self, until: Option<Place>, mut completed: Vec<Active<T::Count>>) {
+    fn complete(&mut self, until: Option<Place>, completed: &mut [Active<T::Count>]) {
         completed.sort_by_key(|active| active.end);
         for (at, pair) in completed.windows(2).enumerate() {
             let [ended, following] = pair else { continue };
@@ -222,12 +230,8 @@ impl<T: Tally, F: FnMut(u32, T::Count)> Builder<'_, T, F> {
                 continue;
             }
             let rest = completed.get(at + 1..).unwrap_or_default();
-            let outer = rest
-                .iter()
-                .take_while(|other| other.end == following.end)
-                .last()
-                .unwrap_or(following);
-            self.emit(*outer, ended.end, false, false);
+            let alike = rest.iter().take_while(|other| other.end == following.end);
+            self.emit(*alike.last().unwrap_or(following), ended.end, false, false);
         }
         let Some(last) = completed.last().filter(|last| until != Some(last.end)) else {
             return;

@@ -1,11 +1,11 @@
 //! One source file of all functions that have text in it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use super::super::lines::{Executions, Place, for_each_line};
+use super::super::lines::{Executions, Place, Span, for_each_line};
 use super::Coverage;
-use super::function::{self, Chunk, Counted, Function, branches_of, walk_expansions};
+use super::function::Function;
+use super::shape::{Counted, Shape};
 
 /// What is covered of a source file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -77,76 +77,66 @@ pub(super) fn cover<'a>(
     file: u32,
     functions: &[u32],
 ) -> FileCoverage<'a> {
-    let of_file: Vec<_> = functions
+    let all = functions
         .iter()
-        .filter_map(|&number| OfFile::new(coverage, file, number))
+        .filter_map(|&number| coverage.functions.get(number as usize));
+    let of_file: Vec<_> = all
+        .filter_map(|function| Some((function, coverage.shape(function)?)))
         .collect();
     let mut covered = FileCoverage {
         path: Cow::Borrowed(coverage.units.files.path(file)),
         ..FileCoverage::default()
     };
-    for OfFile {
-        function, files, ..
-    } in &of_file
-    {
-        if files.first() == Some(&file) {
-            let name = function::name(&coverage.names, function);
+    for (function, shape) in &of_file {
+        if shape.files.first() == Some(&file) {
+            let name = Cow::Borrowed(coverage.names.text(function.name));
             covered.functions.push(FunctionHits {
                 name,
-                line: function.line,
-                hits: function.count,
+                line: shape.line(),
+                hits: function.counted.calls,
             });
         }
     }
     add_shares(&mut covered, &of_file, file);
-    let (lines, branches) = rayon::join(|| lines(&of_file, file), || branches(&of_file, file));
+    let sums = sum_instances(of_file, file);
+    let (lines, branches) = rayon::join(|| lines(&sums, file), || branches(&sums, file));
     (covered.lines, covered.branches) = (lines, branches);
     covered
 }
 
-/// A function with text in the file.
-struct OfFile<'a> {
-    function: &'a Function,
-    chunk: &'a Chunk,
-    files: &'a [u32],
+/// Where a function begins, if that is in the file.
+fn begins(shape: &Shape, file: u32) -> Option<(u32, Place)> {
+    shape
+        .main
+        .filter(|(main, _)| shape.files.get(*main as usize) == Some(&file))
 }
 
-impl<'a> OfFile<'a> {
-    fn new(coverage: &'a Coverage<'_>, file: u32, number: u32) -> Option<Self> {
-        let function = coverage.functions.get(number as usize)?;
-        let (chunk, files) = (coverage.chunk(function)?, coverage.files_of(function));
-        files.contains(&file).then_some(Self {
-            function,
-            chunk,
-            files,
-        })
-    }
-
-    fn is_of(&self, file: u32, local: u32) -> bool {
-        self.files.get(local as usize) == Some(&file)
-    }
-
-    /// Where the function begins, if that is in the file.
-    fn begins(&self, file: u32) -> Option<(u32, Place)> {
-        self.function
-            .main
-            .filter(|(main, _)| self.is_of(file, *main))
-    }
-}
-
-/// Instances of one function begin at one place; of each number the largest counts.
-fn add_shares(covered: &mut FileCoverage<'_>, of_file: &[OfFile<'_>], file: u32) {
-    let mut groups: BTreeMap<Place, (u64, Share, Share)> = BTreeMap::new();
-    for of in of_file {
-        let Some((_, place)) = of.begins(file) else {
-            continue;
-        };
-        let (calls, lines, branches) = groups.entry(place).or_default();
-        *calls = calls.wrapping_add(of.function.count);
-        *lines = lines.max(of.function.lines);
-        *branches = branches.max(of.function.branch_share);
-    }
-    for (calls, lines, branches) in groups.into_values() {
+/// Functions that begin at one place are instances of one; of each number the largest counts.
+fn add_shares(covered: &mut FileCoverage<'_>, of_file: &[(&Function, &Shape)], file: u32) {
+    let place = |(function, shape)| begins(shape, file).map(|(_, place)| (place, function, shape));
+    let mut begun: Vec<(Place, &Function, &Shape)> =
+        of_file.iter().copied().filter_map(place).collect();
+    begun.sort_by_key(|(place, ..)| *place);
+    for instances in begun.chunk_by(|a, b| a.0 == b.0) {
+        let (mut calls, mut lines, mut branches) = (0_u64, Share::default(), Share::default());
+        for (_, function, shape) in instances {
+            let Counted {
+                calls: own,
+                lines_found,
+                lines_hit,
+                branches_hit,
+                ..
+            } = function.counted;
+            calls = calls.wrapping_add(own);
+            lines = lines.max(Share {
+                found: lines_found,
+                hit: lines_hit,
+            });
+            branches = branches.max(Share {
+                found: shape.branches_found,
+                hit: branches_hit,
+            });
+        }
         covered.function_share.add(Share {
             found: 1,
             hit: u64::from(calls > 0),
@@ -156,21 +146,80 @@ fn add_shares(covered: &mut FileCoverage<'_>, of_file: &[OfFile<'_>], file: u32)
     }
 }
 
-fn lines(of_file: &[OfFile<'_>], file: u32) -> Vec<(u32, u64)> {
-    let mut spans = Vec::new();
-    for of in of_file {
-        let regions = of
-            .chunk
-            .regions
-            .get(of.function.regions.clone())
-            .unwrap_or_default();
-        spans.extend(
-            regions
-                .iter()
-                .filter(|region| of.is_of(file, region.file))
-                .map(Counted::span),
-        );
+/// The counts of all instances of one shape together.
+struct Sum<'a> {
+    shape: &'a Shape,
+    spans: Cow<'a, [u64]>,
+    branches: Cow<'a, [[u64; 2]]>,
+}
+
+/// Adds up what has one shape, so that a template's text is laid out once and not for each instance; in the order of
+/// the text, so that little is left to sort.
+fn sum_instances<'a>(mut of_file: Vec<(&'a Function, &'a Shape)>, file: u32) -> Vec<Sum<'a>> {
+    let first = |shape: &Shape| {
+        shape
+            .spans
+            .iter()
+            .find(|span| shape.files.get(span.file as usize) == Some(&file))
+            .map(|span| span.start)
+    };
+    of_file.sort_by_cached_key(|(function, shape)| (first(shape), function.shape));
+    let mut sums = Vec::new();
+    for instances in of_file.chunk_by(|a, b| a.0.shape == b.0.shape) {
+        let Some((_, shape)) = instances.first() else {
+            continue;
+        };
+        let mut sum = Sum {
+            shape,
+            spans: Cow::default(),
+            branches: Cow::default(),
+        };
+        for (Function { counted, .. }, _) in instances
+            .iter()
+            .filter(|(function, _)| !function.counted.spans.is_empty())
+        {
+            if sum.spans.is_empty() {
+                sum.spans = Cow::Borrowed(&counted.spans);
+                sum.branches = Cow::Borrowed(&counted.branches);
+                continue;
+            }
+            let add = |(sum, other): (&mut u64, &u64)| *sum = sum.wrapping_add(*other);
+            sum.spans
+                .to_mut()
+                .iter_mut()
+                .zip(&counted.spans)
+                .for_each(add);
+            let sides = sum.branches.to_mut().as_flattened_mut().iter_mut();
+            sides.zip(counted.branches.as_flattened()).for_each(add);
+        }
+        sums.push(sum);
     }
+    sums
+}
+
+fn lines(sums: &[Sum<'_>], file: u32) -> Vec<(u32, u64)> {
+    let (mut spans, mut of_macros) = (Vec::new(), Vec::new());
+    for Sum {
+        shape,
+        spans: counts,
+        ..
+    } in sums
+    {
+        let main = shape.main.map(|(main, _)| main);
+        for (at, span) in shape.spans.iter().enumerate() {
+            if shape.files.get(span.file as usize) == Some(&file) {
+                let spans = if main == Some(span.file) {
+                    &mut spans
+                } else {
+                    &mut of_macros
+                };
+                spans.push(span.with(counts.get(at).copied().unwrap_or(0)));
+            }
+        }
+    }
+    // The text of functions is mostly in order; that of macros, which is not, is better put in order by itself.
+    of_macros.sort_unstable_by_key(Span::order);
+    spans.append(&mut of_macros);
     let mut lines = Vec::new();
     for_each_line(&mut spans, &mut Executions, |line, count| {
         lines.push((line, count));
@@ -180,33 +229,42 @@ fn lines(of_file: &[OfFile<'_>], file: u32) -> Vec<(u32, u64)> {
 
 /// The conditions of a file, those in the text of macros where the macros are used. Conditions that are reached by the
 /// same way are one: there, all conditions of a macro's text are added up, as `llvm-cov` adds them.
-fn branches(of_file: &[OfFile<'_>], file: u32) -> Vec<Branch> {
+fn branches(sums: &[Sum<'_>], file: u32) -> Vec<Branch> {
     let mut ways: Vec<Place> = Vec::new();
     let mut found = Vec::new();
-    let mut add = |way: &[Place], branch: &function::CountedBranch| {
-        if branch.never != (true, true) {
-            found.push((ways.len()..ways.len() + way.len(), branch.yes, branch.no));
+    for Sum {
+        shape,
+        branches: counts,
+        ..
+    } in sums.iter().filter(|sum| !sum.shape.branches.is_empty())
+    {
+        let mut add = |way: &[Place], at: usize| {
+            let Some(branch) = shape
+                .branches
+                .get(at)
+                .filter(|branch| branch.never() != [true, true])
+            else {
+                return;
+            };
+            let way = if way.is_empty() { &[branch.start] } else { way };
+            found.push((
+                ways.len()..ways.len() + way.len(),
+                counts.get(at).copied().unwrap_or([0, 0]),
+            ));
             ways.extend_from_slice(way);
+        };
+        for (at, branch) in shape.branches.iter().enumerate() {
+            if shape.files.get(branch.file as usize) == Some(&file) {
+                add(&[], at);
+            }
         }
-    };
-    for of in of_file {
-        let all = of
-            .chunk
-            .branches
-            .get(of.function.branches.clone())
-            .unwrap_or_default();
-        for branch in all.iter().filter(|branch| of.is_of(file, branch.file)) {
-            add(&[branch.start], branch);
-        }
-        let Some((main, _)) = of.begins(file).filter(|_| !all.is_empty()) else {
+        let Some((main, _)) = begins(shape, file) else {
             continue;
         };
-        // That the walk ends was checked when the function was read.
-        let _walked = walk_expansions(of.function, of.chunk, main, |file, way| {
+        // That the walk ends was checked when the shape was read.
+        let _walked = shape.walk_expansions(main, |file, way| {
             if !way.is_empty() {
-                for branch in branches_of(all, file) {
-                    add(way, branch);
-                }
+                shape.branches_of(file).for_each(|at| add(way, at));
             }
         });
     }
@@ -215,17 +273,20 @@ fn branches(of_file: &[OfFile<'_>], file: u32) -> Vec<Branch> {
     found.dedup_by(|next, kept| {
         let same = way(&next.0) == way(&kept.0);
         if same {
-            kept.1 = kept.1.wrapping_add(next.1);
-            kept.2 = kept.2.wrapping_add(next.2);
+            kept.1
+                .iter_mut()
+                .zip(next.1)
+                .for_each(|(sum, other)| *sum = sum.wrapping_add(other));
         }
         same
     });
-    let branch = |(range, yes, no)| {
-        way(&range).first().map(|place: &Place| Branch {
-            line: place.line(),
-            yes,
-            no,
+    let line = |range| way(range).first().map_or(0, |place| place.line());
+    found
+        .iter()
+        .map(|(range, [yes, no])| Branch {
+            line: line(range),
+            yes: *yes,
+            no: *no,
         })
-    };
-    found.into_iter().filter_map(branch).collect()
+        .collect()
 }

@@ -8,13 +8,16 @@
 mod file;
 mod function;
 mod print;
+mod shape;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 
 pub use file::{Branch, FileCoverage, FunctionHits, Share};
-use function::{Chunk, Function};
+use function::{Candidate, Context, Fate, Function, Key};
 use rayon::prelude::*;
+use shape::{Scratch, Shape};
 
 use super::counts::Counts;
 use super::hash::NumberHash;
@@ -36,15 +39,18 @@ pub struct Coverage<'c> {
     options: Options,
     units: Units,
     names: Names,
-    /// The functions that were taken, by name and files.
-    seen: HashSet<(u64, u64), NumberHash>,
-    chunks: Vec<Chunk>,
+    /// The functions that are reported.
+    seen: HashSet<Key, NumberHash>,
     functions: Vec<Function>,
+    shapes: Vec<Shape>,
     mismatched: usize,
 }
 
-/// Functions that are read by one thread in one go.
-const CHUNK: usize = 256;
+/// Functions that are under way at once, which bounds what is kept only while they are.
+const BATCH: usize = 8192;
+
+/// Functions that are looked at by one thread in one go.
+const PIECE: usize = 128;
 
 impl<'c> Coverage<'c> {
     /// Returns the coverage of no binary.
@@ -56,37 +62,44 @@ impl<'c> Coverage<'c> {
             units: Units::default(),
             names: Names::default(),
             seen: HashSet::default(),
-            chunks: Vec::new(),
             functions: Vec::new(),
+            shapes: Vec::new(),
             mismatched: 0,
         }
     }
 
     /// Adds a binary, or nothing of it if its mapping is not sound.
     pub fn add(&mut self, sections: &Sections<'_>) -> Result<(), MappingError> {
-        self.names.read(sections.names)?;
-        let functions = mapping::functions(&mut self.units, sections.covmap, &sections.covfun)?;
-        let context = function::Context {
-            counts: self.counts,
-            clamp: self.options.clamp,
+        let (names, functions) = rayon::join(
+            || self.names.read(sections.names),
+            || mapping::functions(&mut self.units, sections.covmap, &sections.covfun),
+        );
+        let functions = names.and(functions)?;
+        let (counts, clamp) = (self.counts, self.options.clamp);
+        let context = Context {
+            counts,
+            clamp,
             units: &self.units,
             names: &self.names,
             seen: &self.seen,
         };
-        let chunks: Result<Vec<_>, _> = functions
-            .par_chunks(CHUNK)
-            .map(|some| context.read(some))
-            .collect();
-        for mut chunk in chunks? {
-            let number = self.chunks.len();
-            self.mismatched += chunk.mismatched;
-            for mut function in std::mem::take(&mut chunk.functions) {
+        let mut shapes = std::mem::take(&mut self.shapes);
+        let known = shapes.len();
+        let read = functions
+            .chunks(BATCH)
+            .map(|some| read_batch(&context, some, &mut shapes))
+            .collect::<Result<Vec<_>, _>>();
+        if read.is_err() {
+            shapes.truncate(known);
+        }
+        self.shapes = shapes;
+        for (mismatched, functions) in read? {
+            self.mismatched += mismatched;
+            for function in functions {
                 if self.seen.insert(function.key) {
-                    function.chunk = number;
                     self.functions.push(function);
                 }
             }
-            self.chunks.push(chunk);
         }
         Ok(())
     }
@@ -102,7 +115,7 @@ impl<'c> Coverage<'c> {
     pub fn files(&self) -> Files<'_> {
         let mut by_file: Vec<Vec<u32>> = vec![Vec::new(); self.units.files.len()];
         for (number, function) in (0_u32..).zip(&self.functions) {
-            for &file in self.files_of(function) {
+            for &file in self.shape(function).map_or(&[][..], |shape| &shape.files) {
                 if let Some(functions) = by_file.get_mut(file as usize)
                     && functions.last() != Some(&number)
                 {
@@ -123,16 +136,84 @@ impl<'c> Coverage<'c> {
         }
     }
 
-    fn chunk(&self, function: &Function) -> Option<&Chunk> {
-        self.chunks.get(function.chunk)
+    fn shape(&self, function: &Function) -> Option<&Shape> {
+        self.shapes.get(function.shape as usize)
     }
+}
 
-    /// Returns the numbers of a function's files.
-    fn files_of(&self, function: &Function) -> &[u32] {
-        self.chunk(function)
-            .and_then(|chunk| chunk.files.get(function.files.clone()))
-            .unwrap_or_default()
+/// Returns the functions that are to be reported, and how many have another source than the one that was counted.
+fn read_batch(
+    context: &Context<'_>,
+    functions: &[mapping::Function<'_>],
+    shapes: &mut Vec<Shape>,
+) -> Result<(usize, Vec<Function>), MappingError> {
+    let judged = functions
+        .par_iter()
+        .with_min_len(PIECE)
+        .map(|function| context.judge(function));
+    let mut candidates = Vec::new();
+    let mut mismatched = 0;
+    for fate in judged.collect::<Result<Vec<_>, _>>()? {
+        match fate {
+            Fate::Seen => {}
+            Fate::Mismatched => mismatched += 1,
+            Fate::Candidate(candidate) => candidates.push(candidate),
+        }
     }
+    let (shape_of, new) = read_shapes(&candidates, shapes.len())?;
+    shapes.extend(new);
+    let shapes = &*shapes;
+    let counted = candidates
+        .par_iter()
+        .zip(shape_of)
+        .with_min_len(PIECE)
+        .map_init(Scratch::default, |scratch, (candidate, shape)| {
+            context.count(candidate, shape, shapes, scratch)
+        });
+    Ok((
+        mismatched,
+        counted.collect::<Vec<_>>().into_iter().flatten().collect(),
+    ))
+}
+
+/// Reads the mappings of functions, equal ones once; returns the number of each function's shape, counted from `first`,
+/// and the shapes.
+fn read_shapes(
+    candidates: &[Candidate<'_>],
+    first: usize,
+) -> Result<(Vec<u32>, Vec<Shape>), MappingError> {
+    let mut known: HashMap<u64, Vec<u32>, NumberHash> = HashMap::default();
+    let mut distinct: Vec<&Candidate<'_>> = Vec::new();
+    let mut shape_of = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        let same = known.entry(candidate.hash).or_default();
+        let equal = |&at: &u32| {
+            distinct
+                .get(at as usize)
+                .is_some_and(|other| other.is_like(candidate))
+        };
+        let at = same.iter().copied().find(equal).unwrap_or_else(|| {
+            let at = u32::try_from(distinct.len()).unwrap_or(u32::MAX);
+            distinct.push(candidate);
+            same.push(at);
+            at
+        });
+        shape_of.push(u32::try_from(first).unwrap_or(u32::MAX).saturating_add(at));
+    }
+    let read = |scratch: &mut Scratch, candidate: &&Candidate<'_>| {
+        Shape::read(
+            candidate.mapping,
+            candidate.unit_files,
+            &candidate.files,
+            scratch,
+        )
+    };
+    let shapes: Result<Vec<_>, _> = distinct
+        .par_iter()
+        .with_min_len(PIECE)
+        .map_init(Scratch::default, read)
+        .collect();
+    Ok((shape_of, shapes?))
 }
 
 /// The source files of a [`Coverage`].
@@ -206,6 +287,19 @@ impl<'a> Files<'a> {
 
     /// Writes all files as a tracefile, as `llvm-cov` does.
     pub fn write_lcov(&self, out: &mut impl Write) -> io::Result<()> {
-        self.stream(|file| file.to_lcov(), |text| out.write_all(&text))
+        // Memory for text goes round: asking the system for it anew costs as much as filling it.
+        let spare = Mutex::new(Vec::new());
+        let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let print = |file: FileCoverage<'_>| {
+            let mut text = spare().pop().unwrap_or_default();
+            file.print(&mut text);
+            text
+        };
+        self.stream(print, |mut text: Vec<u8>| {
+            out.write_all(&text)?;
+            text.clear();
+            spare().push(text);
+            Ok(())
+        })
     }
 }

@@ -3,12 +3,15 @@
 use super::file::{Branch, FileCoverage};
 
 impl FileCoverage<'_> {
-    /// Returns the file's section of a tracefile.
-    #[must_use]
-    pub fn to_lcov(&self) -> Vec<u8> {
-        let mut text = Text(Vec::with_capacity(
-            64 + 16 * self.lines.len() + 32 * self.branches.len(),
-        ));
+    /// Appends the file's section of a tracefile.
+    pub fn print(&self, text: &mut Vec<u8>) {
+        let names = self
+            .functions
+            .iter()
+            .map(|function| 2 * function.name.len() + 24)
+            .sum::<usize>();
+        text.reserve(256 + names + 16 * self.lines.len() + 32 * self.branches.len());
+        let mut text = Text(text);
         text.str("SF:").str(&self.path).end();
         for function in &self.functions {
             text.str("FN:")
@@ -43,14 +46,13 @@ impl FileCoverage<'_> {
         text.str("LF:").number(self.line_share.found).end();
         text.str("LH:").number(self.line_share.hit).end();
         text.str("end_of_record").end();
-        text.0
     }
 }
 
 /// Text that is put together without the cost of formatting, of which a large tracefile mostly consists.
-struct Text(Vec<u8>);
+struct Text<'a>(&'a mut Vec<u8>);
 
-impl Text {
+impl Text<'_> {
     fn str(&mut self, text: &str) -> &mut Self {
         self.0.extend_from_slice(text.as_bytes());
         self

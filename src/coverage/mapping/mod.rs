@@ -12,9 +12,8 @@ mod units;
 use std::collections::HashMap;
 
 use bytes::Bytes;
-pub use names::Names;
+pub use names::{Name, Names};
 pub use regions::{Counter, Expression, MAX_LINE, Mapping, NoValue, Region, RegionKind, Values};
-pub(super) use units::hash;
 pub use units::{Files, Unit, Units};
 
 use super::hash::NumberHash;
@@ -104,4 +103,13 @@ pub fn files_of(
     files: &mut Vec<u32>,
 ) -> Result<(), MappingError> {
     regions::files(function.mapping, unit_files, files)
+}
+
+/// Returns a function's mapping without its files: what equal functions of several translation units have in common.
+pub fn behind_files<'a>(function: &Function<'a>) -> Result<&'a [u8], MappingError> {
+    let mut bytes = Bytes(function.mapping);
+    for _ in 0..bytes.count()? {
+        bytes.number()?;
+    }
+    Ok(bytes.0)
 }

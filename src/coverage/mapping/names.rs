@@ -3,25 +3,43 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use super::super::hash::NumberHash;
+use rayon::prelude::*;
+
+use super::super::hash::{NumberHash, md5_each};
 use super::MappingError;
 use super::bytes::Bytes;
-use super::units::hash;
 
 /// Names by their hash, of all binaries that were read.
 #[derive(Debug, Default)]
 pub struct Names {
-    texts: Vec<Vec<u8>>,
-    places: HashMap<u64, Place, NumberHash>,
+    texts: Vec<String>,
+    places: HashMap<u64, Name, NumberHash>,
     seen: HashSet<Vec<u8>>,
 }
 
+/// A name in [`Names`].
 #[derive(Debug, Clone, Copy)]
-struct Place {
+pub struct Name {
     text: u32,
     start: u32,
     len: u32,
 }
+
+impl Name {
+    /// Returns the rest of the name behind this many bytes.
+    #[must_use]
+    pub fn without_prefix(self, len: usize) -> Self {
+        let len = u32::try_from(len).map_or(self.len, |len| len.min(self.len));
+        Self {
+            start: self.start + len,
+            len: self.len - len,
+            ..self
+        }
+    }
+}
+
+/// Names that are hashed by one thread in one go.
+const PIECE: usize = 512;
 
 impl Names {
     /// Reads the section `__llvm_prf_names` of a binary: texts of names, mostly one a translation unit. A text that was
@@ -29,16 +47,19 @@ impl Names {
     pub fn read(&mut self, section: &[u8]) -> Result<(), MappingError> {
         let mut bytes = Bytes(section);
         while !bytes.is_empty() {
-            let before = bytes;
-            let (len, packed_len) = (bytes.number()?, bytes.count()?);
-            let text = bytes.packed(len, packed_len)?;
-            let encoded = before
-                .0
-                .get(..before.0.len() - bytes.0.len())
-                .unwrap_or_default();
+            let mut ahead = bytes;
+            let (len, packed_len) = (ahead.number()?, ahead.count()?);
+            let size = if packed_len > 0 {
+                Some(packed_len)
+            } else {
+                usize::try_from(len).ok()
+            };
+            let encoded = size.and_then(|size| (bytes.0.len() - ahead.0.len()).checked_add(size));
+            let encoded = bytes.take(encoded.ok_or(MappingError::CutShort)?)?;
             if !self.seen.contains(encoded) {
+                let text = ahead.packed(len, packed_len)?;
                 self.seen.insert(encoded.to_vec());
-                self.add(text);
+                self.add(text)?;
             }
             while let [0, rest @ ..] = bytes.0 {
                 bytes.0 = rest;
@@ -47,31 +68,60 @@ impl Names {
         Ok(())
     }
 
-    fn add(&mut self, text: Cow<'_, [u8]>) {
-        let number = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+    fn add(&mut self, text: Cow<'_, [u8]>) -> Result<(), MappingError> {
+        const TOO_LONG: MappingError = MappingError::Malformed("its names are too long");
+        let number = u32::try_from(self.texts.len()).map_err(|_| TOO_LONG)?;
+        u32::try_from(text.len()).map_err(|_| TOO_LONG)?;
         let mut start = 0;
-        for name in text.split(|&byte| byte == 1) {
-            if let (Ok(start), Ok(len)) = (u32::try_from(start), u32::try_from(name.len())) {
-                self.places.entry(hash(name)).or_insert(Place {
+        let (names, places): (Vec<_>, Vec<_>) = text
+            .split(|&byte| byte == 1)
+            .map(|name| {
+                let place = Name {
                     text: number,
                     start,
-                    len,
-                });
-            }
-            start += name.len() + 1;
+                    len: u32::try_from(name.len()).unwrap_or(0),
+                };
+                start += place.len + 1;
+                (name, place)
+            })
+            .filter(|(name, _)| !name.is_empty())
+            .unzip();
+        let hashes: Vec<_> = names.par_chunks(PIECE).flat_map_iter(md5_each).collect();
+        self.places.reserve(places.len());
+        for (hash, place) in hashes.into_iter().zip(places) {
+            self.places.entry(hash).or_insert(place);
         }
-        self.texts.push(text.into_owned());
+        // Compilers only make names of UTF-8; elsewhere a wrong byte must not move what follows it.
+        let text = String::from_utf8(text.into_owned()).unwrap_or_else(|error| {
+            error
+                .into_bytes()
+                .iter()
+                .map(|&byte| {
+                    if byte.is_ascii() {
+                        char::from(byte)
+                    } else {
+                        '?'
+                    }
+                })
+                .collect()
+        });
+        self.texts.push(text);
+        Ok(())
     }
 
     /// Returns the name with this hash.
     #[must_use]
-    pub fn get(&self, hash: u64) -> Option<Cow<'_, str>> {
-        let Place { text, start, len } = *self.places.get(&hash)?;
-        let text = self
-            .texts
-            .get(text as usize)?
-            .get(start as usize..)?
-            .get(..len as usize)?;
-        (!text.is_empty()).then(|| String::from_utf8_lossy(text))
+    pub fn find(&self, hash: u64) -> Option<Name> {
+        self.places.get(&hash).copied()
+    }
+
+    /// Returns a name's text.
+    #[must_use]
+    pub fn text(&self, name: Name) -> &str {
+        let Name { text, start, len } = name;
+        let text = self.texts.get(text as usize).map_or("", String::as_str);
+        text.get(start as usize..)
+            .and_then(|text| text.get(..len as usize))
+            .unwrap_or("")
     }
 }

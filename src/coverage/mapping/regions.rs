@@ -25,6 +25,17 @@ pub enum Counter {
     Expression(u32),
 }
 
+impl Counter {
+    /// Returns the number of a counter of the function.
+    #[must_use]
+    pub fn number(self) -> Option<u32> {
+        match self {
+            Self::Counter(number) => Some(number),
+            Self::Zero | Self::Expression(_) => None,
+        }
+    }
+}
+
 /// A sum or a difference of two counters.
 #[derive(Debug, Clone, Copy)]
 pub struct Expression {

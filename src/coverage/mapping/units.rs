@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use md5::{Digest, Md5};
-
-use super::super::hash::NumberHash;
+use super::super::hash::{NumberHash, md5};
 use super::MappingError;
 use super::bytes::Bytes;
 
@@ -141,17 +139,10 @@ impl Units {
         }
         let unit = Unit(u32::try_from(self.lists.len()).unwrap_or(u32::MAX));
         self.lists.push(start..self.numbers.len());
-        let seen = (hash(encoded), unit);
+        let seen = (md5(encoded), unit);
         self.seen.insert(encoded.to_vec(), seen);
         Ok(seen)
     }
-}
-
-/// The hash that LLVM gives to names and lists of files.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    Md5::digest(bytes)
-        .first_chunk()
-        .map_or(0, |half| u64::from_le_bytes(*half))
 }
 
 /// Returns the path that a name within `directory` means, its dots resolved; absolute names stay as they are.

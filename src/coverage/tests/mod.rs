@@ -72,7 +72,7 @@ fn report(objects: &[Vec<u8>], profiles: &[Vec<u8>]) -> (String, Vec<String>) {
     for object in objects {
         match super::object::sections(object.as_slice()) {
             Ok(sections) => {
-                problems.extend(coverage.add(&sections).err().map(|error| error.to_string()))
+                problems.extend(coverage.add(&sections).err().map(|error| error.to_string()));
             }
             Err(error) => problems.push(error.to_string()),
         }
