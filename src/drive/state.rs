@@ -100,6 +100,7 @@ pub struct StepState {
     pub attempt: u32,
     /// How far it is.
     pub progress: Progress,
+    name: String,
     needs: Vec<usize>,
     build: String,
     serial: Option<String>,
@@ -170,6 +171,7 @@ impl RunState {
                 .map(|step| StepState {
                     attempt: 1,
                     progress: at_rest(&step.disposition),
+                    name: step.name.clone(),
                     needs: needs(step),
                     build: step.build.clone(),
                     serial: step.serial.clone(),
@@ -336,8 +338,8 @@ impl RunState {
             (outcome != Outcome::Passed).then_some((index, outcome))
         });
         let (index, outcome) = blocked?;
-        let slug = self.slugs.iter().find(|(_, at)| **at == index)?.0;
-        Some(format!("it needs `{slug}`, which ended `{outcome}`"))
+        let name = &self.steps[index].name;
+        Some(format!("it needs `{name}`, which ended `{outcome}`"))
     }
 }
 
