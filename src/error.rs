@@ -53,6 +53,9 @@ pub enum Error {
         /// Where the search began.
         dir: std::path::PathBuf,
     },
+    /// A file of settings cannot be read.
+    #[error("the settings cannot be read")]
+    Settings(#[source] std::io::Error),
     /// Nothing can be planned.
     #[error(transparent)]
     Plan(#[from] crate::plan::PlanError),
@@ -87,7 +90,9 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::NoConfig { .. } | Self::Plan(_) => Exit::Usage,
+            Self::Config(_) | Self::NoConfig { .. } | Self::Settings(_) | Self::Plan(_) => {
+                Exit::Usage
+            }
             Self::Git(_)
             | Self::Build(_)
             | Self::Process(_)
@@ -109,6 +114,7 @@ impl Error {
             Self::Build(error) => error.help(),
             Self::Drive(error) => error.help(),
             Self::Config(_)
+            | Self::Settings(_)
             | Self::Process(_)
             | Self::Fetch(_)
             | Self::File(_)

@@ -27,7 +27,7 @@ impl Text {
         Ok(Self {
             path: path.to_owned(),
             name: shown(path),
-            content: fs_err::read_to_string(path).map_err(Error::File)?,
+            content: fs_err::read_to_string(path).map_err(Error::Settings)?,
         })
     }
 
