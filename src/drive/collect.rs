@@ -8,8 +8,8 @@ use serde::Deserialize;
 use crate::process::tail;
 use crate::scheduler::{ExitRecord, RankExit};
 
-/// Lines of a step's log that travel with its result.
-const TAIL_LINES: usize = 20;
+/// Lines of a step's log that travel with its result: a launcher that tells of a failure fills half of them.
+const TAIL_LINES: usize = 40;
 /// The end of a log that is read for them.
 const TAIL_BYTES: u64 = 64 * 1024;
 

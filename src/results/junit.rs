@@ -13,7 +13,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use chrono::SecondsFormat;
 
-use super::clean::{last_lines, one_line, printable};
+use super::clean::{end_of_log, one_line, printable};
 use super::record::{Outcome, Part, Status, path_from};
 use super::summary::{seconds, steps_of};
 use super::{FinishedRun, StepResult};
@@ -133,7 +133,7 @@ fn case(xml: &mut Xml, step: &StepResult) {
 
 /// What a reader of the failure needs to see first: the reason, then the end of the log.
 fn evidence(step: &StepResult, reason: &str) -> String {
-    let tail = last_lines(&step.log_tail, TAIL_LINES);
+    let tail = end_of_log(&step.log_tail, TAIL_LINES);
     std::iter::once(reason.to_owned())
         .chain(tail)
         .collect::<Vec<_>>()

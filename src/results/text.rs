@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
-use super::clean::{last_lines, one_line, shortened};
+use super::clean::{end_of_log, one_line, shortened};
 use super::record::{
     BenchmarkRecord, Better, Mark, NoteKind, Part, RunEntry, RunStatus, Status, SuiteCounts,
 };
@@ -192,7 +192,7 @@ impl Page<'_> {
         ];
         let mut lines = vec![place.into_iter().flatten().collect::<Vec<_>>().join(", ")];
         lines.extend(
-            last_lines(&step.log_tail, TAIL_LINES)
+            end_of_log(&step.log_tail, TAIL_LINES)
                 .into_iter()
                 .map(|line| {
                     let line = shortened(&line.replace('\t', "    "), TAIL_COLUMNS);
