@@ -51,12 +51,11 @@ impl<'a> Offers<'a> {
         user: Option<&str>,
         allowed: CredentialType,
     ) -> Result<Cred, git2::Error> {
-        let user = user.unwrap_or("git");
         if allowed.contains(CredentialType::USERNAME) {
-            return Cred::username(user);
+            return Cred::username(&own_name());
         }
         if allowed.contains(CredentialType::SSH_KEY) {
-            return self.next_key(user);
+            return self.next_key(user.unwrap_or(&own_name()));
         }
         if allowed.contains(CredentialType::USER_PASS_PLAINTEXT) && self.place.is_web() {
             return self.next_password(url);
@@ -152,6 +151,15 @@ fn nothing_left() -> git2::Error {
         ErrorClass::Callback,
         "no more credentials to offer",
     )
+}
+
+/// Returns the name that ssh takes where the address has none: that of the user who runs this.
+fn own_name() -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid());
+    user.ok()
+        .flatten()
+        .map(|user| user.name)
+        .unwrap_or_default()
 }
 
 fn usual_keys() -> Vec<PathBuf> {

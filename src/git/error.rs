@@ -109,6 +109,8 @@ pub enum GitError {
         port: Option<u16>,
         /// What it showed: kind and SHA-256, as `ssh-keygen -l` writes it.
         fingerprint: Option<String>,
+        /// False if `HOME` is not set, by which the known ones are found.
+        has_home: bool,
     },
     /// The certificate of a web server is not valid.
     #[error("the certificate of `{place}` is not valid: {detail}")]
@@ -297,6 +299,9 @@ impl GitError {
             Self::Credentials { .. } => {
                 "give a token that may read the repository, or set up a git credential helper".into()
             }
+            Self::HostKey {
+                has_home: false, ..
+            } => "HOME is not set, so no ~/.ssh/known_hosts is read: set it".into(),
             Self::HostKey { host, port, .. } => {
                 let option = port.map(|port| format!("-p {port} ")).unwrap_or_default();
                 let known = port.map_or_else(|| host.clone(), |port| format!("'[{host}]:{port}'"));

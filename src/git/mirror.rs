@@ -363,6 +363,7 @@ impl Lock {
             .open(&path)
             .map_err(io)?;
         let start = Instant::now();
+        let mut told = false;
         loop {
             match file.try_lock() {
                 Ok(()) => break,
@@ -381,7 +382,10 @@ impl Lock {
                 let waited = access.lock_wait;
                 return Err(GitError::Locked { path, waited });
             }
-            (access.progress)(Progress::Waiting { lock: &path });
+            if !told {
+                (access.progress)(Progress::Waiting { lock: &path });
+                told = true;
+            }
             std::thread::sleep(LOCK_PAUSE);
         }
         sweep(&access.mirrors.join(place.key()));

@@ -192,6 +192,7 @@ fn explain(error: &git2::Error, place: &Remote, access: &Access<'_>, seen: &Seen
             host: place.host().to_owned(),
             port: place.port(),
             fingerprint: seen.fingerprint.borrow().clone(),
+            has_home: std::env::var_os("HOME").is_some(),
         };
     }
     if error.code() == ErrorCode::Certificate || says("certificate") {

@@ -24,6 +24,9 @@ fn ssh_with_a_key_file_and_later_without_a_network() {
         let url = sshd.url(&bare);
         let access = access(home);
 
+        // Without a user name it is one's own, as with ssh.
+        let nameless = url.replace(&format!("{}@", sshd.user), "");
+        head(&nameless, &access).unwrap();
         let found = head(&url, &access).unwrap();
         assert_eq!(found.commit.to_string(), id);
         assert_eq!(found.branch.as_deref(), Some("main"));
