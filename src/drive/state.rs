@@ -387,8 +387,8 @@ fn at_rest(disposition: &Disposition) -> Progress {
         Disposition::Skip { reason } => {
             Progress::Done(Verdict::new(Outcome::Skipped, reason.clone()))
         }
-        Disposition::Refuse { reason, .. } => {
-            Progress::Done(Verdict::new(Outcome::Rejected, reason.clone()))
+        Disposition::Refuse { reason, help } => {
+            Progress::Done(Verdict::new(Outcome::Rejected, format!("{reason}; {help}")))
         }
     }
 }
