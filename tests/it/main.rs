@@ -1,8 +1,11 @@
 //! Drives the library and the built program against real MPI, real Slurm, real git servers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod broken;
 mod cluster;
 mod coverage;
 mod launch;
 mod local;
+mod published;
 mod support;
+mod trust;
