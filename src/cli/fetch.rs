@@ -18,7 +18,7 @@ pub(super) async fn fetch(
 ) -> Result<Exit, Error> {
     let cancel = crate::cancel::watch().map_err(Error::Runtime)?;
     let setting = Setting::read(&args).await?;
-    let planned = source::plan(&setting, &args, console)?;
+    let planned = source::plan(&setting, &args, &cancel, console)?;
     let folder = source::new_folder(&planned.workspace);
     folder.create().map_err(Error::File)?;
     super::trace::to_file(&folder.log(), global.verbose).map_err(Error::File)?;
@@ -28,14 +28,15 @@ pub(super) async fn fetch(
         Arc::new(move |event: Progress| console.show(event))
     };
     let commit = planned.plan.revision.commit.clone();
-    let fetching = drive::fetch(
-        &planned.plan,
-        &planned.origin,
-        &planned.workspace,
-        &folder,
-        &inherited,
-        &observer,
-    );
+    let wanted = drive::Fetch {
+        plan: &planned.plan,
+        origin: &planned.origin,
+        credentials: &planned.credentials,
+        workspace: &planned.workspace,
+        folder: &folder,
+        inherited: &inherited,
+    };
+    let fetching = drive::fetch(wanted, &observer, &cancel);
     tokio::select! {
         fetched = fetching => fetched?,
         () = cancel.token().cancelled() => {

@@ -11,6 +11,7 @@ use super::args::{Format, Global, RunArgs};
 use super::console::Console;
 use super::setting::Setting;
 use super::source::{self, Planned};
+use crate::cancel::Cancel;
 use crate::config::Walltime;
 use crate::drive::folder::RunFolder;
 use crate::drive::{place, request};
@@ -76,7 +77,7 @@ async fn planned(
     console: &Arc<Console>,
 ) -> Result<(Planned, request::Common), Error> {
     let setting = Setting::read(args).await?;
-    let planned = source::plan(&setting, args, console)?;
+    let planned = source::plan(&setting, args, &Cancel::default(), console)?;
     let place = place::choose(setting.site.scheduler.kind).await;
     let common = request::Common {
         project: planned.project.clone(),

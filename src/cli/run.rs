@@ -21,7 +21,7 @@ pub(super) async fn run(
     }
     let cancel = crate::cancel::watch().map_err(Error::Runtime)?;
     let setting = Setting::read(&args).await?;
-    let planned = source::plan(&setting, &args, console)?;
+    let planned = source::plan(&setting, &args, &cancel, console)?;
     let folder = source::new_folder(&planned.workspace);
     let place = place::choose(setting.site.scheduler.kind).await;
     folder.create().map_err(Error::File)?;
@@ -96,6 +96,7 @@ fn request(
         },
         project: planned.project,
         source: planned.source,
+        credentials: planned.credentials,
         again,
         site,
     }

@@ -7,11 +7,12 @@ use chrono::Utc;
 use super::args::RunArgs;
 use super::console::Console;
 use super::setting::Setting;
+use crate::cancel::Cancel;
 use crate::config::Suite;
-use crate::drive::trees::Origin;
+use crate::drive::trees::{Credentials, Origin};
 use crate::drive::{self, folder::RunFolder};
 use crate::error::Error;
-use crate::git::{Access, Found, Progress, Source, Wanted};
+use crate::git::{Access, Found, Location, Progress, Secret, Source, Token, Wanted};
 use crate::plan::{self, Filter, Kinds, Plan, Revision, Selection};
 
 /// A commit with its suite and the plan of its run.
@@ -25,6 +26,8 @@ pub(super) struct Planned {
     pub(super) origin: Origin,
     /// What is known of the source.
     pub(super) source: drive::Source,
+    /// How it is reached.
+    pub(super) credentials: Credentials,
     /// The workspace.
     pub(super) workspace: PathBuf,
     /// The project's name.
@@ -35,15 +38,22 @@ pub(super) struct Planned {
 struct Located {
     source: Source,
     found: Found,
+    credentials: Credentials,
 }
 
 /// Finds the commit, reads its suite and plans its run.
-pub(super) fn plan(setting: &Setting, args: &RunArgs, console: &Console) -> Result<Planned, Error> {
+pub(super) fn plan(
+    setting: &Setting,
+    args: &RunArgs,
+    cancel: &Cancel,
+    console: &Console,
+) -> Result<Planned, Error> {
     for note in &setting.notes {
         console.tell(&format!("note: {note}"));
     }
     let workspace = setting.path(&setting.site.workspace.root);
-    let located = tokio::task::block_in_place(|| locate(setting, args, &workspace, console))?;
+    let located =
+        tokio::task::block_in_place(|| locate(setting, args, &workspace, cancel, console))?;
     let commit = located.found.commit;
     let in_place = args.in_place;
     let dirty = located
@@ -92,9 +102,10 @@ pub(super) fn plan(setting: &Setting, args: &RunArgs, console: &Console) -> Resu
         suite,
         origin,
         source: drive::Source {
-            repository: located.source.remote().map(ToString::to_string),
+            repository: located.source.remote().map(Location::without_credentials),
             diff_sha256,
         },
+        credentials: located.credentials,
         workspace,
         project,
     })
@@ -104,20 +115,54 @@ fn locate(
     setting: &Setting,
     args: &RunArgs,
     workspace: &Path,
+    cancel: &Cancel,
     console: &Console,
 ) -> Result<Located, Error> {
     let source = Source::open(&setting.site.project.repository, &setting.base)?;
+    let credentials = credentials(source.remote());
     let report = |progress: Progress<'_>| {
         if let Some(text) = told(progress) {
             console.tell(&text);
         }
     };
+    let stopped = || cancel.asked();
     let access = Access {
         progress: &report,
+        cancelled: &stopped,
+        ssh_key: credentials.ssh_key.clone(),
+        token: credentials.token.clone(),
         ..Access::new(workspace.join("mirrors"))
     };
     let found = source.resolve(&wanted(args), &access)?;
-    Ok(Located { source, found })
+    Ok(Located {
+        source,
+        found,
+        credentials,
+    })
+}
+
+/// How a remote is reached: by the key and token that the environment names, besides what git finds by itself.
+fn credentials(remote: Option<&Location>) -> Credentials {
+    Credentials {
+        ssh_key: std::env::var_os("HPC_CI_SSH_KEY").map(PathBuf::from),
+        token: token(remote),
+    }
+}
+
+/// The token for a remote: our own variable, or that of a GitLab job for its own server.
+fn token(remote: Option<&Location>) -> Option<Token> {
+    let remote = remote?;
+    if let Ok(token) = std::env::var("HPC_CI_GIT_TOKEN") {
+        return Token::new(Secret::new(token), remote);
+    }
+    let server = std::env::var("CI_SERVER_URL")
+        .ok()
+        .filter(|url| !url.is_empty())?;
+    let job = std::env::var("CI_JOB_TOKEN").ok()?;
+    remote
+        .to_string()
+        .starts_with(&server)
+        .then(|| Token::new(Secret::new(job), remote))?
 }
 
 /// What of git's progress is worth a line.

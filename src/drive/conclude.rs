@@ -240,8 +240,8 @@ impl Conclusion<'_> {
                 .and_then(|attempt| attempt.job.as_ref())
                 .filter(|_| self.run.request.place == Place::Job)
                 .map(ToString::to_string),
-            nodes: record
-                .map(|record| record.nodes.clone())
+            nodes: attempt
+                .map(|attempt| attempt.nodes.iter().cloned().collect())
                 .unwrap_or_default(),
             ranks: step.resources.ranks,
             elapsed: attempt.and_then(Attempt::elapsed),
@@ -337,9 +337,7 @@ impl Conclusion<'_> {
                     ended_at: record.and_then(|record| record.end),
                     state: record.map(|record| record.state.to_string()),
                     partition: step.resources.partition.clone(),
-                    nodes: record
-                        .map(|record| record.nodes.clone())
-                        .unwrap_or_default(),
+                    nodes: attempt.nodes.iter().cloned().collect(),
                     exit_code: record
                         .and_then(|record| record.exit)
                         .map(|exit| format!("{}:{}", exit.code, exit.signal)),
@@ -407,9 +405,7 @@ impl Conclusion<'_> {
             .attempts
             .get(&(index, self.state.steps()[index].attempt));
         let host = attempt.and_then(|attempt| attempt.host.clone());
-        let nodes = attempt
-            .and_then(|attempt| attempt.record.as_ref())
-            .map(|record| record.nodes.len());
+        let nodes = attempt.map(|attempt| attempt.nodes.len());
         let pairs = [
             ("system", self.run.request.site.cluster.clone()),
             ("partition", step.resources.partition.clone()),

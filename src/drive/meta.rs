@@ -159,14 +159,9 @@ fn nodes(run: &Run, attempts: &BTreeMap<(usize, u32), Attempt>) -> Vec<NodeInfo>
     let mut nodes = BTreeMap::new();
     for attempt in attempts.values() {
         let Some(host) = &attempt.host else { continue };
-        let names = attempt
-            .record
-            .as_ref()
-            .map(|record| record.nodes.clone())
-            .unwrap_or_default();
-        for name in names {
+        for name in &attempt.nodes {
             nodes.entry(name.clone()).or_insert_with(|| NodeInfo {
-                name,
+                name: name.clone(),
                 processor: host.processor.clone(),
                 kernel: host.kernel.clone(),
                 memory_bytes: host.memory_bytes,

@@ -27,7 +27,7 @@ use chrono::{DateTime, Utc};
 
 use crate::cancel::Cancel;
 use crate::config::{Coverage, Site};
-use crate::git::{self, Access, CheckoutOptions};
+use crate::git::{self, CheckoutOptions};
 use crate::launch::Place;
 use crate::plan::{Build, Plan};
 use crate::scheduler::local::{Ask, Local};
@@ -38,10 +38,11 @@ use journal::Journal;
 use place::Resources;
 use progress::{Observer, Progress};
 use state::{Event, RunState};
-use trees::{Origin, TreeError, Trees};
+use trees::{Credentials, Origin, TreeError, Trees};
 
-/// How long a Slurm command may take before it counts as silent.
-const SLURM_DEADLINE: Duration = Duration::from_mins(1);
+/// How long a Slurm command may take before it counts as silent: sbatch tries for two minutes by itself while the controller
+/// has all the jobs that it can hold.
+const SLURM_DEADLINE: Duration = Duration::from_mins(3);
 /// How long a cancelled local step may take to end before it is killed.
 const LOCAL_GRACE: Duration = Duration::from_secs(15);
 
@@ -72,6 +73,8 @@ pub struct Request {
     pub project: String,
     /// What is known of the source beside the plan's revision.
     pub source: Source,
+    /// How it is reached.
+    pub credentials: Credentials,
     /// The words that a person types to run one step of this again, up to its name.
     pub again: Vec<String>,
 }
@@ -233,15 +236,37 @@ pub async fn run(
     Ok(finished)
 }
 
+/// What is to be brought in.
+#[derive(Debug, Clone, Copy)]
+pub struct Fetch<'a> {
+    /// What a run will do.
+    pub plan: &'a Plan,
+    /// Where its trees come from.
+    pub origin: &'a Origin,
+    /// How the source is reached.
+    pub credentials: &'a Credentials,
+    /// The workspace.
+    pub workspace: &'a Path,
+    /// A folder for logs.
+    pub folder: &'a RunFolder,
+    /// The scrubbed environment.
+    pub inherited: &'a [(OsString, OsString)],
+}
+
 /// Brings everything in that a run of this plan needs: the commit is here; trees, submodules and `fetch` commands follow.
 pub async fn fetch(
-    plan: &Plan,
-    origin: &Origin,
-    workspace: &Path,
-    folder: &RunFolder,
-    inherited: &[(OsString, OsString)],
+    fetch: Fetch<'_>,
     observer: &Observer,
+    cancel: &Cancel,
 ) -> Result<(), FetchError> {
+    let Fetch {
+        plan,
+        origin,
+        credentials,
+        workspace,
+        folder,
+        inherited,
+    } = fetch;
     let trees = Trees::new(workspace, folder.id());
     let Origin::Commit {
         repository,
@@ -268,14 +293,12 @@ pub async fn fetch(
         let tree = trees.fetched(*commit, build);
         observer(Progress::Stage(format!("tree of build {}", build.id)));
         let made = tokio::task::block_in_place(|| {
-            let access = Access::new(workspace.join("mirrors"));
+            let stopped = || cancel.asked();
+            let access = credentials.access(workspace, &stopped);
             let options = CheckoutOptions {
                 submodules: *submodules,
                 reuse: false,
             };
-            if tree.exists() {
-                fs_err::remove_dir_all(&tree).map_err(TreeError::Directory)?;
-            }
             git::checkout(repository, *commit, &tree, options, &access).map_err(TreeError::from)
         })?;
         made.lfs_advice()
@@ -387,7 +410,7 @@ impl Run {
         let mut built = BTreeMap::new();
         for (number, build) in self.request.plan.builds.iter().enumerate() {
             let result = tokio::select! {
-                result = self.build_one(builder, build, number, observer) => result?,
+                result = self.build_one(builder, build, number, observer, cancel) => result?,
                 () = cancel.token().cancelled() => break,
             };
             let event = match &result.failure {
@@ -416,10 +439,15 @@ impl Run {
         build: &Build,
         number: usize,
         observer: &Observer,
+        cancel: &Cancel,
     ) -> Result<Built, DriveError> {
         observer(Progress::Stage(format!("tree of build {}", build.id)));
         let notes = tokio::task::block_in_place(|| {
-            let access = Access::new(self.request.workspace.join("mirrors"));
+            let stopped = || cancel.asked();
+            let access = self
+                .request
+                .credentials
+                .access(&self.request.workspace, &stopped);
             self.trees.make(
                 &self.request.origin,
                 build,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::git::{self, Access, CheckoutOptions, CommitId, GitError, Repository};
+use crate::git::{self, Access, CheckoutOptions, CommitId, GitError, Repository, Token};
 use crate::plan::Build;
 use crate::process::{Command, ProcessError};
 
@@ -23,6 +23,28 @@ pub enum Origin {
         /// Its root.
         root: PathBuf,
     },
+}
+
+/// How the source is reached, besides what git finds by itself.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    /// An ssh key.
+    pub ssh_key: Option<PathBuf>,
+    /// A token for one host.
+    pub token: Option<Token>,
+}
+
+impl Credentials {
+    /// Returns the access to the source with mirrors in this workspace.
+    #[must_use]
+    pub fn access<'a>(&self, workspace: &Path, cancelled: &'a dyn Fn() -> bool) -> Access<'a> {
+        Access {
+            ssh_key: self.ssh_key.clone(),
+            token: self.token.clone(),
+            cancelled,
+            ..Access::new(workspace.join("mirrors"))
+        }
+    }
 }
 
 /// A tree that could not be made.
@@ -118,16 +140,13 @@ impl Trees {
                 commit,
                 submodules,
             } => {
-                if clean && dir.exists() {
-                    fs_err::remove_dir_all(&dir).map_err(TreeError::Directory)?;
-                }
                 if !build.reuse && self.is_fetched(origin, build) {
                     copy(&self.fetched(*commit, build), &dir)?;
                     return Ok(Vec::new());
                 }
                 let options = CheckoutOptions {
                     submodules: *submodules,
-                    reuse: build.reuse,
+                    reuse: build.reuse && !clean,
                 };
                 let made = git::checkout(repository, *commit, &dir, options, access)?;
                 Ok(made.lfs_advice().into_iter().collect())

@@ -55,6 +55,8 @@ pub(super) struct Attempt {
     pub(super) record: Option<JobRecord>,
     pub(super) exit: Option<ExitRecord>,
     pub(super) host: Option<collect::Host>,
+    /// Every node that the queue, the books or a rank told of: a job that completes loses its nodes one by one.
+    pub(super) nodes: BTreeSet<String>,
     pub(super) verdict: Verdict,
 }
 
@@ -66,6 +68,7 @@ struct Live {
     running_since: Option<Instant>,
     gone_since: Option<Instant>,
     last: Option<JobStatus>,
+    nodes: BTreeSet<String>,
     cause: Option<CancelCause>,
 }
 
@@ -100,6 +103,7 @@ pub(super) async fn run(
         attempts: BTreeMap::new(),
         live: BTreeMap::new(),
         arrived: BTreeSet::new(),
+        doubtful: BTreeSet::new(),
         told: BTreeSet::new(),
         tick: SHORTEST_TICK,
         asked: None,
@@ -117,7 +121,13 @@ pub(super) async fn run(
             break;
         }
         watch.pause().await;
-        watch.look().await?;
+        let stop = watch.setting.cancel.clone();
+        let stopping = watch.stopping.is_some();
+        tokio::select! {
+            looked = watch.look() => looked?,
+            // A silent controller must not hold up the end.
+            () = stop.token().cancelled(), if !stopping => {}
+        }
     }
     (watch.setting.observer)(Tell::StepsEnded);
     Ok(watch.attempts)
@@ -131,6 +141,8 @@ struct Watch<'a, 'b> {
     live: BTreeMap<usize, Live>,
     /// Names in the folder of arrivals that were seen already.
     arrived: BTreeSet<String>,
+    /// Steps whose job may have been submitted without our hearing of it.
+    doubtful: BTreeSet<usize>,
     /// Steps whose end was told.
     told: BTreeSet<usize>,
     tick: Duration,
@@ -277,7 +289,13 @@ impl Watch<'_, '_> {
             attempt,
             name: request.name.clone(),
         })?;
-        match self.submit_or_find(&request).await {
+        let submitted = self.submit_or_find(index, &request).await;
+        if matches!(submitted, Err(SubmitError::Uncertain { .. })) {
+            self.doubtful.insert(index);
+        } else {
+            self.doubtful.remove(&index);
+        }
+        match submitted {
             Ok(job) => {
                 self.backoff = SHORTEST_TICK;
                 self.note(&Event::Submitted {
@@ -316,34 +334,36 @@ impl Watch<'_, '_> {
         }
     }
 
-    /// Submits a job; one that may have been submitted without our hearing of it is looked for before anything else.
-    async fn submit_or_find(&self, request: &JobRequest) -> Result<JobId, SubmitError> {
-        let error = match self.setting.scheduler.submit(request).await {
-            Err(error @ SubmitError::Uncertain { .. }) => error,
-            other => return other,
-        };
-        let known: BTreeSet<&JobId> = self
-            .state
-            .live()
-            .map(|(_, job)| job)
-            .chain(
-                self.attempts
-                    .values()
-                    .filter_map(|attempt| attempt.job.as_ref()),
-            )
-            .collect();
-        let found = self
-            .setting
-            .scheduler
-            .find_by_name(&request.name, self.setting.started)
-            .await;
-        match found {
-            Ok(jobs) => jobs
-                .into_iter()
-                .find(|job| !known.contains(job))
-                .ok_or(error),
-            Err(_) => Err(error),
+    /// Submits a job; one that may have been submitted without our hearing of it is looked for first, however often that
+    /// takes: a controller that hung creates the job when it comes back.
+    async fn submit_or_find(
+        &self,
+        index: usize,
+        request: &JobRequest,
+    ) -> Result<JobId, SubmitError> {
+        if self.doubtful.contains(&index) {
+            let scheduler = self.setting.scheduler;
+            let found = scheduler.find(request, self.setting.started).await;
+            let found = found.map_err(|error| SubmitError::Uncertain {
+                said: error.to_string(),
+            })?;
+            if let Some(job) = found.into_iter().find(|job| !self.is_known(job)) {
+                return Ok(job);
+            }
         }
+        self.setting.scheduler.submit(request).await
+    }
+
+    fn is_known(&self, job: &JobId) -> bool {
+        let ended = self
+            .attempts
+            .values()
+            .filter_map(|attempt| attempt.job.as_ref());
+        self.state
+            .live()
+            .map(|(_, live)| live)
+            .chain(ended)
+            .any(|known| known == job)
     }
 
     // ---- watching
@@ -568,9 +588,18 @@ impl Watch<'_, '_> {
             log: &log,
             cancelled: live.cause.as_ref(),
         });
+        let mut nodes = live.nodes;
+        nodes.extend(
+            record
+                .iter()
+                .flat_map(|record| record.nodes.iter().cloned()),
+        );
+        let ranks = exit.iter().flat_map(|exit| &exit.ranks);
+        nodes.extend(ranks.filter_map(|rank| rank.host.clone()));
         self.attempts.insert(
             (index, attempt),
             Attempt {
+                nodes,
                 job: Some(job.clone()),
                 submitted: live.submitted,
                 record,
@@ -603,6 +632,7 @@ impl Watch<'_, '_> {
                 record: None,
                 exit: None,
                 host: None,
+                nodes: BTreeSet::new(),
                 verdict: verdict.clone(),
             },
         );
@@ -632,6 +662,7 @@ impl Live {
             running_since: None,
             gone_since: None,
             last: None,
+            nodes: BTreeSet::new(),
             cause: None,
         }
     }
@@ -689,6 +720,7 @@ impl Live {
             // The clock of a suspended job stands still.
             self.running_since = Some(Instant::now());
         }
+        self.nodes.extend(status.nodes.iter().cloned());
         self.last = Some(status);
         tell
     }
@@ -717,21 +749,6 @@ impl Live {
         if !last.state.ended() || waited < BOOKS_LAG {
             return None;
         }
-        Some(JobRecord {
-            id: last.id.clone(),
-            name: String::new(),
-            state: last.state.clone(),
-            cancelled_by: None,
-            exit: None,
-            derived_exit: None,
-            nodes: last.nodes.clone(),
-            account: None,
-            partition: None,
-            submit: Some(self.submitted),
-            start: last.start,
-            end: None,
-            elapsed: last.elapsed,
-            steps: Vec::new(),
-        })
+        Some(JobRecord::from(last))
     }
 }

@@ -147,6 +147,8 @@ print((glob.glob(os.path.join(os.path.dirname(s.origin), "MPI*.so")) or [""])[0]
     *libmpich.so*|*libmpi.so.12*|*libmpi_cray*|*libmpi_gnu*|*libmpi_intel*|*libmpi_nvidia*|*libmpi_amd*) hpc_ci_mpi=mpich ;;
   esac
   case $libraries in *libpmix.so*) hpc_ci_has_pmix=1 ;; esac
+  # Every Slurm lists cray_shasta, but only Cray's own MPICH speaks it.
+  case $libraries in *libmpi_cray*|*libmpi_gnu*|*libmpi_intel*|*libmpi_nvidia*|*libmpi_amd*) hpc_ci_cray=1 ;; esac
 }
 
 hpc_ci_choose_pmi() { # sets the array hpc_ci_mpi_option
@@ -155,18 +157,18 @@ hpc_ci_choose_pmi() { # sets the array hpc_ci_mpi_option
   if [ "$wanted" = auto ]; then
     [ -n "$hpc_ci_mpi" ] || return 0
     plugins=$(srun --mpi=list 2>&1)
-    case "$hpc_ci_mpi $plugins" in
+    case "$hpc_ci_mpi${hpc_ci_cray:+-cray} $plugins" in
       openmpi*pmix*) wanted=pmix ;;
       openmpi*) hpc_ci_refuse "the program is linked with Open MPI, and this Slurm has no PMIx: set \`launcher = \"mpiexec\"\`" ;;
-      mpich*cray_shasta*) wanted=cray_shasta ;;
+      mpich-cray*cray_shasta*) wanted=cray_shasta ;;
       mpich*pmi2*) wanted=pmi2 ;;
       mpich*) hpc_ci_refuse "the program is linked with MPICH, and this Slurm has no pmi2: set \`launcher = \"mpiexec\"\`" ;;
     esac
   elif [ "$hpc_ci_ranks" -gt 1 ]; then
     # MPICH that finds no PMI server runs each rank as a world of its own and calls that success.
-    case "$hpc_ci_mpi $wanted ${hpc_ci_has_pmix:-}" in
-      'mpich none '*|'mpich pmix ') hpc_ci_refuse "the program is linked with MPICH, which does not speak \`pmi = \"$wanted\"\`: each rank would run alone; set \`pmi = \"pmi2\"\` or leave it at auto" ;;
-      'openmpi none '*|'openmpi pmi2 '*)
+    case "$hpc_ci_mpi${hpc_ci_cray:+-cray} $wanted ${hpc_ci_has_pmix:-}" in
+      'mpich none '*|'mpich pmix '|'mpich cray_shasta '*) hpc_ci_refuse "the program is linked with MPICH, which does not speak \`pmi = \"$wanted\"\`: each rank would run alone; set \`pmi = \"pmi2\"\` or leave it at auto" ;;
+      'openmpi none '*|'openmpi pmi2 '*|'openmpi cray_shasta '*)
         ompi_info --parsable 2>/dev/null | grep -q '^mca:pmix:s2' ||
           hpc_ci_refuse "the program is linked with Open MPI, which does not speak \`pmi = \"$wanted\"\` here; set \`pmi = \"pmix\"\` or leave it at auto" ;;
     esac

@@ -4,6 +4,7 @@
 mod broken;
 mod cluster;
 mod coverage;
+mod git;
 mod launch;
 mod local;
 mod published;

@@ -1,5 +1,7 @@
 //! Projects to run hpc-ci on, and what a run of it left.
 
+pub(crate) mod git_servers;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,7 +10,7 @@ use serde_json::Value;
 
 /// Where a project stands and who runs hpc-ci on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Home {
+pub(crate) enum Home {
     /// In a temporary folder, as whoever runs the tests.
     Here,
     /// On the storage that the nodes of the dev cluster share, as the cluster's ordinary user.
@@ -16,13 +18,13 @@ pub enum Home {
 }
 
 /// A git repository with an `hpc.toml`.
-pub struct Project {
+pub(crate) struct Project {
     home: Home,
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 impl Project {
-    pub fn new(home: Home) -> Self {
+    pub(crate) fn new(home: Home) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("hpc-ci-test-{}-{number}", std::process::id());
@@ -41,7 +43,7 @@ impl Project {
     }
 
     /// Writes a file of the project.
-    pub fn file(&self, path: &str, text: &str) -> &Self {
+    pub(crate) fn file(&self, path: &str, text: &str) -> &Self {
         let path = self.dir.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
@@ -49,7 +51,7 @@ impl Project {
     }
 
     /// Copies a folder of this repository into the project.
-    pub fn copy(&self, from: &str) -> &Self {
+    pub(crate) fn copy(&self, from: &str) -> &Self {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(from);
         let done = Command::new("cp")
             .args(["-r", "--"])
@@ -62,17 +64,30 @@ impl Project {
     }
 
     /// Commits everything and returns the commit.
-    pub fn commit(&self) -> String {
+    pub(crate) fn commit(&self) -> String {
         self.own();
         for arguments in [
             &["init", "-q", "-b", "main", "."][..],
             &["add", "-A"],
-            &["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-m", "x"],
+            &[
+                "-c",
+                "user.name=t",
+                "-c",
+                "user.email=t@example.org",
+                "commit",
+                "-q",
+                "-m",
+                "x",
+            ],
         ] {
             let output = self.command("git").args(arguments).output().unwrap();
             assert!(output.status.success(), "{output:?}");
         }
-        let output = self.command("git").args(["rev-parse", "HEAD"]).output().unwrap();
+        let output = self
+            .command("git")
+            .args(["rev-parse", "HEAD"])
+            .output()
+            .unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
@@ -88,39 +103,53 @@ impl Project {
     }
 
     /// A command in the project's folder, as its user, with the environment of a login.
-    pub fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = match self.home {
             Home::Here => Command::new(program),
             Home::Cluster => {
                 let user = user();
                 let mut command = Command::new("setpriv");
-                command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--init-groups"]);
+                command.args([
+                    &format!("--reuid={user}"),
+                    &format!("--regid={user}"),
+                    "--init-groups",
+                ]);
                 command.arg(program);
-                command.env("HOME", shared().join("home")).env("USER", &user).env("LOGNAME", &user);
+                command
+                    .env("HOME", shared().join("home"))
+                    .env("USER", &user)
+                    .env("LOGNAME", &user);
                 command
             }
         };
         command.current_dir(&self.dir).stdin(Stdio::null());
-        for name in ["HPC_CI_COMMIT", "HPC_CI_CONFIG", "HPC_CI_BRANCH", "MPI_NP", "MPIEXEC", "GITLAB_CI"] {
+        for name in [
+            "HPC_CI_COMMIT",
+            "HPC_CI_CONFIG",
+            "HPC_CI_BRANCH",
+            "MPI_NP",
+            "MPIEXEC",
+            "GITLAB_CI",
+        ] {
             command.env_remove(name);
         }
         command
     }
 
     /// hpc-ci with these arguments, ready to run.
-    pub fn hpc_ci(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn hpc_ci(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_hpc-ci"));
         command.args(arguments);
         command
     }
 
     /// Runs hpc-ci to its end.
-    pub fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         Ended::of(&self.dir, &self.hpc_ci(arguments).output().unwrap())
     }
 
     /// Starts hpc-ci and returns at once.
-    pub fn start(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         self.hpc_ci(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -139,15 +168,15 @@ impl Drop for Project {
 
 /// A run of hpc-ci that has ended.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     dir: PathBuf,
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ended {
-    pub fn of(dir: &Path, output: &Output) -> Self {
+    pub(crate) fn of(dir: &Path, output: &Output) -> Self {
         Self {
             dir: dir.to_owned(),
             code: output.status.code(),
@@ -158,14 +187,14 @@ impl Ended {
 
     /// Fails the test, showing what was said, unless the exit code is this.
     #[track_caller]
-    pub fn exits_with(self, code: i32) -> Self {
+    pub(crate) fn exits_with(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
         self
     }
 
     /// A JSON document below `hpc-ci/`.
     #[track_caller]
-    pub fn json(&self, path: &str) -> Value {
+    pub(crate) fn json(&self, path: &str) -> Value {
         let text = std::fs::read(self.dir.join("hpc-ci").join(path));
         let text = text.unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.err));
         serde_json::from_slice(&text).unwrap()
@@ -173,7 +202,7 @@ impl Ended {
 
     /// A file below `hpc-ci/` as text.
     #[track_caller]
-    pub fn text(&self, path: &str) -> String {
+    pub(crate) fn text(&self, path: &str) -> String {
         let text = std::fs::read(self.dir.join("hpc-ci").join(path));
         let text = text.unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.err));
         String::from_utf8_lossy(&text).into_owned()
@@ -181,16 +210,17 @@ impl Ended {
 
     /// The record of a step in `tests/summary.json`.
     #[track_caller]
-    pub fn step(&self, name: &str) -> Value {
+    pub(crate) fn step(&self, name: &str) -> Value {
         let summary = self.json("artifacts/tests/summary.json");
         let steps = summary["steps"].as_array().unwrap();
         let step = steps.iter().find(|step| step["name"] == name);
-        step.unwrap_or_else(|| panic!("no step `{name}` in {summary:#}")).clone()
+        step.unwrap_or_else(|| panic!("no step `{name}` in {summary:#}"))
+            .clone()
     }
 
     /// Outcome and status of a step.
     #[track_caller]
-    pub fn outcome(&self, name: &str) -> (String, String) {
+    pub(crate) fn outcome(&self, name: &str) -> (String, String) {
         let step = self.step(name);
         let text = |key: &str| step[key].as_str().unwrap().to_owned();
         (text("outcome"), text("status"))
@@ -198,15 +228,17 @@ impl Ended {
 
     /// The log of a step.
     #[track_caller]
-    pub fn log(&self, name: &str) -> String {
+    pub(crate) fn log(&self, name: &str) -> String {
         let step = self.step(name);
-        let log = step["log"].as_str().unwrap_or_else(|| panic!("no log in {step:#}"));
+        let log = step["log"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no log in {step:#}"));
         self.text(&format!("artifacts/tests/{log}"))
     }
 
     /// Line hits of a source file in `lcov.info`.
     #[track_caller]
-    pub fn line_hits(&self, source: &str) -> Vec<(u32, u64)> {
+    pub(crate) fn line_hits(&self, source: &str) -> Vec<(u32, u64)> {
         let text = self.text("artifacts/coverage/lcov.info");
         let section = text
             .split("end_of_record\n")
@@ -223,7 +255,7 @@ impl Ended {
 }
 
 /// The storage that all nodes of the dev cluster share.
-pub fn shared() -> PathBuf {
+pub(crate) fn shared() -> PathBuf {
     assert!(
         std::env::var_os("SLURM_CONF").is_some(),
         "this test needs the dev cluster: eval \"$(slurm/dev-cluster/up 3 4)\", or run ci/test"
@@ -232,12 +264,12 @@ pub fn shared() -> PathBuf {
 }
 
 /// The ordinary user of the dev cluster.
-pub fn user() -> String {
+pub(crate) fn user() -> String {
     std::env::var("HPC_CI_TEST_USER").unwrap_or_else(|_| "hpcuser".to_owned())
 }
 
 /// Sends a signal to a process.
-pub fn signal(child: &Child, signal: nix::sys::signal::Signal) {
+pub(crate) fn signal(child: &Child, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::kill(pid, signal).unwrap();
 }
