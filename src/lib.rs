@@ -19,7 +19,7 @@
 //! | [`scheduler`] | edge | process |
 //! | [`coverage`] | edge | nothing |
 //! | [`llvm`] | edge | process, coverage (what an object is) |
-//! | [`results`] | pure, but for its store | nothing |
+//! | [`results`] | pure, but for its store | scheduler (the words for outcomes) |
 //! | [`drive`] | edge | all of these |
 //! | [`cli`] | edge | all of these |
 //!

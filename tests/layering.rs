@@ -14,7 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("scheduler", &["process"]),
     ("coverage", &[]),
     ("llvm", &["process", "coverage"]),
-    ("results", &[]),
+    ("results", &["scheduler"]),
     ("process", &[]),
     ("cancel", &[]),
     (

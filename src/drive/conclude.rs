@@ -230,7 +230,7 @@ impl Conclusion<'_> {
             suite: step.suite.clone(),
             kind: kind(step),
             tags: step.tags.clone(),
-            outcome: documented(outcome),
+            outcome,
             exit_code: verdict.and_then(|verdict| verdict.exit_code),
             signal: verdict.and_then(|verdict| verdict.signal),
             message: verdict
@@ -265,7 +265,7 @@ impl Conclusion<'_> {
     fn earlier(&self, index: usize, number: u32) -> Option<EarlierAttempt> {
         let attempt = self.attempts.get(&(index, number))?;
         Some(EarlierAttempt {
-            outcome: documented(attempt.verdict.outcome),
+            outcome: attempt.verdict.outcome,
             message: attempt.verdict.message.clone(),
             job_id: attempt.job.as_ref().map(ToString::to_string),
         })
@@ -389,9 +389,7 @@ impl Conclusion<'_> {
                     Metric::new(&metric.pattern, benchmark.valid.as_deref())
                         .and_then(|metric| metric.samples(outputs.iter().map(String::as_str)))
                 } else {
-                    Err(BenchmarkError::Step {
-                        outcome: documented(outcome),
-                    })
+                    Err(BenchmarkError::Step { outcome })
                 },
                 baseline: None,
                 key: self.key(index, step),
@@ -613,25 +611,4 @@ fn some_ratio(share: Share) -> Option<Ratio> {
 /// The processors of this machine, for steps that ran here.
 pub(super) fn local_cores() -> u32 {
     Resources::here().cores
-}
-
-/// The outcome in the words of the documents.
-fn documented(outcome: Outcome) -> crate::results::record::Outcome {
-    use crate::results::record::Outcome as Written;
-    match outcome {
-        Outcome::Passed => Written::Passed,
-        Outcome::Failed => Written::Failed,
-        Outcome::Signal => Written::Signal,
-        Outcome::Timeout => Written::Timeout,
-        Outcome::OutOfMemory => Written::OutOfMemory,
-        Outcome::Rejected => Written::Rejected,
-        Outcome::LaunchFailed => Written::LaunchFailed,
-        Outcome::NodeFailure => Written::NodeFailure,
-        Outcome::Preempted => Written::Preempted,
-        Outcome::Cancelled => Written::Cancelled,
-        Outcome::Starved => Written::Starved,
-        Outcome::Lost => Written::Lost,
-        Outcome::NotRun => Written::NotRun,
-        Outcome::Skipped => Written::Skipped,
-    }
 }

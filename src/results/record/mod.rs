@@ -30,7 +30,9 @@ pub use meta::{
     ProfileProblem, ProfileState, RankGroup, RankLedger, RunMeta, Slurm, Source, StepLedger,
     Toolchain,
 };
-pub use outcome::{Outcome, RunStatus, Status};
+pub use outcome::RunStatus;
+
+pub use crate::scheduler::{Outcome, Status};
 pub use results::{BenchmarksPart, CoveragePart, Hpc, HpcResults, TestsPart};
 pub use run::{BuildRecord, JobRecord, Note, NoteKind, RunEntry, RunParts, RunStep};
 
