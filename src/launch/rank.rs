@@ -16,12 +16,13 @@ pub fn wrapper(launcher: Kind, ranks: u32) -> String {
             "${SLURM_PROCID:-}",
             "${SLURM_STEP_NUM_TASKS:-${SLURM_NTASKS:-}}",
         ),
+        // PMIX_RANK comes last: Hydra starts its proxies by srun, which may leave the proxy's own there.
         Kind::Mpiexec => (
-            "${OMPI_COMM_WORLD_RANK:-${PMIX_RANK:-${PMI_RANK:-${MV2_COMM_WORLD_RANK:-}}}}",
+            "${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-${MV2_COMM_WORLD_RANK:-${PMIX_RANK:-}}}}",
             "${OMPI_COMM_WORLD_SIZE:-${PMI_SIZE:-${MV2_COMM_WORLD_SIZE:-}}}",
         ),
         Kind::None => (
-            "${OMPI_COMM_WORLD_RANK:-${PMIX_RANK:-${PMI_RANK:-${SLURM_PROCID:-}}}}",
+            "${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-${PMIX_RANK:-${SLURM_PROCID:-}}}}",
             "",
         ),
     };
