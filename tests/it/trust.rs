@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::local::{here, project, run, verb};
-use crate::support::{Ended, Project};
+use crate::support::{Ended, Home, Project};
 
 /// A commit that asks for everything that is not its own to ask.
 const GREEDY: &str = r#"
@@ -13,8 +13,8 @@ const GREEDY: &str = r#"
 name = "greedy"
 repository = "https://example.org/other.git"
 [workspace]
-root = "/tmp/elsewhere"
-artifacts = "/tmp/elsewhere"
+root = "GREED"
+artifacts = "GREED"
 [scheduler]
 account = "rich"
 partition = "gold"
@@ -72,7 +72,13 @@ partitions = ["debug", "batch"]
 
 /// The greedy project, and a trusted file outside of it.
 fn greedy() -> (Project, PathBuf) {
-    let project = project(GREEDY);
+    let project = Project::new(Home::Here);
+    let greed = project.dir.with_file_name("greed");
+    project.file(
+        "hpc.toml",
+        &GREEDY.replace("GREED", greed.to_str().unwrap()),
+    );
+    project.commit();
     let elsewhere = project.dir.with_file_name("elsewhere");
     std::fs::create_dir_all(&elsewhere).unwrap();
     let trusted = elsewhere.join("hpc.toml");
@@ -98,7 +104,7 @@ fn a_commit_gets_nothing_that_is_not_its_own_to_ask_and_is_told() {
         assert_eq!(asked["qos"], Value::Null);
         assert_eq!(asked["options"], json!([]));
         let submit = step["submit"].as_str().unwrap();
-        for greed in ["rich", "urgent", "maintenance", "/tmp/elsewhere"] {
+        for greed in ["rich", "urgent", "maintenance", "/greed/"] {
             assert!(!submit.contains(greed), "{submit}");
         }
         assert!(submit.contains("hpc-ci/trusted/"), "{submit}");
@@ -127,7 +133,7 @@ fn steps_beyond_the_limits_are_rejected_and_the_others_run() {
     // Results stand where the trusted file stands.
     let done = Ended::of(trusted.parent().unwrap(), &output).exits_with(3);
     assert!(!project.dir.join("hpc-ci").exists());
-    assert!(!PathBuf::from("/tmp/elsewhere").exists());
+    assert!(!project.dir.with_file_name("greed").exists());
     assert_eq!(done.outcome("modest"), ("passed".into(), "passed".into()));
     for (step, reason, help) in [
         ("too wide", "64", "max_nodes"),
