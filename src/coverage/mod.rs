@@ -13,6 +13,7 @@ pub mod object;
 pub mod objects;
 pub mod paths;
 pub mod profile;
+pub mod rank_hits;
 pub mod reduce;
 pub mod source;
 pub mod summary;

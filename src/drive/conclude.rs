@@ -9,20 +9,22 @@ use chrono::Utc;
 
 use super::builds::Builder;
 use super::cover::{Covered, cover};
+use super::engine::RankedLines;
 use super::place::Resources;
 use super::progress::Observer;
 use super::state::RunState;
 use super::watch::Attempt;
 use super::{Built, DriveError, Finished, Run, collect, meta};
 use crate::config::Better;
+use crate::coverage::export::LineRanks;
 use crate::coverage::summary::{Share, Totals, summarize};
 use crate::launch::Place;
 use crate::plan::{CommandLine, Step, StepKind};
 use crate::results::artifact::{Artifact, Content, RunFiles};
 use crate::results::benchmark::{BenchmarkError, Metric};
 use crate::results::record::{
-    BuildRecord, CoverageSummary, FileCoverage, Hpc, JobRecord, Note, NoteKind, ObjectList, Part,
-    Ratio, RunStatus, SCHEMA_VERSION,
+    BuildRecord, CoverageSummary, FileCoverage, Hpc, JobRecord, LineGroup, Note, NoteKind,
+    ObjectList, Part, RankedStep, Ratio, RunStatus, SCHEMA_VERSION, WhichRanks, ranges,
 };
 use crate::results::text::Style;
 use crate::results::{
@@ -588,7 +590,49 @@ fn coverage_files(run: &Run, covered: &Covered) -> Result<Vec<Artifact>, DriveEr
             .collect(),
     };
     files.push(Artifact::json("coverage/summary.json", &document)?);
+    if !covered.ranked.is_empty() {
+        let ranks = which_ranks(document.commit, &covered.ranked);
+        files.push(Artifact::json("coverage/ranks.json", &ranks)?);
+    }
     Ok(files)
+}
+
+/// `coverage/ranks.json`: runs of lines that equally many ranks of a step reached, the same first and last among them.
+fn which_ranks(commit: String, steps: &[RankedLines]) -> WhichRanks {
+    let mut files: BTreeMap<Utf8PathBuf, Vec<LineGroup>> = BTreeMap::new();
+    for (number, step) in steps.iter().enumerate() {
+        for (path, lines) in &step.files {
+            let alike = |a: &LineRanks, b: &LineRanks| {
+                (a.ranks, a.first, a.last) == (b.ranks, b.first, b.last)
+            };
+            let groups = lines.chunk_by(alike).map(|group| LineGroup {
+                lines: ranges(
+                    &group
+                        .iter()
+                        .map(|line| u64::from(line.line))
+                        .collect::<Vec<_>>(),
+                ),
+                step: number,
+                hit: u64::from(group[0].ranks),
+                first: u64::from(group[0].first),
+                last: u64::from(group[0].last),
+                ranks: None,
+            });
+            files.entry(path.clone().into()).or_default().extend(groups);
+        }
+    }
+    WhichRanks {
+        schema_version: SCHEMA_VERSION,
+        commit,
+        steps: steps
+            .iter()
+            .map(|step| RankedStep {
+                step: step.step.clone(),
+                ranks: u64::from(step.ranks),
+            })
+            .collect(),
+        files,
+    }
 }
 
 fn file_coverage(totals: &Totals) -> FileCoverage {

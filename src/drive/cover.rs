@@ -5,18 +5,16 @@ use std::path::{Path, PathBuf};
 
 use super::builds::Builder;
 use super::collect;
+use super::engine::{self, EngineError, RankedLines, StepProfiles};
 use super::ledger::{self, FileState, ProfileFile};
 use super::progress::{Observer, Progress};
-use super::request::setup;
 use super::state::RunState;
 use super::{DriveError, Run};
-use crate::build;
 use crate::config::KeepProfiles;
 use crate::coverage::lcov::Tracefile;
 use crate::coverage::merge;
 use crate::coverage::objects::{self, Object};
-use crate::coverage::paths::Rules;
-use crate::llvm::{self, LlvmError};
+use crate::coverage::paths::{Place, Rules};
 use crate::plan::{Producer, Step};
 use crate::results::record::{
     Note, NoteKind, ObjectEntry, Part, ProfileTotals, RankLedger, StepLedger, StrayProfile,
@@ -35,6 +33,8 @@ pub(super) struct Covered {
     pub(super) uncounted: Vec<UncountedObject>,
     /// Profiles that belong to none of them.
     pub(super) strays: Vec<StrayProfile>,
+    /// Which ranks reached which lines, paths as in the objects.
+    pub(super) ranked: Vec<RankedLines>,
     /// What became of each rank's profile.
     pub(super) ranks: RankLedger,
     /// Profiles and tracefiles, found and used.
@@ -67,34 +67,43 @@ pub(super) async fn cover(
     covered.totals.ranks_expected = covered.ranks.expected;
     covered.totals.ranks_used = covered.ranks.used;
     if usable {
-        let (kept, left_out) = rules(run, builder).map_or_else(
-            |error| {
-                covered
-                    .notes
-                    .push(warning(NoteKind::Error, error.to_string()));
-                (sum.clone(), crate::coverage::paths::LeftOut::default())
-            },
-            |rules| rules.apply(sum.clone()),
-        );
-        if left_out.outside.count > 0 {
-            tracing::info!(?left_out, "source files that are not of the repository");
-        }
-        if kept.is_empty() {
-            covered.notes.push(warning(
-                NoteKind::Error,
-                format!(
-                    "no source file is left: {} lie outside the repository ({}), {} are excluded",
-                    left_out.outside.count,
-                    left_out.outside.examples.join(", "),
-                    left_out.excluded.count
-                ),
-            ));
-        } else {
-            covered.tracefile = Some(kept);
+        match rules(run, builder) {
+            Ok(rules) => place(sum, &rules, &mut covered),
+            Err(error) => covered
+                .notes
+                .push(warning(NoteKind::Error, error.to_string())),
         }
     }
     discard_profiles(run, &given);
     Ok(covered)
+}
+
+/// Keeps what lies in the repository and is not excluded, under repository-relative paths.
+fn place(sum: Tracefile, rules: &Rules, covered: &mut Covered) {
+    let (kept, left_out) = rules.apply(sum);
+    if left_out.outside.count > 0 {
+        tracing::info!(?left_out, "source files that are not of the repository");
+    }
+    if kept.is_empty() {
+        let message = format!(
+            "no source file is left: {} lie outside the repository ({}), {} are excluded",
+            left_out.outside.count,
+            left_out.outside.examples.join(", "),
+            left_out.excluded.count
+        );
+        covered.notes.push(warning(NoteKind::Error, message));
+        return;
+    }
+    covered.tracefile = Some(kept);
+    for step in &mut covered.ranked {
+        step.files = std::mem::take(&mut step.files)
+            .into_iter()
+            .filter_map(|(path, lines)| match rules.place(&path) {
+                Place::Kept(path) => Some((path, lines)),
+                Place::Excluded(_) | Place::Outside => None,
+            })
+            .collect();
+    }
 }
 
 fn warning(kind: NoteKind, message: String) -> Note {
@@ -146,36 +155,41 @@ async fn add_profiles(
         return false;
     }
     let found = find_objects(run, builder, covered);
-    let profiles: Vec<PathBuf> = given
+    let steps: Vec<StepProfiles> = given
         .iter()
-        .flat_map(|it| collect::files(&it.start, "profiles", ".profraw"))
+        .map(|it| StepProfiles {
+            step: it.step.name.clone(),
+            ranks: it.step.resources.ranks,
+            files: collect::files(&it.start, "profiles", ".profraw"),
+        })
         .collect();
-    covered.totals.found += profiles.len() as u64;
+    covered.totals.found += steps
+        .iter()
+        .map(|step| step.files.len() as u64)
+        .sum::<u64>();
     let mut states = BTreeMap::new();
     let mut usable = false;
-    if profiles.is_empty() {
-        covered.notes.push(warning(
-            NoteKind::Error,
-            "no process of any step left a profile".to_owned(),
-        ));
+    if covered.totals.found == 0 {
+        let message = "no process of any step left a profile".to_owned();
+        covered.notes.push(warning(NoteKind::Error, message));
     } else {
-        match export(run, builder, &profiles, found).await {
+        match engine::export(run, builder, &steps, found).await {
             Ok(exported) => {
+                usable = true;
                 states = exported.states;
                 sum.merge(exported.tracefile);
-                usable = true;
-                covered.strays = strays(&given, &states);
+                covered.strays = strays(&given, exported.strays);
+                covered.ranked = exported.ranks;
+                let unread = exported.left_out.into_iter();
                 covered
                     .uncounted
-                    .extend(
-                        exported
-                            .left_out
-                            .into_iter()
-                            .map(|(path, message)| UncountedObject {
-                                path: path.to_string_lossy().into_owned().into(),
-                                message,
-                            }),
-                    );
+                    .extend(unread.map(|(path, message)| UncountedObject {
+                        path: path.to_string_lossy().into_owned().into(),
+                        message,
+                    }));
+                for note in exported.notes {
+                    tracing::info!(note, "coverage");
+                }
             }
             Err(error) => {
                 let help = error
@@ -184,6 +198,9 @@ async fn add_profiles(
                 covered
                     .notes
                     .push(warning(NoteKind::Error, format!("{error}{help}")));
+                if let EngineError::NothingUsable { states: known, .. } = error {
+                    states = known;
+                }
             }
         }
     }
@@ -193,70 +210,6 @@ async fn add_profiles(
         .count() as u64;
     covered.ranks = RankLedger::of_steps(given.iter().map(|it| step_ledger(it, &states)).collect());
     usable
-}
-
-/// What the engine made of the profiles.
-struct Exported {
-    tracefile: Tracefile,
-    states: BTreeMap<PathBuf, FileState>,
-    left_out: Vec<(PathBuf, String)>,
-}
-
-async fn export(
-    run: &Run,
-    builder: &Builder<'_>,
-    profiles: &[PathBuf],
-    objects: Vec<Object>,
-) -> Result<Exported, LlvmError> {
-    let environment = match run
-        .request
-        .plan
-        .builds
-        .iter()
-        .find(|build| build.coverage == Producer::Llvm)
-    {
-        Some(build) => {
-            build::environment_after(&setup(&build.environment), builder.inherited).await
-        }
-        None => builder.inherited.to_vec(),
-    };
-    let work_dir = run.folder.coverage();
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |source| LlvmError::Io { path, source }
-    };
-    fs_err::create_dir_all(&work_dir).map_err(unreadable(&work_dir))?;
-    let outcome = llvm::coverage(llvm::Request {
-        profiles: profiles.to_vec(),
-        objects,
-        environment,
-        work_dir,
-        threads: run.request.site.workspace.threads as usize,
-    })
-    .await?;
-    let file = fs_err::File::open(&outcome.tracefile).map_err(unreadable(&outcome.tracefile))?;
-    let mut tracefile = Tracefile::default();
-    tracefile
-        .read(file)
-        .map_err(unreadable(&outcome.tracefile))?;
-    Ok(Exported {
-        tracefile,
-        states: outcome
-            .ledger
-            .into_iter()
-            .map(|entry| (entry.path, file_state(entry.state)))
-            .collect(),
-        left_out: outcome.left_out,
-    })
-}
-
-fn file_state(state: llvm::State) -> FileState {
-    match state {
-        llvm::State::Used => FileState::Used,
-        llvm::State::Empty => FileState::Empty,
-        llvm::State::Truncated => FileState::Truncated,
-        llvm::State::Foreign(why) => FileState::Foreign(why),
-    }
 }
 
 fn step_ledger(given: &Given<'_>, states: &BTreeMap<PathBuf, FileState>) -> StepLedger {
@@ -280,18 +233,17 @@ fn step_ledger(given: &Given<'_>, states: &BTreeMap<PathBuf, FileState>) -> Step
     )
 }
 
-fn strays(given: &[&Given<'_>], states: &BTreeMap<PathBuf, FileState>) -> Vec<StrayProfile> {
+fn strays(given: &[&Given<'_>], found: Vec<(PathBuf, Option<String>)>) -> Vec<StrayProfile> {
     let step_of = |path: &Path| {
         let own = given.iter().find(|it| path.starts_with(&it.start));
         own.map(|it| it.step.name.clone())
     };
-    states
-        .iter()
-        .filter(|(_, state)| matches!(state, FileState::Foreign(_)))
-        .map(|(path, _)| StrayProfile {
-            file: name(path),
-            step: step_of(path),
-            build_id: None,
+    found
+        .into_iter()
+        .map(|(path, build_id)| StrayProfile {
+            file: name(&path),
+            step: step_of(&path),
+            build_id,
         })
         .collect()
 }

@@ -7,6 +7,7 @@ pub mod builds;
 mod collect;
 mod conclude;
 mod cover;
+mod engine;
 pub mod folder;
 pub mod journal;
 mod ledger;
@@ -128,6 +129,12 @@ pub enum DriveError {
         /// The path.
         path: PathBuf,
     },
+    /// The profile runtime would expand a part of the path.
+    #[error("`{}` holds a `%`", path.display())]
+    Percent {
+        /// The path.
+        path: PathBuf,
+    },
     /// A task of ours panicked.
     #[error("a task of hpc-ci ended badly")]
     Task(#[from] tokio::task::JoinError),
@@ -147,6 +154,9 @@ impl DriveError {
             Self::Path { .. } => {
                 Some("scripts and JSON need UTF-8: choose another `root` in [workspace]".to_owned())
             }
+            Self::Percent { .. } => Some(
+                "`LLVM_PROFILE_FILE` expands `%`, so profiles would get lost: choose another `root` in [workspace]".to_owned(),
+            ),
             Self::Tree(_) | Self::Journal(_) | Self::Encode(_) | Self::Task(_) => None,
         }
     }
@@ -351,6 +361,11 @@ fn open(request: &Request, folder: &RunFolder) -> Result<Journal, DriveError> {
     };
     if folder.root().to_str().is_none() {
         return Err(DriveError::Path {
+            path: folder.root().to_owned(),
+        });
+    }
+    if folder.root().to_string_lossy().contains('%') {
+        return Err(DriveError::Percent {
             path: folder.root().to_owned(),
         });
     }

@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use super::super::counts::{Counts, Found};
 use super::super::hash::{NumberHash, NumberHasher, md5};
 use super::super::mapping::{self, MappingError, Name, Names, Units};
+use super::super::rank_hits::{self, FunctionKey};
 use super::shape::{Counted, Scratch, Shape};
 
 /// A function of the report.
@@ -17,6 +18,8 @@ pub(super) struct Function {
     pub(super) name: Name,
     pub(super) shape: u32,
     pub(super) counted: Counted,
+    /// By which the ranks that reached it are found.
+    pub(super) origin: FunctionKey,
 }
 
 /// The hashes of a function's name and of its files.
@@ -44,6 +47,7 @@ pub(super) struct Candidate<'a> {
     rest: &'a [u8],
     /// The hash of both.
     pub(super) hash: u64,
+    origin: FunctionKey,
 }
 
 impl Candidate<'_> {
@@ -85,9 +89,14 @@ impl<'a> Context<'a> {
             Found::Unknown => None,
             Found::Mismatch => return Ok(Fate::Mismatched),
         };
+        let origin = FunctionKey {
+            name: function.name,
+            hash: function.hash,
+            mapping: rank_hits::hash(rest),
+        };
         let mut hasher = NumberHasher::default();
         hasher.write_u64(key.1);
-        hasher.write(rest);
+        hasher.write_u64(origin.mapping);
         let (mapping, unit_files, hash) = (function.mapping, unit.len(), hasher.finish());
         Ok(Fate::Candidate(Candidate {
             key,
@@ -98,6 +107,7 @@ impl<'a> Context<'a> {
             mapping,
             rest,
             hash,
+            origin,
         }))
     }
 
@@ -136,6 +146,7 @@ impl<'a> Context<'a> {
             name: candidate.name,
             shape,
             counted,
+            origin: candidate.origin,
         })
     }
 }

@@ -8,6 +8,7 @@
 mod file;
 mod function;
 mod print;
+mod ranks;
 mod shape;
 
 use std::collections::{HashMap, HashSet};
@@ -16,6 +17,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub use file::{Branch, FileCoverage, FunctionHits, Share};
 use function::{Candidate, Context, Fate, Function, Key};
+pub use ranks::LineRanks;
 use rayon::prelude::*;
 use shape::{Scratch, Shape};
 
@@ -23,6 +25,7 @@ use super::counts::Counts;
 use super::hash::NumberHash;
 use super::mapping::{self, MappingError, Names, Units};
 use super::object::Sections;
+use super::rank_hits::RankHits;
 
 /// How counts are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -251,6 +254,17 @@ impl<'a> Files<'a> {
         let file = *self.order.get(at)?;
         let functions = self.by_file.get(file as usize)?;
         Some(file::cover(self.coverage, file, functions))
+    }
+
+    /// Returns which ranks reached the lines of a file, by its place in the order.
+    #[must_use]
+    pub fn ranks(&self, at: usize, hits: &RankHits) -> Vec<LineRanks> {
+        let file = self.order.get(at).copied();
+        let functions = file.and_then(|file| self.by_file.get(file as usize));
+        let ranks = |(file, functions): (u32, &Vec<u32>)| {
+            ranks::reached(self.coverage, file, functions, hits)
+        };
+        file.zip(functions).map(ranks).unwrap_or_default()
     }
 
     /// Calls `make` for each file on all cores and `take` with what it made, in order. Only a few files are under way

@@ -5,6 +5,7 @@ use super::super::lines::{Executions, Kind, Place, Span, for_each_line};
 use super::super::mapping::{
     Counter, Expression, Mapping, MappingError, NoValue, RegionKind, Values,
 };
+use super::super::rank_hits;
 
 /// The text of a function and what counts it.
 #[derive(Debug, Default)]
@@ -42,7 +43,7 @@ pub(super) struct ShapeSpan {
 }
 
 impl ShapeSpan {
-    pub(super) fn with(&self, tally: u64) -> Span<u64> {
+    pub(super) fn with<T>(&self, tally: T) -> Span<T> {
         Span {
             start: self.start,
             end: self.end,
@@ -215,6 +216,14 @@ impl Shape {
             .iter()
             .find(|span| span.file == main)
             .map(|span| (main, span.start))
+    }
+
+    /// Returns, for each span, its place among the distinct counters of all spans; none if nothing counts it.
+    pub(super) fn cells(&self) -> impl Iterator<Item = Option<usize>> {
+        let cells = rank_hits::cells(self.spans.iter().map(|span| span.count));
+        self.spans
+            .iter()
+            .map(move |span| cells.binary_search(&span.count).ok())
     }
 
     /// Returns the line where the function begins.

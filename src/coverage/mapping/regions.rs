@@ -15,7 +15,7 @@ pub const MAX_LINE: u32 = 1 << 22;
 const GAP: u32 = 1 << 31;
 
 /// What counts a region.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Counter {
     /// Nothing: code that never runs.
     Zero,

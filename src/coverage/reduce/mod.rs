@@ -10,6 +10,7 @@
 
 mod outcome;
 mod sum;
+mod watch;
 mod window;
 mod worker;
 
@@ -18,6 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use outcome::Outcome;
 use sum::Group;
+pub use watch::Watch;
 
 use super::profile::{Header, Profile, Shape};
 use super::source::Source;
@@ -77,7 +79,17 @@ pub struct Reduction {
 /// Adds up all files of `source`.
 #[must_use]
 pub fn reduce<S: Source + ?Sized>(source: &S, options: &Options) -> Reduction {
-    let (groups, outcomes) = worker::run(source, options);
+    reduce_watched(source, options, &())
+}
+
+/// Adds up all files of `source`, while `watch` looks at each.
+#[must_use]
+pub fn reduce_watched<S: Source + ?Sized, W: Watch>(
+    source: &S,
+    options: &Options,
+    watch: &W,
+) -> Reduction {
+    let (groups, outcomes) = worker::run(source, options, watch);
     let mut binaries: Vec<_> = groups.into_iter().filter_map(Group::finish).collect();
     binaries.sort_by(|a, b| order(&a.profile.shape).cmp(&order(&b.profile.shape)));
     Reduction { binaries, outcomes }

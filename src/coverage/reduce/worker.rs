@@ -10,7 +10,7 @@ use super::super::profile::{Header, Layout, MAX_HEADER, Shape};
 use super::super::source::{ReadAt, Source};
 use super::sum::{Group, check};
 use super::window::{SMALL, Window, split};
-use super::{Options, Outcome, Verify, lock};
+use super::{Options, Outcome, Verify, Watch, lock};
 
 /// A file out of this many is compared in full, beside the first and the last.
 const SAMPLE: usize = 128;
@@ -21,18 +21,22 @@ const TRAILING: &str = "other bytes follow the profile";
 const SLOW: Duration = Duration::from_micros(250);
 
 /// A thread looks this often whether another one would pay.
-const WATCH: u32 = 4;
+const LOOK: u32 = 4;
 
 /// Adds up all files; every binary's group is returned, used or not.
-pub(super) fn run<S: Source + ?Sized>(
+pub(super) fn run<S: Source + ?Sized, W: Watch>(
     source: &S,
     options: &Options,
+    watch: &W,
 ) -> (Vec<Arc<Group>>, Vec<Outcome>) {
+    let in_flight = options.in_flight.max(options.cores).get();
     let shared = Shared {
         source,
+        watch,
+        batch: (source.len() / in_flight).clamp(1, watch.batch()),
         verify: options.verify,
         cores: options.cores.get(),
-        in_flight: options.in_flight.max(options.cores).get(),
+        in_flight,
         next: AtomicUsize::new(0),
         workers: AtomicUsize::new(0),
         groups: Mutex::default(),
@@ -56,8 +60,10 @@ pub(super) fn run<S: Source + ?Sized>(
     (groups.into_values().flatten().collect(), outcomes)
 }
 
-struct Shared<'a, S: ?Sized> {
+struct Shared<'a, S: ?Sized, W> {
     source: &'a S,
+    watch: &'a W,
+    batch: usize,
     verify: Verify,
     cores: usize,
     in_flight: usize,
@@ -69,7 +75,7 @@ struct Shared<'a, S: ?Sized> {
 
 type Key = (Header, Vec<u8>);
 
-impl<S: Source + ?Sized> Shared<'_, S> {
+impl<S: Source + ?Sized, W: Watch> Shared<'_, S, W> {
     fn start<'scope, 'env>(&'env self, scope: &'scope Scope<'scope, 'env>) {
         let before = self.workers.fetch_add(1, Ordering::Relaxed);
         let spawned = before < self.in_flight
@@ -82,34 +88,39 @@ impl<S: Source + ?Sized> Shared<'_, S> {
     }
 }
 
-fn work<'scope, 'env, S: Source + ?Sized>(
-    shared: &'env Shared<'env, S>,
+fn work<'scope, 'env, S: Source + ?Sized, W: Watch>(
+    shared: &'env Shared<'env, S, W>,
     scope: &'scope Scope<'scope, 'env>,
 ) {
     let mut worker = Worker {
         shared,
+        watching: shared.watch.worker(),
         number: shared.workers.load(Ordering::Relaxed),
         buffer: Vec::new(),
         last: None,
         parts: Vec::new(),
     };
+    let files = shared.source.len();
     let (mut results, mut watched, mut waited) = (Vec::new(), 0, Duration::ZERO);
     loop {
-        let index = shared.next.fetch_add(1, Ordering::Relaxed);
-        if index >= shared.source.len() {
+        let start = shared.next.fetch_add(shared.batch, Ordering::Relaxed);
+        if start >= files {
             break;
         }
-        let begin = Instant::now();
-        let outcome = worker.add(index).err().unwrap_or(Outcome::Used);
-        results.push((index, outcome));
-        waited += begin.elapsed();
-        watched += 1;
-        if watched == WATCH {
-            if waited > SLOW * WATCH && shared.next.load(Ordering::Relaxed) < shared.source.len() {
-                shared.start(scope);
+        for index in start..files.min(start + shared.batch) {
+            let begin = Instant::now();
+            let outcome = worker.add(index).err().unwrap_or(Outcome::Used);
+            results.push((index, outcome));
+            waited += begin.elapsed();
+            watched += 1;
+            if watched == LOOK {
+                if waited > SLOW * LOOK && shared.next.load(Ordering::Relaxed) < files {
+                    shared.start(scope);
+                }
+                (watched, waited) = (0, Duration::ZERO);
             }
-            (watched, waited) = (0, Duration::ZERO);
         }
+        shared.watch.end_batch(&mut worker.watching);
     }
     let mut all = lock(&shared.outcomes);
     for (index, outcome) in results {
@@ -119,15 +130,16 @@ fn work<'scope, 'env, S: Source + ?Sized>(
     }
 }
 
-struct Worker<'a, S: ?Sized> {
-    shared: &'a Shared<'a, S>,
+struct Worker<'a, S: ?Sized, W: Watch> {
+    shared: &'a Shared<'a, S, W>,
+    watching: W::Worker,
     number: usize,
     buffer: Vec<u8>,
     last: Option<Arc<Group>>,
     parts: Vec<(u64, Arc<Group>)>,
 }
 
-impl<S: Source + ?Sized> Worker<'_, S> {
+impl<S: Source + ?Sized, W: Watch> Worker<'_, S, W> {
     fn add(&mut self, index: usize) -> Result<(), Outcome> {
         let file = self.shared.source.open(index)?;
         let size = file.size()?;
@@ -145,7 +157,7 @@ impl<S: Source + ?Sized> Worker<'_, S> {
         parts.clear();
         let result = self
             .find_parts(index, &mut window, &mut parts)
-            .and_then(|()| self.add_parts(&mut window, &parts));
+            .and_then(|()| self.add_parts(index, &mut window, &parts));
         if result.is_ok() {
             for (_, group) in &parts {
                 let mut files = lock(&group.files);
@@ -279,7 +291,8 @@ impl<S: Source + ?Sized> Worker<'_, S> {
     }
 
     fn add_parts<F: ReadAt>(
-        &self,
+        &mut self,
+        index: usize,
         window: &mut Window<'_, F>,
         parts: &[(u64, Arc<Group>)],
     ) -> Result<(), Outcome> {
@@ -301,6 +314,9 @@ impl<S: Source + ?Sized> Worker<'_, S> {
             let (counters, rest) = split(bytes, counters.len);
             let (_, bitmap) = split(rest, rest.len() as u64 - bitmap.len);
             group.add(self.number, counters, bitmap)?;
+            self.shared
+                .watch
+                .see(&mut self.watching, index, &group.shape, counters);
         }
         Ok(())
     }

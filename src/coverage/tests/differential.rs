@@ -100,7 +100,7 @@ fn compare(fixture: &Fixture, version: u32, profiles: &[Vec<u8>]) {
 }
 
 /// Puts random counts and bits into a profile, zeros among them.
-fn scatter(profile: &[u8], bits: u32, random: &mut Random) -> Vec<u8> {
+pub(super) fn scatter(profile: &[u8], bits: u32, random: &mut Random) -> Vec<u8> {
     let mut bytes = profile.to_vec();
     let mut base = 0;
     while base < bytes.len() {

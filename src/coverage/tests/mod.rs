@@ -6,6 +6,7 @@
 mod differential;
 mod fixtures;
 mod mutation;
+mod ranks;
 
 use std::path::{Path, PathBuf};
 

@@ -25,6 +25,7 @@ pub use coverage::{
 };
 #[cfg(test)]
 pub(crate) use meta::example as meta_example;
+pub(crate) use meta::ranges;
 pub use meta::{
     Binary, Compiler, Container, Driver, Energy, Health, Launch, Meta, Mpi, NodeInfo,
     ProfileProblem, ProfileState, RankGroup, RankLedger, RunMeta, Slurm, Source, StepLedger,

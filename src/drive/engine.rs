@@ -1,0 +1,388 @@
+//! The two engines behind one question: profiles and objects to a tracefile.
+//!
+//! The native engine is asked first. What it says that it cannot read (MC/DC is fine; value profiling, foreign byte orders and
+//! unknown versions are not) goes to LLVM's own programs, all of it, so that one report speaks one dialect.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+
+use super::Run;
+use super::builds::Builder;
+use super::ledger::{FileState, rank_of};
+use super::request::setup;
+use crate::build;
+use crate::config::Engine;
+use crate::coverage::counts::Counts;
+use crate::coverage::export::{Coverage, LineRanks, Options as ExportOptions};
+use crate::coverage::lcov::Tracefile;
+use crate::coverage::object::ObjectError;
+use crate::coverage::objects::Object;
+use crate::coverage::rank_hits::{Programs, RankHits, RankWatch};
+use crate::coverage::reduce::{self, Outcome, Reduction, reduce_watched};
+use crate::coverage::source::Binary;
+use crate::llvm::{self, LlvmError};
+use crate::plan::Producer;
+
+/// Requests to storage that are under way at once: on a shared file system each waits longer than it works.
+const IN_FLIGHT: usize = 32;
+
+/// The profiles of one step.
+pub(super) struct StepProfiles {
+    /// The step's name.
+    pub(super) step: String,
+    /// Its ranks.
+    pub(super) ranks: u32,
+    /// Its profiles.
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// What an engine made of the profiles.
+#[derive(Debug, Default)]
+pub(super) struct Exported {
+    /// Line hits, paths as in the objects.
+    pub(super) tracefile: Tracefile,
+    /// What became of each profile.
+    pub(super) states: BTreeMap<PathBuf, FileState>,
+    /// Objects that could not be read, and why.
+    pub(super) left_out: Vec<(PathBuf, String)>,
+    /// Profiles of programs that are not among the objects, with their build id.
+    pub(super) strays: Vec<(PathBuf, Option<String>)>,
+    /// Which ranks reached which lines, by step and source path; the native engine alone knows.
+    pub(super) ranks: Vec<RankedLines>,
+    /// What else a person may want to know.
+    pub(super) notes: Vec<String>,
+}
+
+/// Which ranks of a step reached the lines of each source file.
+#[derive(Debug)]
+pub(super) struct RankedLines {
+    /// The step.
+    pub(super) step: String,
+    /// Its ranks.
+    pub(super) ranks: u32,
+    /// Lines by source path, as in the objects.
+    pub(super) files: Vec<(String, Vec<LineRanks>)>,
+}
+
+/// Why there is no tracefile.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EngineError {
+    /// The reference engine failed.
+    #[error(transparent)]
+    Llvm(#[from] LlvmError),
+    /// No profile was of use.
+    #[error("none of {count} profiles could be used{first}")]
+    NothingUsable {
+        /// How many there were.
+        count: usize,
+        /// What is wrong with the first.
+        first: String,
+        /// What is wrong with each.
+        states: BTreeMap<PathBuf, FileState>,
+    },
+    /// There is no program with coverage mapping.
+    #[error("no program or library with coverage mapping was found in the work trees")]
+    NoObjects,
+    /// The native engine alone was asked for, and cannot read a profile.
+    #[error("`engine = \"native\"` cannot read `{}`: {why}", path.display())]
+    NotNative {
+        /// The profile.
+        path: PathBuf,
+        /// What it is.
+        why: String,
+    },
+}
+
+impl EngineError {
+    /// Returns what to do about it.
+    pub(super) fn help(&self) -> Option<String> {
+        match self {
+            Self::Llvm(error) => error.help(),
+            Self::NothingUsable { .. } => None,
+            Self::NoObjects => Some(
+                "build with clang or rustc (for `mpicc`, set `OMPI_CC` or `MPICH_CC`), or name programs outside the trees in \
+                 `objects` of [coverage]"
+                    .to_owned(),
+            ),
+            Self::NotNative { .. } => Some("`engine = \"auto\"` asks LLVM's own programs then".to_owned()),
+        }
+    }
+}
+
+/// Makes one tracefile of the profiles of all steps.
+pub(super) async fn export(
+    run: &Run,
+    builder: &Builder<'_>,
+    steps: &[StepProfiles],
+    objects: Vec<Object>,
+) -> Result<Exported, EngineError> {
+    if objects.is_empty() {
+        return Err(EngineError::NoObjects);
+    }
+    let engine = run.request.coverage.engine;
+    let mut note = None;
+    if engine != Engine::LlvmTools {
+        let threads = run.request.site.workspace.threads as usize;
+        match tokio::task::block_in_place(|| native(steps, &objects, threads)) {
+            Ok(exported) => return Ok(exported),
+            Err(Refused::Unsupported { path, why }) if engine == Engine::Native => {
+                return Err(EngineError::NotNative { path, why });
+            }
+            Err(Refused::Unsupported { path, why }) => {
+                note = Some(format!(
+                    "`{}` is {why}: LLVM's own programs are asked",
+                    path.display()
+                ));
+            }
+            Err(Refused::NothingUsable(error)) => return Err(error),
+        }
+    }
+    let mut exported = reference(run, builder, steps, objects).await?;
+    exported.notes.extend(note);
+    Ok(exported)
+}
+
+/// Why the native engine gave nothing.
+enum Refused {
+    /// A profile that it cannot read.
+    Unsupported { path: PathBuf, why: String },
+    /// Nothing that anybody could read.
+    NothingUsable(EngineError),
+}
+
+fn native(steps: &[StepProfiles], objects: &[Object], threads: usize) -> Result<Exported, Refused> {
+    let mut exported = Exported::default();
+    let binaries = open(objects, &mut exported.left_out);
+    let mut programs = Programs::default();
+    for (path, binary) in &binaries {
+        let added = sections(binary)
+            .and_then(|sections| programs.add(&sections).map_err(|error| error.to_string()));
+        if let Err(why) = added {
+            tracing::debug!(path = %path.display(), why, "no rank hits of this object");
+        }
+    }
+    let mut reductions = Vec::new();
+    for step in steps {
+        let (reduction, hits) = reduce_step(step, &programs, threads);
+        states(step, &reduction, &mut exported)?;
+        find_strays(step, &reduction, objects, &mut exported.strays);
+        reductions.push((step, reduction, hits));
+    }
+    if !exported
+        .states
+        .values()
+        .any(|state| *state == FileState::Used)
+    {
+        return Err(Refused::NothingUsable(nothing_usable(exported.states)));
+    }
+    let profiles = reductions
+        .iter()
+        .flat_map(|(_, reduction, _)| reduction.binaries.iter().map(|reduced| &reduced.profile));
+    let counts = Counts::new(profiles);
+    // A rank that died while it counted may leave a difference below zero, which would read as 2^64 hits.
+    let mut coverage = Coverage::new(&counts, ExportOptions { clamp: true });
+    for (path, binary) in &binaries {
+        let added = sections(binary)
+            .and_then(|sections| coverage.add(&sections).map_err(|error| error.to_string()));
+        if let Err(why) = added {
+            exported.left_out.push((path.clone(), why));
+        }
+    }
+    let files = coverage.files();
+    let mut text = Vec::new();
+    if files.write_lcov(&mut text).is_ok() {
+        exported.tracefile = Tracefile::parse(&text).0;
+    }
+    let paths: Vec<&str> = files.paths().collect();
+    for (step, _, hits) in &reductions {
+        let lines = paths
+            .iter()
+            .enumerate()
+            .map(|(at, path)| ((*path).to_owned(), files.ranks(at, hits)))
+            .collect();
+        exported.ranks.push(RankedLines {
+            step: step.step.clone(),
+            ranks: step.ranks,
+            files: lines,
+        });
+    }
+    Ok(exported)
+}
+
+fn open(objects: &[Object], left_out: &mut Vec<(PathBuf, String)>) -> Vec<(PathBuf, Binary)> {
+    objects
+        .iter()
+        .filter_map(|object| match Binary::open(&object.path) {
+            Ok(binary) => Some((object.path.clone(), binary)),
+            Err(error) => {
+                left_out.push((object.path.clone(), error.to_string()));
+                None
+            }
+        })
+        .collect()
+}
+
+fn sections(binary: &Binary) -> Result<crate::coverage::object::Sections<'_>, String> {
+    binary
+        .sections()
+        .map_err(|error: ObjectError| error.to_string())
+}
+
+fn reduce_step(step: &StepProfiles, programs: &Programs, threads: usize) -> (Reduction, RankHits) {
+    let ranks: Vec<Option<u32>> = step.files.iter().map(|path| rank_of(&name(path))).collect();
+    let watch = RankWatch::new(programs, &ranks);
+    let mut options = reduce::Options::default();
+    if let (Some(cores), Some(in_flight)) = (NonZero::new(threads), NonZero::new(IN_FLIGHT)) {
+        (options.cores, options.in_flight) = (cores, in_flight);
+    }
+    let reduction = reduce_watched(step.files.as_slice(), &options, &watch);
+    (reduction, watch.finish())
+}
+
+fn states(
+    step: &StepProfiles,
+    reduction: &Reduction,
+    exported: &mut Exported,
+) -> Result<(), Refused> {
+    for (path, outcome) in step.files.iter().zip(&reduction.outcomes) {
+        let state = match outcome {
+            Outcome::Used => FileState::Used,
+            Outcome::Empty => FileState::Empty,
+            Outcome::Truncated { .. } => FileState::Truncated,
+            Outcome::Unsupported(_) => {
+                return Err(Refused::Unsupported {
+                    path: path.clone(),
+                    why: outcome.to_string(),
+                });
+            }
+            other => FileState::Foreign(other.to_string()),
+        };
+        exported.states.insert(path.clone(), state);
+    }
+    Ok(())
+}
+
+/// Profiles whose build id is none of the objects'. Without a build id nobody can tell.
+fn find_strays(
+    step: &StepProfiles,
+    reduction: &Reduction,
+    objects: &[Object],
+    strays: &mut Vec<(PathBuf, Option<String>)>,
+) {
+    for reduced in &reduction.binaries {
+        let ids: Vec<String> = reduced
+            .profile
+            .shape
+            .binary_ids()
+            .into_iter()
+            .map(hex)
+            .collect();
+        let known = ids.is_empty()
+            || objects
+                .iter()
+                .any(|object| object.build_id.as_ref().is_some_and(|id| ids.contains(id)));
+        if !known {
+            let paths = reduced
+                .files
+                .iter()
+                .filter_map(|&file| step.files.get(file));
+            strays.extend(paths.map(|path| (path.clone(), ids.first().cloned())));
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<Vec<_>>()
+        .concat()
+}
+
+fn nothing_usable(states: BTreeMap<PathBuf, FileState>) -> EngineError {
+    let first = states.iter().next().map(|(path, state)| {
+        let what = match state {
+            FileState::Used => "used",
+            FileState::Empty => "empty: its process died before it could write",
+            FileState::Truncated => "cut short",
+            FileState::Foreign(why) => why,
+        };
+        format!("; the first, `{}`, is {what}", path.display())
+    });
+    EngineError::NothingUsable {
+        count: states.len(),
+        first: first.unwrap_or_default(),
+        states,
+    }
+}
+
+async fn reference(
+    run: &Run,
+    builder: &Builder<'_>,
+    steps: &[StepProfiles],
+    objects: Vec<Object>,
+) -> Result<Exported, LlvmError> {
+    let instrumented = run
+        .request
+        .plan
+        .builds
+        .iter()
+        .find(|build| build.coverage == Producer::Llvm);
+    let environment = match instrumented {
+        Some(build) => {
+            build::environment_after(&setup(&build.environment), builder.inherited).await
+        }
+        None => builder.inherited.to_vec(),
+    };
+    let work_dir = run.folder.coverage();
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| LlvmError::Io { path, source }
+    };
+    fs_err::create_dir_all(&work_dir).map_err(unreadable(&work_dir))?;
+    let outcome = llvm::coverage(llvm::Request {
+        profiles: steps
+            .iter()
+            .flat_map(|step| step.files.iter().cloned())
+            .collect(),
+        objects,
+        environment,
+        work_dir,
+        threads: run.request.site.workspace.threads as usize,
+    })
+    .await?;
+    let file = fs_err::File::open(&outcome.tracefile).map_err(unreadable(&outcome.tracefile))?;
+    let mut tracefile = Tracefile::default();
+    tracefile
+        .read(file)
+        .map_err(unreadable(&outcome.tracefile))?;
+    let mut exported = Exported {
+        tracefile,
+        left_out: outcome.left_out,
+        notes: outcome.remarks,
+        ..Exported::default()
+    };
+    for entry in outcome.ledger {
+        if entry.has_object == Some(false) {
+            exported
+                .strays
+                .push((entry.path.clone(), entry.build_ids.first().cloned()));
+        }
+        let state = match entry.state {
+            llvm::State::Used => FileState::Used,
+            llvm::State::Empty => FileState::Empty,
+            llvm::State::Truncated => FileState::Truncated,
+            llvm::State::Foreign(why) => FileState::Foreign(why),
+        };
+        exported.states.insert(entry.path, state);
+    }
+    Ok(exported)
+}
+
+fn name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
