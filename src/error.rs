@@ -74,6 +74,17 @@ pub enum Error {
     /// Not everything could be fetched.
     #[error(transparent)]
     Fetch(#[from] crate::drive::FetchError),
+    /// A program or library cannot be used for coverage.
+    #[error("cannot use the object `{}`", path.display())]
+    Object {
+        /// The object.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
+    /// A pattern of source paths is not one.
+    #[error(transparent)]
+    Paths(#[from] crate::coverage::paths::PathsError),
     /// A file could not be read or written.
     #[error("a file cannot be used")]
     File(#[source] std::io::Error),
@@ -90,14 +101,17 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::NoConfig { .. } | Self::Settings(_) | Self::Plan(_) => {
-                Exit::Usage
-            }
+            Self::Config(_)
+            | Self::NoConfig { .. }
+            | Self::Settings(_)
+            | Self::Plan(_)
+            | Self::Paths(_) => Exit::Usage,
             Self::Git(_)
             | Self::Build(_)
             | Self::Process(_)
             | Self::Drive(_)
             | Self::Fetch(_)
+            | Self::Object { .. }
             | Self::File(_)
             | Self::Output(_)
             | Self::Runtime(_) => Exit::Infrastructure,
@@ -117,6 +131,8 @@ impl Error {
             | Self::Settings(_)
             | Self::Process(_)
             | Self::Fetch(_)
+            | Self::Object { .. }
+            | Self::Paths(_)
             | Self::File(_)
             | Self::Output(_)
             | Self::Runtime(_) => None,

@@ -1,13 +1,101 @@
-//! Coverage without a run: `merge`.
+//! Coverage without a run: `reduce`, `export` and `merge`. No scheduler, no configuration, no LLVM program.
 
-use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::io::{BufRead as _, BufWriter, Write};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::console::Console;
+use crate::coverage::counts::Counts;
+use crate::coverage::export::{self, Coverage, FileCoverage};
 use crate::coverage::merge::{self, Source};
+use crate::coverage::paths::{Place, Rules};
+use crate::coverage::reduce::{self, Outcome, Reduction};
+use crate::coverage::source::{Binary, find_profiles};
 use crate::error::{Error, Exit};
+
+/// Files named in full before the rest is only counted.
+const NAMED: usize = 20;
+
+/// How much of each profile is compared with the others of its binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Verify {
+    /// Header, build id and size of every file, functions and names of some.
+    #[default]
+    Sample,
+    /// Every byte of every file.
+    Full,
+}
+
+/// Options of whatever reads profiles.
+#[derive(Debug, Args)]
+struct Profiles {
+    /// Profiles, and directories with profiles; without any, their names are read from standard input, one a line.
+    #[arg(value_name = "PROFILE")]
+    paths: Vec<PathBuf>,
+    /// How much of each profile is verified.
+    #[arg(long, value_enum, default_value_t)]
+    verify: Verify,
+    /// Exit with 3 if any profile could not be used.
+    #[arg(long)]
+    strict: bool,
+    /// How many cores to use; all of them unless said.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZero<usize>>,
+    /// How many files may be read at the same time.
+    #[arg(long, value_name = "N")]
+    in_flight: Option<NonZero<usize>>,
+}
+
+/// Arguments of `reduce`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hpc-ci reduce -o all.profraw profiles/\n  find . -name '*.profraw' | hpc-ci reduce -o all.profraw\n\n\
+Exit codes: 0 something was usable · 3 nothing was, or with --strict not all was"
+)]
+pub(super) struct ReduceArgs {
+    /// Where the sum goes: one raw profile a binary, one after another.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    profiles: Profiles,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  hpc-ci export --object build/solver --object build/libmesh.so -o lcov.info profiles/\n\n\
+Without options the tracefile is that of `llvm-cov export -format=lcov` (LLVM 22), byte for byte."
+)]
+pub(super) struct ExportArgs {
+    /// A program or library with coverage mapping; repeat for several.
+    #[arg(long = "object", required = true, value_name = "BIN")]
+    objects: Vec<PathBuf>,
+    /// Where the tracefile goes; standard output unless said.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Paths become relative to this directory, and files outside are left out.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Only source paths that match one of these globs.
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+    /// No source paths that match one of these globs.
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Replace a prefix of source paths: FROM=TO.
+    #[arg(long, value_name = "FROM=TO", value_parser = mapping)]
+    map: Vec<(String, String)>,
+    /// Take counts below zero, which a process that died may leave, for zero.
+    #[arg(long)]
+    clamp: bool,
+    /// Write function names as people read them.
+    #[arg(long)]
+    demangle: bool,
+    #[command(flatten)]
+    profiles: Profiles,
+}
 
 /// Arguments of `merge`.
 #[derive(Debug, Args)]
@@ -19,6 +107,173 @@ pub(super) struct MergeArgs {
     /// Where the sum goes; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+}
+
+/// Adds raw profiles up.
+pub(super) fn reduce(args: &ReduceArgs, console: &Console) -> Result<Exit, Error> {
+    let (reduction, exit) = add_up(&args.profiles, console)?;
+    if exit == Exit::Infrastructure && reduction.binaries.is_empty() {
+        return Ok(exit);
+    }
+    write(&args.output, |mut out| {
+        let mut binaries = reduction.binaries.iter();
+        binaries.try_for_each(|binary| binary.profile.write_to(&mut out))
+    })?;
+    Ok(exit)
+}
+
+/// Makes a tracefile of profiles and binaries.
+pub(super) fn export(args: &ExportArgs, console: &Console) -> Result<Exit, Error> {
+    let rules = rules(args)?;
+    let (reduction, exit) = add_up(&args.profiles, console)?;
+    if reduction.binaries.is_empty() {
+        return Ok(Exit::Infrastructure);
+    }
+    let counts = Counts::new(reduction.binaries.iter().map(|reduced| &reduced.profile));
+    let mut coverage = Coverage::new(&counts, export::Options { clamp: args.clamp });
+    for path in &args.objects {
+        let binary = Binary::open(path).map_err(|source| object_error(path, source))?;
+        let sections = binary
+            .sections()
+            .map_err(|source| object_error(path, std::io::Error::other(source)))?;
+        coverage
+            .add(&sections)
+            .map_err(|source| object_error(path, std::io::Error::other(source)))?;
+    }
+    if coverage.mismatched() > 0 {
+        console.say(&format!(
+            "{} functions have another source than the one that was counted; they are left out",
+            coverage.mismatched()
+        ));
+    }
+    match &args.output {
+        None => {
+            let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
+            match print(&coverage, args, rules.as_ref(), &mut out).and_then(|()| out.flush()) {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    return Err(Error::Output(error));
+                }
+                _ => {}
+            }
+        }
+        Some(path) => write(path, |out| print(&coverage, args, rules.as_ref(), out))?,
+    }
+    Ok(exit)
+}
+
+fn print(
+    coverage: &Coverage<'_>,
+    args: &ExportArgs,
+    rules: Option<&Rules>,
+    mut out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let files = coverage.files();
+    if rules.is_none() && !args.demangle {
+        return files.write_lcov(&mut out);
+    }
+    let print = |mut file: FileCoverage<'_>| {
+        let mut text = Vec::new();
+        match rules.map_or_else(
+            || Place::Kept(file.path.to_string()),
+            |rules| rules.place(&file.path),
+        ) {
+            Place::Kept(path) => file.path = path.into(),
+            Place::Excluded(_) | Place::Outside => return text,
+        }
+        if args.demangle {
+            for function in &mut file.functions {
+                function.name = demangled(&function.name).into();
+            }
+        }
+        file.print(&mut text);
+        text
+    };
+    files.stream(print, |text: Vec<u8>| out.write_all(&text))
+}
+
+/// Rust's names; others stay as they are.
+fn demangled(name: &str) -> String {
+    // A static function carries its file in front.
+    let bare = name.rsplit_once(':').map_or(name, |(_, bare)| bare);
+    rustc_demangle::try_demangle(bare)
+        .map_or_else(|_| name.to_owned(), |known| format!("{known:#}"))
+}
+
+fn rules(args: &ExportArgs) -> Result<Option<Rules>, Error> {
+    let plain = args.root.is_none()
+        && args.include.is_empty()
+        && args.exclude.is_empty()
+        && args.map.is_empty();
+    if plain {
+        return Ok(None);
+    }
+    let mut roots = Vec::new();
+    if let Some(root) = &args.root {
+        roots.push(std::path::absolute(root).map_err(Error::File)?);
+        roots.extend(fs_err::canonicalize(root));
+    }
+    let rules = Rules::new(roots.iter().map(|root| root.to_string_lossy()));
+    let rules = args
+        .map
+        .iter()
+        .fold(rules, |rules, (from, to)| rules.map(from, to));
+    Ok(Some(rules.include(&args.include)?.exclude(&args.exclude)?))
+}
+
+fn mapping(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').ok_or("expected FROM=TO")?;
+    Ok((pair.0.to_owned(), pair.1.to_owned()))
+}
+
+fn object_error(path: &Path, source: std::io::Error) -> Error {
+    Error::Object {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Reduces the profiles and names those that are of no use.
+fn add_up(args: &Profiles, console: &Console) -> Result<(Reduction, Exit), Error> {
+    let named = if args.paths.is_empty() {
+        let lines: Result<Vec<String>, _> = std::io::stdin().lock().lines().collect();
+        lines
+            .map_err(Error::File)?
+            .into_iter()
+            .map(PathBuf::from)
+            .collect()
+    } else {
+        args.paths.clone()
+    };
+    let files = find_profiles(&named).map_err(Error::File)?;
+    let mut options = reduce::Options::default();
+    if args.verify == Verify::Full {
+        options.verify = reduce::Verify::Full;
+    }
+    options.cores = args.threads.unwrap_or(options.cores);
+    options.in_flight = args.in_flight.unwrap_or(options.in_flight);
+    let reduction = reduce::reduce(files.as_slice(), &options);
+    let unused: Vec<(&PathBuf, &Outcome)> = files
+        .iter()
+        .zip(&reduction.outcomes)
+        .filter(|(_, outcome)| !outcome.is_used())
+        .collect();
+    for (path, outcome) in unused.iter().take(NAMED) {
+        console.say(&format!("{}: {outcome}", path.display()));
+    }
+    if unused.len() > NAMED {
+        console.say(&format!(
+            "and {} more that could not be used",
+            unused.len() - NAMED
+        ));
+    }
+    let used = files.len() - unused.len();
+    console.tell(&format!("{used} of {} profiles used", files.len()));
+    let exit = if used == 0 || (args.strict && !unused.is_empty()) {
+        Exit::Infrastructure
+    } else {
+        Exit::Passed
+    };
+    Ok((reduction, exit))
 }
 
 /// What is wrong with a tracefile, a line each.
@@ -43,26 +298,37 @@ pub(super) fn merge(args: &MergeArgs, console: &Console) -> Result<Exit, Error> 
         console.say("none of the tracefiles was usable");
         return Ok(Exit::Infrastructure);
     }
-    let mut text = Vec::new();
-    sum.write(&mut text).map_err(Error::File)?;
     if args.output.as_os_str() == "-" {
+        let mut text = Vec::new();
+        sum.write(&mut text).map_err(Error::File)?;
         return super::print(&text);
     }
-    let dir = args
-        .output
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty());
-    let dir = dir.map_or_else(|| PathBuf::from("."), PathBuf::from);
-    let part = tempfile::NamedTempFile::new_in(&dir).map_err(Error::File)?;
-    BufWriter::new(&part)
-        .write_all(&text)
-        .map_err(Error::File)?;
-    part.persist(&args.output)
-        .map_err(|error| Error::File(error.error))?;
+    write(&args.output, |out| sum.write(out))?;
     console.tell(&format!(
         "{used} of {} tracefiles in {}",
         sources.len(),
         args.output.display()
     ));
     Ok(Exit::Passed)
+}
+
+/// Writes a file that appears whole or not at all.
+fn write(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<(), Error> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let part =
+        tempfile::NamedTempFile::new_in(dir.unwrap_or(Path::new("."))).map_err(Error::File)?;
+    let mut out = BufWriter::with_capacity(1 << 20, &part);
+    content(&mut out)
+        .and_then(|()| out.flush())
+        .map_err(Error::File)?;
+    drop(out);
+    // A temporary file is its maker's alone; what others expect to read has the usual permissions.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    part.as_file().set_permissions(mode).map_err(Error::File)?;
+    part.persist(path)
+        .map_err(|error| Error::File(error.error))?;
+    Ok(())
 }

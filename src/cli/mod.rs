@@ -59,6 +59,10 @@ enum Command {
     Fetch(Box<RunArgs>),
     /// Prints every setting in force and where it came from.
     Config(Box<config::ConfigArgs>),
+    /// Adds up raw LLVM profiles.
+    Reduce(coverage::ReduceArgs),
+    /// Makes an LCOV tracefile of profiles and binaries, no LLVM program needed.
+    Export(coverage::ExportArgs),
     /// Adds up LCOV tracefiles.
     Merge(coverage::MergeArgs),
     /// Writes the completions of a shell to standard output.
@@ -110,6 +114,8 @@ async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
         Some(Command::Plan(args)) => plan::plan(*args, global, console).await,
         Some(Command::Fetch(args)) => fetch::fetch(*args, global, console).await,
         Some(Command::Config(args)) => config::config(*args, global).await,
+        Some(Command::Reduce(args)) => coverage::reduce(&args, console),
+        Some(Command::Export(args)) => coverage::export(&args, console),
         Some(Command::Merge(args)) => coverage::merge(&args, console),
         Some(Command::Completions(args)) => manual::completions(&args),
         Some(Command::Man) => manual::man(),

@@ -428,3 +428,145 @@ command = "env"
         );
     }
 }
+
+/// The sample project as it stands in this repository, with its own `hpc.toml`.
+fn sample() -> Project {
+    let project = Project::new(Home::Cluster);
+    project.copy("examples/heat");
+    std::fs::remove_dir_all(project.dir.join("examples/heat/build")).ok();
+    project.file("hpc.toml", include_str!("../../hpc.toml"));
+    project.commit();
+    project
+}
+
+#[test]
+fn the_sample_runs_as_jobs() {
+    let project = sample();
+    let run = project.run(&[]).exits_with(0);
+    let only_above_zero = run
+        .text("artifacts/coverage/lcov.info")
+        .lines()
+        .filter_map(|line| line.strip_prefix("FNDA:")?.split_once(','))
+        .find(|(_, name)| name.ends_with("send_strip_to_rank_0"))
+        .map(|(hits, _)| hits.parse::<u64>().unwrap());
+    assert!(only_above_zero > Some(0), "{only_above_zero:?}");
+    let benchmarks = run.json("artifacts/benchmarks/summary.json");
+    assert!(
+        benchmarks["benchmarks"]["solver/small"]["median"].as_f64() > Some(0.0),
+        "{benchmarks:#}"
+    );
+    let checked = std::process::Command::new("sha256sum")
+        .args(["--quiet", "-c", "checksums.txt"])
+        .current_dir(project.dir.join("hpc-ci/artifacts"))
+        .status()
+        .unwrap();
+    assert!(checked.success());
+}
+
+/// As under cron: no login, no variables, modules only where their files are.
+#[test]
+fn a_bare_environment_with_modules_is_enough() {
+    let project = Project::new(Home::Cluster);
+    project.file(
+        "modulefiles/tools/1.0",
+        "#%Module\nsetenv TOOLS_ARE loaded\nprepend-path PATH /nonexistent/tools\n",
+    );
+    project.file(
+        "hpc.toml",
+        &format!(
+            r#"
+[environment]
+use = ["{}/modulefiles"]
+modules = ["tools"]
+[build.tests]
+command = "test $TOOLS_ARE = loaded"
+[[test]]
+name = "sees them"
+command = "test $TOOLS_ARE = loaded"
+ranks = 2
+[[test]]
+name = "lacks one"
+command = "true"
+environment = {{ modules = ["tools", "no-such-module"] }}
+"#,
+            project.dir.display()
+        ),
+    );
+    project.commit();
+    let conf = std::env::var("SLURM_CONF").unwrap();
+    let output = project
+        .command("env")
+        .arg("-i")
+        .arg(format!("SLURM_CONF={conf}"))
+        .arg(format!("HOME={}", project.dir.display()))
+        .arg("PATH=/usr/bin:/bin")
+        .args([env!("CARGO_BIN_EXE_hpc-ci"), "--no-coverage"])
+        .output()
+        .unwrap();
+    let run = Ended::of(&project.dir, &output).exits_with(3);
+    assert_eq!(run.outcome("sees them").0, "passed", "{}", run.err);
+    assert_eq!(run.outcome("lacks one").0, "launch_failed", "{}", run.err);
+    assert!(
+        run.err.contains("`no-such-module` did not load"),
+        "{}",
+        run.err
+    );
+    let modules = &run.json("artifacts/meta.json")["runs"][0]["modules"];
+    assert!(modules.to_string().contains("tools/1.0"), "{modules}");
+}
+
+#[test]
+fn a_clone_of_depth_one_is_enough() {
+    let origin = project("[[test]]\nname = \"passes\"\ncommand = \"build/ends\"\nranks = 2\n");
+    let clone = origin.dir.parent().unwrap().join("clone");
+    let cloned = origin
+        .command("git")
+        .args(["clone", "-q", "--depth", "1"])
+        .arg(format!("file://{}", origin.dir.display()))
+        .arg(&clone)
+        .output()
+        .unwrap();
+    assert!(cloned.status.success(), "{cloned:?}");
+    let output = origin
+        .hpc_ci(&["--tests-only"])
+        .current_dir(&clone)
+        .output()
+        .unwrap();
+    let run = Ended::of(&clone, &output).exits_with(0);
+    assert_eq!(run.outcome("passes").0, "passed");
+}
+
+/// Nothing but the loopback device, without which Open MPI does not start.
+#[test]
+fn a_run_of_a_commit_that_is_here_needs_no_network() {
+    let project = Project::new(Home::Here);
+    project.file("ends.c", ENDS);
+    project.file(
+        "hpc.toml",
+        r#"
+[environment]
+variables = { OMPI_CC = "clang-22" }
+[build.tests]
+command = "mpicc.openmpi -g -o ends ends.c"
+coverage = "llvm"
+[[test]]
+name = "passes"
+command = "./ends"
+ranks = 2
+"#,
+    );
+    project.commit();
+    let output = project
+        .command("unshare")
+        .args([
+            "--net",
+            env!("CARGO_BIN_EXE_hpc-ci"),
+            "--scheduler",
+            "local",
+        ])
+        .output()
+        .unwrap();
+    let run = Ended::of(&project.dir, &output).exits_with(0);
+    assert_eq!(run.outcome("passes").0, "passed");
+    assert!(run.line_hits("ends.c").iter().any(|(_, hits)| *hits > 0));
+}

@@ -50,16 +50,13 @@ impl Project {
         self
     }
 
-    /// Copies a folder of this repository into the project.
-    pub(crate) fn copy(&self, from: &str) -> &Self {
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(from);
-        let done = Command::new("cp")
-            .args(["-r", "--"])
-            .arg(from.join("."))
-            .arg(&self.dir)
-            .status()
-            .unwrap();
-        assert!(done.success());
+    /// Copies a folder of this repository to the same place in the project.
+    pub(crate) fn copy(&self, folder: &str) -> &Self {
+        let to = self.dir.join(folder);
+        std::fs::create_dir_all(&to).unwrap();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(".");
+        let done = Command::new("cp").arg("-r").args([&from, &to]).status();
+        assert!(done.unwrap().success());
         self
     }
 
