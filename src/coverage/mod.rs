@@ -14,6 +14,7 @@ pub mod objects;
 pub mod paths;
 pub mod profile;
 pub mod rank_hits;
+pub mod rank_report;
 pub mod reduce;
 pub mod source;
 pub mod summary;

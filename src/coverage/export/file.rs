@@ -26,6 +26,17 @@ pub struct FileCoverage<'a> {
     pub branch_share: Share,
 }
 
+impl FileCoverage<'_> {
+    /// Gives Rust's functions the names that people know. Others keep theirs.
+    pub fn demangle(&mut self) {
+        for function in &mut self.functions {
+            if let Ok(name) = rustc_demangle::try_demangle(&function.name) {
+                function.name = format!("{name:#}").into();
+            }
+        }
+    }
+}
+
 /// How many of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Share {

@@ -301,12 +301,24 @@ impl<'a> Files<'a> {
 
     /// Writes all files as a tracefile, as `llvm-cov` does.
     pub fn write_lcov(&self, out: &mut impl Write) -> io::Result<()> {
+        self.write_lcov_of(Some, out)
+    }
+
+    /// Writes the files that `edit` lets through as a tracefile, the way it leaves them: under another path, with
+    /// readable names, or not at all.
+    pub fn write_lcov_of(
+        &self,
+        edit: impl Fn(FileCoverage<'a>) -> Option<FileCoverage<'a>> + Sync,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         // Memory for text goes round: asking the system for it anew costs as much as filling it.
         let spare = Mutex::new(Vec::new());
         let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let print = |file: FileCoverage<'_>| {
+        let print = |file: FileCoverage<'a>| {
             let mut text = spare().pop().unwrap_or_default();
-            file.print(&mut text);
+            if let Some(file) = edit(file) {
+                file.print(&mut text);
+            }
             text
         };
         self.stream(print, |mut text: Vec<u8>| {

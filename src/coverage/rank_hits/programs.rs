@@ -176,16 +176,18 @@ impl Program {
 /// looking for it function by function took twice as long as computing.
 pub(super) fn run(steps: &[Step], counters: &[[u8; 8]], values: &mut Vec<u64>) {
     values.clear();
-    values.extend(counters.iter().map(|counter| u64::from_le_bytes(*counter)));
-    for step in steps {
+    values.resize(counters.len() + steps.len() + 1, 0);
+    for (value, counter) in values.iter_mut().zip(counters) {
+        *value = u64::from_le_bytes(*counter);
+    }
+    for (at, step) in (counters.len()..).zip(steps) {
         let (left, right) = (values[step.left as usize], values[step.right as usize]);
-        values.push(if step.adds {
+        values[at] = if step.adds {
             left.wrapping_add(right)
         } else {
             left.wrapping_sub(right)
-        });
+        };
     }
-    values.push(0);
 }
 
 /// Returns the expressions that `cells` need, each behind those that it is made of.

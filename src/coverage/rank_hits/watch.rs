@@ -289,21 +289,19 @@ impl Seen {
     }
 
     fn find_changed(&mut self, counters: &[u8]) {
-        let blocks = counters
-            .chunks(BLOCK_BYTES)
-            .zip(self.before.chunks_mut(BLOCK_BYTES));
-        for ((new, before), owners) in blocks.zip(self.binary.owners.chunks(BLOCK)) {
-            if new == before {
-                continue;
+        let (new, new_rest) = counters.as_chunks::<BLOCK_BYTES>();
+        let (before, before_rest) = self.before.as_chunks_mut::<BLOCK_BYTES>();
+        let (owners, rest) = self.binary.owners.as_chunks::<BLOCK>();
+        let changed = &mut self.changed;
+        for ((new, before), owners) in new.iter().zip(before).zip(owners) {
+            // Of arrays the compiler compares whole vectors, of slices it calls a function.
+            if new != before {
+                find_in_block(new, before, owners, changed);
+                *before = *new;
             }
-            let words = new.as_chunks::<8>().0.iter().zip(before.as_chunks::<8>().0);
-            for ((new, before), owner) in words.zip(owners) {
-                if new != before && self.changed.last() != Some(owner) {
-                    self.changed.push(*owner);
-                }
-            }
-            before.copy_from_slice(new);
         }
+        find_in_block(new_rest, before_rest, rest, changed);
+        before_rest.copy_from_slice(new_rest);
     }
 
     fn compute(&mut self, number: u32, counters: &[[u8; 8]]) {
@@ -333,10 +331,9 @@ impl Seen {
             .unwrap_or_default();
         for (mask, cell) in masks.iter_mut().zip(cells) {
             // A count below zero, which a rank leaves that died while it counted, is no proof of anything.
-            let reached = self.values[*cell as usize].cast_signed() > 0;
-            if reached != (*mask >> 63 == 1) {
-                *mask ^= from_here;
-            }
+            let reached = u64::from(self.values[*cell as usize].cast_signed() > 0);
+            let turned = reached ^ (*mask >> 63);
+            *mask ^= from_here & turned.wrapping_neg();
         }
     }
 
@@ -366,5 +363,14 @@ impl Seen {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(batch);
+    }
+}
+
+fn find_in_block(new: &[u8], before: &[u8], owners: &[u32], changed: &mut Vec<u32>) {
+    let words = new.as_chunks::<8>().0.iter().zip(before.as_chunks::<8>().0);
+    for ((new, before), owner) in words.zip(owners) {
+        if new != before && changed.last() != Some(owner) {
+            changed.push(*owner);
+        }
     }
 }

@@ -101,3 +101,39 @@ fn a_difference_below_zero_is_zero_on_demand() {
     };
     assert!(largest(false) > u64::MAX / 2 && largest(true) < 1 << 20);
 }
+
+#[test]
+fn files_may_be_renamed_left_out_and_made_readable() {
+    let fixture = fixtures()
+        .into_iter()
+        .find(|fixture| fixture.name == "rustc")
+        .unwrap();
+    let reduction = add_up(&fixture.profiles);
+    let counts = Counts::new(reduction.binaries.iter().map(|binary| &binary.profile));
+    let mut coverage = Coverage::new(&counts, Options::default());
+    coverage
+        .add(&super::super::object::sections(fixture.objects[0].as_slice()).unwrap())
+        .unwrap();
+    let files = coverage.files();
+    let mut text = Vec::new();
+    files
+        .write_lcov_of(
+            |mut file| {
+                file.path = "src/generics.rs".into();
+                file.demangle();
+                Some(file)
+            },
+            &mut text,
+        )
+        .unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.starts_with(
+            "SF:src/generics.rs\nFN:20,generics::largest::<f64>\nFN:20,generics::largest::<i32>\n"
+        ),
+        "{text}"
+    );
+    let mut nothing = Vec::new();
+    files.write_lcov_of(|_| None, &mut nothing).unwrap();
+    assert!(nothing.is_empty());
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::export::LineRanks;
 use super::super::rank_hits::{Programs, RankHits, RankWatch};
+use super::super::rank_report::{self, Sample};
 use super::super::reduce::{Options as ReduceOptions, reduce_watched};
 use super::*;
 
@@ -158,6 +159,91 @@ fn many_ranks_with_random_counts_reach_what_each_reaches_alone() {
         assert!(nodes == whole);
         assert!(nodes.to_json() == whole.to_json());
     }
+}
+
+#[test]
+fn a_report_says_what_only_some_ranks_reach() {
+    let fixture = fixtures()
+        .into_iter()
+        .find(|fixture| fixture.name == "clang-22-ranks")
+        .unwrap();
+    let programs = programs(&fixture);
+    let mut profiles = fixture.profiles.as_slice();
+    let mut of_size = Vec::new();
+    for size in [1, 2, 4, 8] {
+        let (these, rest) = profiles.split_at(size as usize);
+        of_size.push((size, hits(&programs, these, &some(0..size))));
+        profiles = rest;
+    }
+    let names = [
+        "ring[ranks=1]",
+        "ring[ranks=2]",
+        "ring[ranks=4]",
+        "ring[ranks=8]",
+    ];
+    let sample = |(step, (size, hits))| Sample {
+        step,
+        test: "ring",
+        size,
+        hits,
+    };
+    let samples: Vec<_> = names
+        .into_iter()
+        .zip(of_size.iter().map(|(size, hits)| (*size, hits)))
+        .map(sample)
+        .collect();
+    let report = with_coverage(&fixture, &fixture.profiles, |coverage| {
+        rank_report::report(&coverage.files(), &samples, |path| {
+            path.strip_prefix("/src/").map(str::to_owned)
+        })
+    });
+    insta::assert_snapshot!(report.to_text(), @r"
+    15 lines that every rank reached
+     9 lines that only some ranks reached
+     4 lines that only rank 0 reached
+         ranks.c:14-16
+         ranks.c:22
+     4 lines that rank 0 never reached
+         ranks.c:9-10
+         ranks.c:24-25
+     5 lines that need more ranks
+         ranks.c:9-10
+         ranks.c:24-25
+         ranks.c:28
+    ");
+    insta::assert_snapshot!(
+        serde_json::to_string(&report.files).unwrap(),
+        @r#"{"ranks.c":[[4,7,0],[8,8,1],[9,10,2],[11,12,0],[14,16,3],[18,21,0],[22,22,3],[23,23,0],[24,25,4],[26,26,0],[27,27,5],[28,28,6],[29,29,0]]}"#
+    );
+    let at = |line| {
+        let run = report.files["ranks.c"]
+            .iter()
+            .find(|(first, last, _)| (*first..=*last).contains(&line))
+            .unwrap();
+        serde_json::to_string(&report.patterns[run.2 as usize]).unwrap()
+    };
+    insta::assert_snapshot!(
+        at(10),
+        @r#"{"kinds":["some_ranks","never_rank_0","only_above"],"reached":[{"sample":1,"ranks":1,"first":1,"last":1},{"sample":2,"ranks":1,"first":1,"last":1},{"sample":3,"ranks":1,"first":1,"last":1}],"only_above":1}"#
+    );
+    insta::assert_snapshot!(
+        at(28),
+        @r#"{"kinds":["all_ranks","only_above"],"reached":[{"sample":3,"ranks":8,"first":0,"last":7}],"only_above":4}"#
+    );
+    // A step that only rank 0 ran says nothing of rank 0 alone.
+    let alone = with_coverage(&fixture, &fixture.profiles, |coverage| {
+        rank_report::report(&coverage.files(), &samples[..1], |path| {
+            Some(path.to_owned())
+        })
+    });
+    assert!(
+        alone
+            .totals
+            .keys()
+            .all(|kind| *kind == rank_report::Kind::AllRanks),
+        "{:?}",
+        alone.totals
+    );
 }
 
 #[test]
