@@ -168,35 +168,25 @@ fn print(
     mut out: &mut dyn Write,
 ) -> std::io::Result<()> {
     let files = coverage.files();
-    if rules.is_none() && !args.demangle {
-        return files.write_lcov(&mut out);
-    }
-    let print = |mut file: FileCoverage<'_>| {
-        let mut text = Vec::new();
-        match rules.map_or_else(
-            || Place::Kept(file.path.to_string()),
-            |rules| rules.place(&file.path),
-        ) {
-            Place::Kept(path) => file.path = path.into(),
-            Place::Excluded(_) | Place::Outside => return text,
-        }
-        if args.demangle {
-            for function in &mut file.functions {
-                function.name = demangled(&function.name).into();
-            }
-        }
-        file.print(&mut text);
-        text
-    };
-    files.stream(print, |text: Vec<u8>| out.write_all(&text))
+    files.write_lcov_of(|file| edited(file, rules, args.demangle), &mut out)
 }
 
-/// Rust's names; others stay as they are.
-fn demangled(name: &str) -> String {
-    // A static function carries its file in front.
-    let bare = name.rsplit_once(':').map_or(name, |(_, bare)| bare);
-    rustc_demangle::try_demangle(bare)
-        .map_or_else(|_| name.to_owned(), |known| format!("{known:#}"))
+/// The file under the path by which it is reported, if it is.
+fn edited<'a>(
+    mut file: FileCoverage<'a>,
+    rules: Option<&Rules>,
+    demangle: bool,
+) -> Option<FileCoverage<'a>> {
+    if let Some(rules) = rules {
+        match rules.place(&file.path) {
+            Place::Kept(path) => file.path = path.into(),
+            Place::Excluded(_) | Place::Outside => return None,
+        }
+    }
+    if demangle {
+        file.demangle();
+    }
+    Some(file)
 }
 
 fn rules(args: &ExportArgs) -> Result<Option<Rules>, Error> {

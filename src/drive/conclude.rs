@@ -6,25 +6,25 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use chrono::Utc;
+use serde::Serialize;
 
 use super::builds::Builder;
 use super::cover::{Covered, cover};
-use super::engine::RankedLines;
 use super::place::Resources;
 use super::progress::Observer;
 use super::state::RunState;
 use super::watch::Attempt;
 use super::{Built, DriveError, Finished, Run, collect, meta};
 use crate::config::Better;
-use crate::coverage::export::LineRanks;
+use crate::coverage::rank_report::RankReport;
 use crate::coverage::summary::{Share, Totals, summarize};
 use crate::launch::Place;
 use crate::plan::{CommandLine, Step, StepKind};
 use crate::results::artifact::{Artifact, Content, RunFiles};
 use crate::results::benchmark::{BenchmarkError, Metric};
 use crate::results::record::{
-    BuildRecord, CoverageSummary, FileCoverage, Hpc, JobRecord, LineGroup, Note, NoteKind,
-    ObjectList, Part, RankedStep, Ratio, RunStatus, SCHEMA_VERSION, WhichRanks, ranges,
+    BuildRecord, CoverageSummary, FileCoverage, Hpc, JobRecord, Note, NoteKind, ObjectList, Part,
+    Ratio, RunStatus, SCHEMA_VERSION,
 };
 use crate::results::text::Style;
 use crate::results::{
@@ -520,6 +520,17 @@ fn figures(request: &super::Request, covered: &Covered) -> Option<CoverageFigure
         covered_lines: totals.lines.covered,
         ranks_expected: Some(covered.ranks.expected),
         ranks_used: Some(covered.ranks.used),
+        findings: covered
+            .ranked
+            .iter()
+            .flat_map(|report| {
+                report
+                    .to_text()
+                    .lines()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            })
+            .collect(),
     })
 }
 
@@ -590,49 +601,22 @@ fn coverage_files(run: &Run, covered: &Covered) -> Result<Vec<Artifact>, DriveEr
             .collect(),
     };
     files.push(Artifact::json("coverage/summary.json", &document)?);
-    if !covered.ranked.is_empty() {
-        let ranks = which_ranks(document.commit, &covered.ranked);
-        files.push(Artifact::json("coverage/ranks.json", &ranks)?);
+    if let Some(ranks) = &covered.ranked {
+        let document = WhichRanks {
+            commit: document.commit,
+            report: ranks,
+        };
+        files.push(Artifact::json("coverage/ranks.json", &document)?);
     }
     Ok(files)
 }
 
-/// `coverage/ranks.json`: runs of lines that equally many ranks of a step reached, the same first and last among them.
-fn which_ranks(commit: String, steps: &[RankedLines]) -> WhichRanks {
-    let mut files: BTreeMap<Utf8PathBuf, Vec<LineGroup>> = BTreeMap::new();
-    for (number, step) in steps.iter().enumerate() {
-        for (path, lines) in &step.files {
-            let alike = |a: &LineRanks, b: &LineRanks| {
-                (a.ranks, a.first, a.last) == (b.ranks, b.first, b.last)
-            };
-            let groups = lines.chunk_by(alike).map(|group| LineGroup {
-                lines: ranges(
-                    &group
-                        .iter()
-                        .map(|line| u64::from(line.line))
-                        .collect::<Vec<_>>(),
-                ),
-                step: number,
-                hit: u64::from(group[0].ranks),
-                first: u64::from(group[0].first),
-                last: u64::from(group[0].last),
-                ranks: None,
-            });
-            files.entry(path.clone().into()).or_default().extend(groups);
-        }
-    }
-    WhichRanks {
-        schema_version: SCHEMA_VERSION,
-        commit,
-        steps: steps
-            .iter()
-            .map(|step| RankedStep {
-                step: step.step.clone(),
-                ranks: u64::from(step.ranks),
-            })
-            .collect(),
-        files,
-    }
+/// `coverage/ranks.json`.
+#[derive(Serialize)]
+struct WhichRanks<'a> {
+    commit: String,
+    #[serde(flatten)]
+    report: &'a RankReport,
 }
 
 fn file_coverage(totals: &Totals) -> FileCoverage {

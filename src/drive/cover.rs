@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::builds::Builder;
 use super::collect;
-use super::engine::{self, EngineError, RankedLines, StepProfiles};
+use super::engine::{self, EngineError, StepProfiles};
 use super::ledger::{self, FileState, ProfileFile};
 use super::progress::{Observer, Progress};
 use super::state::RunState;
@@ -14,7 +14,8 @@ use crate::config::KeepProfiles;
 use crate::coverage::lcov::Tracefile;
 use crate::coverage::merge;
 use crate::coverage::objects::{self, Object};
-use crate::coverage::paths::{Place, Rules};
+use crate::coverage::paths::Rules;
+use crate::coverage::rank_report::RankReport;
 use crate::plan::{Producer, Step};
 use crate::results::record::{
     Note, NoteKind, ObjectEntry, Part, ProfileTotals, RankLedger, StepLedger, StrayProfile,
@@ -33,8 +34,8 @@ pub(super) struct Covered {
     pub(super) uncounted: Vec<UncountedObject>,
     /// Profiles that belong to none of them.
     pub(super) strays: Vec<StrayProfile>,
-    /// Which ranks reached which lines, paths as in the objects.
-    pub(super) ranked: Vec<RankedLines>,
+    /// Which ranks reached which lines.
+    pub(super) ranked: Option<RankReport>,
     /// What became of each rank's profile.
     pub(super) ranks: RankLedger,
     /// Profiles and tracefiles, found and used.
@@ -62,17 +63,21 @@ pub(super) async fn cover(
     let given = given(run, state);
     let mut covered = Covered::default();
     let mut sum = Tracefile::default();
-    let mut usable = add_profiles(run, builder, &given, &mut sum, &mut covered).await;
+    let rules = match rules(run, builder) {
+        Ok(rules) => rules,
+        Err(error) => {
+            covered
+                .notes
+                .push(warning(NoteKind::Error, error.to_string()));
+            return Ok(covered);
+        }
+    };
+    let mut usable = add_profiles(run, builder, &given, &rules, &mut sum, &mut covered).await;
     usable |= add_tracefiles(&given, &mut sum, &mut covered);
     covered.totals.ranks_expected = covered.ranks.expected;
     covered.totals.ranks_used = covered.ranks.used;
     if usable {
-        match rules(run, builder) {
-            Ok(rules) => place(sum, &rules, &mut covered),
-            Err(error) => covered
-                .notes
-                .push(warning(NoteKind::Error, error.to_string())),
-        }
+        place(sum, &rules, &mut covered);
     }
     discard_profiles(run, &given);
     Ok(covered)
@@ -95,15 +100,6 @@ fn place(sum: Tracefile, rules: &Rules, covered: &mut Covered) {
         return;
     }
     covered.tracefile = Some(kept);
-    for step in &mut covered.ranked {
-        step.files = std::mem::take(&mut step.files)
-            .into_iter()
-            .filter_map(|(path, lines)| match rules.place(&path) {
-                Place::Kept(path) => Some((path, lines)),
-                Place::Excluded(_) | Place::Outside => None,
-            })
-            .collect();
-    }
 }
 
 fn warning(kind: NoteKind, message: String) -> Note {
@@ -144,6 +140,7 @@ async fn add_profiles(
     run: &Run,
     builder: &Builder<'_>,
     given: &[Given<'_>],
+    rules: &Rules,
     sum: &mut Tracefile,
     covered: &mut Covered,
 ) -> bool {
@@ -173,7 +170,7 @@ async fn add_profiles(
         let message = "no process of any step left a profile".to_owned();
         covered.notes.push(warning(NoteKind::Error, message));
     } else {
-        match engine::export(run, builder, &steps, found).await {
+        match engine::export(run, builder, &steps, found, rules).await {
             Ok(exported) => {
                 usable = true;
                 states = exported.states;

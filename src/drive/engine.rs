@@ -14,11 +14,13 @@ use super::request::setup;
 use crate::build;
 use crate::config::Engine;
 use crate::coverage::counts::Counts;
-use crate::coverage::export::{Coverage, LineRanks, Options as ExportOptions};
+use crate::coverage::export::{Coverage, Options as ExportOptions};
 use crate::coverage::lcov::Tracefile;
 use crate::coverage::object::ObjectError;
 use crate::coverage::objects::Object;
+use crate::coverage::paths::{Place, Rules};
 use crate::coverage::rank_hits::{Programs, RankHits, RankWatch};
+use crate::coverage::rank_report::{self, RankReport, Sample};
 use crate::coverage::reduce::{self, Outcome, Reduction, reduce_watched};
 use crate::coverage::source::Binary;
 use crate::llvm::{self, LlvmError};
@@ -48,21 +50,10 @@ pub(super) struct Exported {
     pub(super) left_out: Vec<(PathBuf, String)>,
     /// Profiles of programs that are not among the objects, with their build id.
     pub(super) strays: Vec<(PathBuf, Option<String>)>,
-    /// Which ranks reached which lines, by step and source path; the native engine alone knows.
-    pub(super) ranks: Vec<RankedLines>,
+    /// Which ranks reached which lines; the native engine alone knows.
+    pub(super) ranks: Option<RankReport>,
     /// What else a person may want to know.
     pub(super) notes: Vec<String>,
-}
-
-/// Which ranks of a step reached the lines of each source file.
-#[derive(Debug)]
-pub(super) struct RankedLines {
-    /// The step.
-    pub(super) step: String,
-    /// Its ranks.
-    pub(super) ranks: u32,
-    /// Lines by source path, as in the objects.
-    pub(super) files: Vec<(String, Vec<LineRanks>)>,
 }
 
 /// Why there is no tracefile.
@@ -116,6 +107,7 @@ pub(super) async fn export(
     builder: &Builder<'_>,
     steps: &[StepProfiles],
     objects: Vec<Object>,
+    rules: &Rules,
 ) -> Result<Exported, EngineError> {
     if objects.is_empty() {
         return Err(EngineError::NoObjects);
@@ -124,7 +116,7 @@ pub(super) async fn export(
     let mut note = None;
     if engine != Engine::LlvmTools {
         let threads = run.request.site.workspace.threads as usize;
-        match tokio::task::block_in_place(|| native(steps, &objects, threads)) {
+        match tokio::task::block_in_place(|| native(steps, &objects, rules, threads)) {
             Ok(exported) => return Ok(exported),
             Err(Refused::Unsupported { path, why }) if engine == Engine::Native => {
                 return Err(EngineError::NotNative { path, why });
@@ -151,7 +143,12 @@ enum Refused {
     NothingUsable(EngineError),
 }
 
-fn native(steps: &[StepProfiles], objects: &[Object], threads: usize) -> Result<Exported, Refused> {
+fn native(
+    steps: &[StepProfiles],
+    objects: &[Object],
+    rules: &Rules,
+    threads: usize,
+) -> Result<Exported, Refused> {
     let mut exported = Exported::default();
     let binaries = open(objects, &mut exported.left_out);
     let mut programs = Programs::default();
@@ -194,19 +191,21 @@ fn native(steps: &[StepProfiles], objects: &[Object], threads: usize) -> Result<
     if files.write_lcov(&mut text).is_ok() {
         exported.tracefile = Tracefile::parse(&text).0;
     }
-    let paths: Vec<&str> = files.paths().collect();
-    for (step, _, hits) in &reductions {
-        let lines = paths
-            .iter()
-            .enumerate()
-            .map(|(at, path)| ((*path).to_owned(), files.ranks(at, hits)))
-            .collect();
-        exported.ranks.push(RankedLines {
-            step: step.step.clone(),
-            ranks: step.ranks,
-            files: lines,
-        });
-    }
+    let samples: Vec<Sample<'_>> = reductions
+        .iter()
+        .map(|(step, _, hits)| Sample {
+            step: &step.step,
+            test: step.step.split('[').next().unwrap_or(&step.step),
+            size: step.ranks,
+            hits,
+        })
+        .collect();
+    exported.ranks = Some(rank_report::report(&files, &samples, |path| {
+        match rules.place(path) {
+            Place::Kept(path) => Some(path),
+            Place::Excluded(_) | Place::Outside => None,
+        }
+    }));
     Ok(exported)
 }
 

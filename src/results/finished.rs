@@ -194,6 +194,8 @@ pub struct CoverageFigures {
     pub ranks_expected: Option<u64>,
     /// Ranks whose profiles were usable.
     pub ranks_used: Option<u64>,
+    /// What the ranks tell that a sum over them cannot, a line each.
+    pub findings: Vec<String>,
 }
 
 /// One metric of one benchmark step.
@@ -383,6 +385,10 @@ pub(super) mod example {
                 covered_lines: 3501,
                 ranks_expected: Some(512),
                 ranks_used: Some(511),
+                findings: vec![
+                    "5 lines that only rank 0 reached".to_owned(),
+                    "  src/io.c:20-24".to_owned(),
+                ],
             }),
             benchmarks: vec![BenchmarkInput {
                 step: "solver/3d".to_owned(),

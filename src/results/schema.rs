@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use super::artifact::{Content, RunFiles};
 use super::finished::example;
 use super::record::{
-    CoverageSummary, FileCoverage, LineGroup, Note, NoteKind, ObjectEntry, ObjectList, Part,
-    ProfileTotals, RankedStep, Ratio, SCHEMA_VERSION, StrayProfile, UncountedObject, WhichRanks,
-    meta_example,
+    CoverageSummary, FileCoverage, Note, NoteKind, ObjectEntry, ObjectList, Part, ProfileTotals,
+    Ratio, SCHEMA_VERSION, StrayProfile, UncountedObject, meta_example,
 };
 use super::{FinishedRun, artifact, benchmark, picture};
 
@@ -181,26 +180,17 @@ fn documents_of_the_coverage_are_as_their_schemas_say() {
     );
     check(
         "coverage-ranks",
-        &WhichRanks {
-            schema_version: SCHEMA_VERSION,
-            commit,
-            steps: vec![RankedStep {
-                step: "halo[ranks=4]".to_owned(),
-                ranks: 4,
+        &json!({
+            "commit": commit,
+            "schema_version": SCHEMA_VERSION,
+            "samples": [{"step": "halo[ranks=4]", "size": 4, "profiles": 4}],
+            "patterns": [{
+                "kinds": ["some_ranks", "never_rank_0"],
+                "reached": [{"sample": 0, "ranks": 3, "first": 1, "last": 3}]
             }],
-            files: [(
-                "src/halo.rs".into(),
-                vec![LineGroup {
-                    lines: "12-18,20".to_owned(),
-                    step: 0,
-                    hit: 3,
-                    first: 1,
-                    last: 3,
-                    ranks: Some("1-3".to_owned()),
-                }],
-            )]
-            .into(),
-        },
+            "files": {"src/halo.rs": [[12, 18, 0], [20, 20, 0]]},
+            "totals": {"some_ranks": 8, "never_rank_0": 8}
+        }),
     );
 }
 

@@ -275,6 +275,9 @@ impl Page<'_> {
         let mut line = |name: &str, value: &str| text.extend([format!("{name:<11}{value}\n")]);
         if self.run.scope.contains(&Part::Coverage) {
             line("coverage", &coverage(self.run.coverage.as_ref()));
+            for finding in self.run.coverage.iter().flat_map(|it| &it.findings) {
+                line("", finding);
+            }
         }
         line("artifacts", &self.below(Utf8Path::new("artifacts")));
         line("results", &self.below(Utf8Path::new("hpc-results.json")));
@@ -544,6 +547,8 @@ mod tests {
         FLAKY   exchange  passed at attempt 2, after failed
 
         coverage   87.52% (3501 of 4000 lines); coverage is from 511 of 512 ranks
+                   5 lines that only rank 0 reached
+                     src/io.c:20-24
         artifacts  hpc-ci/artifacts
         results    hpc-ci/hpc-results.json
         marked     infrastructure-damaged; not taken for the state of the branch
@@ -569,6 +574,8 @@ mod tests {
         unit        1       -       -        -        -      -
 
         coverage   87.52% (3501 of 4000 lines); coverage is from 512 of 512 ranks
+                   5 lines that only rank 0 reached
+                     src/io.c:20-24
         artifacts  hpc-ci/artifacts
         results    hpc-ci/hpc-results.json
         PASSED  1 test: 1 passed; 12m34s in all

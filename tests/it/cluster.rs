@@ -560,10 +560,12 @@ ranks = 2
         .command("unshare")
         .args([
             "--net",
-            env!("CARGO_BIN_EXE_hpc-ci"),
-            "--scheduler",
-            "local",
+            "sh",
+            "-c",
+            "ip link set lo up && exec \"$@\"",
+            "sh",
         ])
+        .args([env!("CARGO_BIN_EXE_hpc-ci"), "--scheduler", "local"])
         .output()
         .unwrap();
     let run = Ended::of(&project.dir, &output).exits_with(0);

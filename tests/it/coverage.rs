@@ -2,6 +2,7 @@
 
 mod llvm;
 mod tracefiles;
+mod verbs;
 
 use crate::local::project;
 use crate::support::Project;

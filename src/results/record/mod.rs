@@ -20,12 +20,11 @@ pub use benchmarks::{
     BaselineRecord, BenchmarkRecord, BenchmarksSummary, Better, Interval, Normalised, Spread,
 };
 pub use coverage::{
-    CoverageSummary, FileCoverage, LineGroup, ObjectEntry, ObjectList, ProfileTotals, RankedStep,
-    Ratio, StrayProfile, UncountedObject, WhichRanks,
+    CoverageSummary, FileCoverage, ObjectEntry, ObjectList, ProfileTotals, Ratio, StrayProfile,
+    UncountedObject,
 };
 #[cfg(test)]
 pub(crate) use meta::example as meta_example;
-pub(crate) use meta::ranges;
 pub use meta::{
     Binary, Compiler, Container, Driver, Energy, Health, Launch, Meta, Mpi, NodeInfo,
     ProfileProblem, ProfileState, RankGroup, RankLedger, RunMeta, Slurm, Source, StepLedger,
