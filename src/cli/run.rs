@@ -10,6 +10,7 @@ use crate::build::environment::scrub;
 use crate::drive::progress::{Observer, Progress};
 use crate::drive::{self, Scope, place};
 use crate::error::{Error, Exit};
+use crate::launch::Place;
 
 pub(super) async fn run(
     args: RunArgs,
@@ -24,6 +25,7 @@ pub(super) async fn run(
     let planned = source::plan(&setting, &args, &cancel, console)?;
     let folder = source::new_folder(&planned.workspace);
     let place = place::choose(setting.site.scheduler.kind).await;
+    be_nice(place, setting.site.workspace.nice);
     folder.create().map_err(Error::File)?;
     super::trace::to_file(&folder.log(), global.verbose).map_err(Error::File)?;
     let inherited = scrub(std::env::vars_os(), &setting.token_variables());
@@ -61,12 +63,7 @@ pub(super) async fn run(
     })
 }
 
-fn request(
-    setting: &Setting,
-    args: &RunArgs,
-    planned: Planned,
-    place: crate::launch::Place,
-) -> drive::Request {
+fn request(setting: &Setting, args: &RunArgs, planned: Planned, place: Place) -> drive::Request {
     let site = setting.site.clone();
     let mut again = vec!["hpc-ci".to_owned()];
     if args.in_place {
@@ -99,5 +96,16 @@ fn request(
         credentials: planned.credentials,
         again,
         site,
+    }
+}
+
+/// On a login node others want to work too. Steps that run here measure times, and keep their priority.
+fn be_nice(place: Place, by: u32) {
+    if place != Place::Job {
+        return;
+    }
+    let by = i32::try_from(by).unwrap_or(0);
+    if let Err(error) = rustix::process::nice(by) {
+        tracing::debug!(%error, "the priority could not be lowered");
     }
 }

@@ -13,6 +13,7 @@ mod builds;
 mod error;
 mod filter;
 mod graph;
+mod later;
 mod limits;
 mod matrix;
 mod needs;
@@ -268,6 +269,7 @@ pub fn plan(
     let (mut steps, builds) = steps::resolve(site, suite, selection, &points, &mut notes)?;
     limits::apply(&mut steps, builds.all(), site);
     let builds = builds.needed_by(&steps);
+    notes.extend(later::notes(site, suite, &builds, &steps));
     Ok(Plan {
         revision: revision.clone(),
         builds,

@@ -1,0 +1,95 @@
+//! Settings that are read and checked, and do nothing yet: a person who uses one is told.
+
+use super::{Build, Place, Producer, Step, Strategy};
+use crate::config::{Site, Suite, Where};
+
+/// Returns a note for each such setting in use.
+pub(super) fn notes(site: &Site, suite: &Suite, builds: &[Build], steps: &[Step]) -> Vec<String> {
+    let publish = &site.publish;
+    let any_step =
+        |wanted: &dyn Fn(&Step) -> bool| steps.iter().any(|step| step.runs() && wanted(step));
+    let uses = [
+        ("`[publish.codecov]`", publish.codecov.is_some()),
+        (
+            "`[publish.results_branch]`",
+            publish.results_branch.is_some(),
+        ),
+        ("`[publish.github]`", publish.github.is_some()),
+        ("`[publish.gitlab]`", publish.gitlab.is_some()),
+        ("`[gates.*]`", !suite.gates.is_empty()),
+        (
+            "`where = \"job\"` of a build",
+            builds.iter().any(|build| build.place != Place::Here),
+        ),
+        (
+            "`where = \"job\"` of [coverage]",
+            suite.coverage.place != Where::Here,
+        ),
+        (
+            "`coverage = \"gcov\"`",
+            builds.iter().any(|build| build.coverage == Producer::Gcov),
+        ),
+        (
+            "`coverage = \"coverage.py\"`",
+            builds
+                .iter()
+                .any(|build| build.coverage == Producer::CoveragePy),
+        ),
+        (
+            "a `strategy` other than `jobs`",
+            any_step(&|step| step.strategy != Strategy::Jobs),
+        ),
+        (
+            "`results` of a step",
+            any_step(&|step| step.results.is_some()),
+        ),
+        ("`keep` of a step", any_step(&|step| !step.keep.is_empty())),
+    ];
+    uses.into_iter()
+        .filter(|(_, used)| *used)
+        .map(|(what, _)| format!("{what} has no effect in this version"))
+        .collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::config::{Context, File, Site, Suite};
+    use crate::plan::{Revision, Selection, plan};
+
+    fn notes(text: &str) -> Vec<String> {
+        let variables = BTreeMap::new();
+        let context = Context {
+            environment: &variables,
+            home: Some("/home/u"),
+            cluster: None,
+        };
+        let file = File {
+            name: "hpc.toml",
+            text,
+        };
+        let site = Site::read(None, Some(file), &[], &context).unwrap();
+        let suite = Suite::read(file, &site, &context).unwrap();
+        let plan = plan(&site, &suite, &Revision::default(), &Selection::default());
+        plan.unwrap().notes
+    }
+
+    #[test]
+    fn what_does_nothing_yet_is_said_when_it_is_used() {
+        let plain = "[[test]]\nname = \"a\"\ncommand = \"true\"\n";
+        assert_eq!(notes(plain), Vec::<String>::new());
+        let text = format!(
+            "{plain}keep = [\"*.png\"]\n[publish.codecov]\n[build.tests]\ncommand = \"make\"\nwhere = \"job\"\n"
+        );
+        assert_eq!(
+            notes(&text),
+            [
+                "`[publish.codecov]` has no effect in this version",
+                "`where = \"job\"` of a build has no effect in this version",
+                "`keep` of a step has no effect in this version",
+            ]
+        );
+    }
+}
