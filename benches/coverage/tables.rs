@@ -310,7 +310,8 @@ fn growth(corpora: &Corpora) -> String {
         .flatten()
     {
         for count in [16, 256, 1024, 4096, 16384] {
-            let dir = corpus.profiles(counts(corpora, count));
+            let count = counts(corpora, count);
+            let dir = corpus.profiles(count);
             let command = format!(
                 "'{HPC_CI}' reduce -o '{}' '{}'",
                 out(corpora, "sum.profraw"),

@@ -266,16 +266,14 @@ fn only_above(reached: &[Reached], samples: &[Sample<'_>]) -> Option<u32> {
 }
 
 impl RankReport {
-    /// Returns the lines of a kind: path, first and last line of each run.
-    pub fn lines(&self, kind: Kind) -> impl Iterator<Item = (&str, u32, u32)> {
-        let is_kind = move |number: u32| {
-            self.patterns
-                .get(number as usize)
-                .is_some_and(|pattern| pattern.kinds.contains(&kind))
-        };
+    /// Returns the lines of a kind: path, first and last line of each run, and how they were reached.
+    pub fn lines(&self, kind: Kind) -> impl Iterator<Item = (&str, u32, u32, &Pattern)> {
         self.files.iter().flat_map(move |(path, runs)| {
-            let runs = runs.iter().filter(move |(.., number)| is_kind(*number));
-            runs.map(move |(first, last, _)| (path.as_str(), *first, *last))
+            let known = runs.iter().filter_map(|&(first, last, number)| {
+                let pattern = self.patterns.get(number as usize)?;
+                Some((path.as_str(), first, last, pattern))
+            });
+            known.filter(move |(.., pattern)| pattern.kinds.contains(&kind))
         })
     }
 
@@ -283,7 +281,11 @@ impl RankReport {
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::new();
-        for (&kind, &count) in &self.totals {
+        let telling = self
+            .totals
+            .iter()
+            .filter(|(kind, _)| **kind != Kind::AllRanks);
+        for (&kind, &count) in telling {
             // Writing to a string cannot fail.
             let _written = writeln!(text, "{count:>8} {}", kind.say());
             if matches!(
@@ -299,13 +301,15 @@ impl RankReport {
     fn show_places(&self, kind: Kind, text: &mut String) {
         const SHOWN: usize = 5;
         let mut places = self.lines(kind);
-        for (path, first, last) in places.by_ref().take(SHOWN) {
+        for (path, first, last, pattern) in places.by_ref().take(SHOWN) {
             let range = if first == last {
                 format!("{first}")
             } else {
                 format!("{first}-{last}")
             };
-            let _written = writeln!(text, "           {path}:{range}");
+            let above = pattern.only_above.filter(|_| kind == Kind::OnlyAbove);
+            let more = above.map_or(String::new(), |ranks| format!(" (more than {ranks})"));
+            let _written = writeln!(text, "           {path}:{range}{more}");
         }
         let more = places.count();
         if more > 0 {

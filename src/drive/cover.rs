@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::builds::Builder;
 use super::collect;
-use super::engine::{self, EngineError, StepProfiles};
+use super::engine::{self, EngineError, Group, StepProfiles};
 use super::ledger::{self, FileState, ProfileFile};
 use super::progress::{Observer, Progress};
 use super::state::RunState;
@@ -13,7 +13,7 @@ use super::{DriveError, Run};
 use crate::config::KeepProfiles;
 use crate::coverage::lcov::Tracefile;
 use crate::coverage::merge;
-use crate::coverage::objects::{self, Object};
+use crate::coverage::objects;
 use crate::coverage::paths::Rules;
 use crate::coverage::rank_report::RankReport;
 use crate::plan::{Producer, Step};
@@ -28,6 +28,8 @@ use crate::scheduler::{Outcome, Status};
 pub(super) struct Covered {
     /// Line hits of the repository's files; none if nothing was usable.
     pub(super) tracefile: Option<Tracefile>,
+    /// Line hits of further work trees, paths as in the objects.
+    further: Vec<Tracefile>,
     /// The programs and libraries with coverage mapping.
     pub(super) objects: Vec<ObjectEntry>,
     /// Those of them that no engine could read.
@@ -85,7 +87,10 @@ pub(super) async fn cover(
 
 /// Keeps what lies in the repository and is not excluded, under repository-relative paths.
 fn place(sum: Tracefile, rules: &Rules, covered: &mut Covered) {
-    let (kept, left_out) = rules.apply(sum);
+    let (mut kept, left_out) = rules.apply(sum);
+    for further in std::mem::take(&mut covered.further) {
+        kept.merge(rules.apply(further).0);
+    }
     if left_out.outside.count > 0 {
         tracing::info!(?left_out, "source files that are not of the repository");
     }
@@ -156,6 +161,7 @@ async fn add_profiles(
         .iter()
         .map(|it| StepProfiles {
             step: it.step.name.clone(),
+            build: it.step.build.clone(),
             ranks: it.step.resources.ranks,
             files: collect::files(&it.start, "profiles", ".profraw"),
         })
@@ -170,11 +176,12 @@ async fn add_profiles(
         let message = "no process of any step left a profile".to_owned();
         covered.notes.push(warning(NoteKind::Error, message));
     } else {
-        match engine::export(run, builder, &steps, found, rules).await {
+        match engine::export(run, builder, &steps, &found, rules).await {
             Ok(exported) => {
                 usable = true;
                 states = exported.states;
                 sum.merge(exported.tracefile);
+                covered.further = exported.further;
                 covered.strays = strays(&given, exported.strays);
                 covered.ranked = exported.ranks;
                 let unread = exported.left_out.into_iter();
@@ -245,31 +252,39 @@ fn strays(given: &[&Given<'_>], found: Vec<(PathBuf, Option<String>)>) -> Vec<St
         .collect()
 }
 
-/// Finds the objects of all instrumented builds and lists them.
-fn find_objects(run: &Run, builder: &Builder<'_>, covered: &mut Covered) -> Vec<Object> {
-    let builds = run
-        .request
-        .plan
-        .builds
-        .iter()
-        .filter(|build| build.coverage == Producer::Llvm);
-    let trees: Vec<(&str, PathBuf)> = builds
+/// Finds the objects of all instrumented builds and lists them, by the tree that they stand in.
+fn find_objects(run: &Run, builder: &Builder<'_>, covered: &mut Covered) -> Vec<Group> {
+    let builds = run.request.plan.builds.iter();
+    let instrumented = builds.filter(|build| build.coverage == Producer::Llvm);
+    let trees: Vec<(&str, PathBuf)> = instrumented
         .map(|build| (build.id.as_str(), builder.tree(build)))
         .collect();
     let roots: Vec<PathBuf> = trees.iter().map(|(_, tree)| tree.clone()).collect();
     let found = objects::find(&roots, &run.request.coverage.objects);
-    for object in &found.objects {
-        let home = trees.iter().find(|(_, tree)| object.path.starts_with(tree));
-        let shown = home.and_then(|(_, tree)| object.path.strip_prefix(tree).ok());
+    let mut groups: Vec<Group> = trees
+        .iter()
+        .map(|(build, _)| Some((*build).to_owned()))
+        .chain([None])
+        .map(|build| Group {
+            build,
+            objects: Vec::new(),
+        })
+        .collect();
+    for object in found.objects {
+        let home = trees
+            .iter()
+            .position(|(_, tree)| object.path.starts_with(tree));
+        let shown = home.and_then(|at| object.path.strip_prefix(&trees[at].1).ok());
         let shown = shown.unwrap_or(&object.path).to_string_lossy().into_owned();
         covered.objects.push(ObjectEntry {
             path: shown.into(),
-            build: home.map(|(build, _)| (*build).to_owned()),
+            build: home.map(|at| trees[at].0.to_owned()),
             build_id: object.build_id.clone(),
             functions: 0,
             profiles: 0,
             copies: Vec::new(),
         });
+        groups[home.unwrap_or(trees.len())].objects.push(object);
     }
     for pattern in &found.idle_patterns {
         let message = format!(
@@ -278,12 +293,11 @@ fn find_objects(run: &Run, builder: &Builder<'_>, covered: &mut Covered) -> Vec<
         );
         covered.notes.push(warning(NoteKind::Warning, message));
     }
-    let problems = found
-        .problems
-        .iter()
-        .map(|problem| warning(NoteKind::Warning, problem.to_string()));
-    covered.notes.extend(problems);
-    found.objects
+    let problems = found.problems.iter();
+    covered
+        .notes
+        .extend(problems.map(|problem| warning(NoteKind::Warning, problem.to_string())));
+    groups
 }
 
 /// Adds the tracefiles that processes wrote themselves; returns whether any was usable.

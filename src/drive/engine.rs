@@ -3,7 +3,8 @@
 //! The native engine is asked first. What it says that it cannot read (MC/DC is fine; value profiling, foreign byte orders and
 //! unknown versions are not) goes to LLVM's own programs, all of it, so that one report speaks one dialect.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,7 @@ use crate::coverage::lcov::Tracefile;
 use crate::coverage::object::ObjectError;
 use crate::coverage::objects::Object;
 use crate::coverage::paths::{Place, Rules};
+use crate::coverage::profile::Profile;
 use crate::coverage::rank_hits::{Programs, RankHits, RankWatch};
 use crate::coverage::rank_report::{self, RankReport, Sample};
 use crate::coverage::reduce::{self, Outcome, Reduction, reduce_watched};
@@ -33,17 +35,40 @@ const IN_FLIGHT: usize = 32;
 pub(super) struct StepProfiles {
     /// The step's name.
     pub(super) step: String,
+    /// Its build.
+    pub(super) build: String,
     /// Its ranks.
     pub(super) ranks: u32,
     /// Its profiles.
     pub(super) files: Vec<PathBuf>,
 }
 
+/// The objects of one work tree, or those outside of all trees.
+///
+/// Each tree is exported for itself: two trees hold the same functions, and a function is known by its name, so that the counts
+/// of one would stand in both, and twice in their sum.
+pub(super) struct Group {
+    /// The build; none for objects outside of all trees.
+    pub(super) build: Option<String>,
+    /// Its objects.
+    pub(super) objects: Vec<Object>,
+}
+
+impl Group {
+    fn has(&self, id: &str) -> bool {
+        self.objects
+            .iter()
+            .any(|object| object.build_id.as_deref() == Some(id))
+    }
+}
+
 /// What an engine made of the profiles.
 #[derive(Debug, Default)]
 pub(super) struct Exported {
-    /// Line hits, paths as in the objects.
+    /// Line hits of the first tree, paths as in the objects.
     pub(super) tracefile: Tracefile,
+    /// Those of further trees.
+    pub(super) further: Vec<Tracefile>,
     /// What became of each profile.
     pub(super) states: BTreeMap<PathBuf, FileState>,
     /// Objects that could not be read, and why.
@@ -106,17 +131,17 @@ pub(super) async fn export(
     run: &Run,
     builder: &Builder<'_>,
     steps: &[StepProfiles],
-    objects: Vec<Object>,
+    groups: &[Group],
     rules: &Rules,
 ) -> Result<Exported, EngineError> {
-    if objects.is_empty() {
+    if groups.iter().all(|group| group.objects.is_empty()) {
         return Err(EngineError::NoObjects);
     }
     let engine = run.request.coverage.engine;
     let mut note = None;
     if engine != Engine::LlvmTools {
         let threads = run.request.site.workspace.threads as usize;
-        match tokio::task::block_in_place(|| native(steps, &objects, rules, threads)) {
+        match tokio::task::block_in_place(|| native(steps, groups, rules, threads)) {
             Ok(exported) => return Ok(exported),
             Err(Refused::Unsupported { path, why }) if engine == Engine::Native => {
                 return Err(EngineError::NotNative { path, why });
@@ -130,7 +155,7 @@ pub(super) async fn export(
             Err(Refused::NothingUsable(error)) => return Err(error),
         }
     }
-    let mut exported = reference(run, builder, steps, objects).await?;
+    let mut exported = reference(run, builder, steps, groups).await?;
     exported.notes.extend(note);
     Ok(exported)
 }
@@ -145,14 +170,17 @@ enum Refused {
 
 fn native(
     steps: &[StepProfiles],
-    objects: &[Object],
+    groups: &[Group],
     rules: &Rules,
     threads: usize,
 ) -> Result<Exported, Refused> {
     let mut exported = Exported::default();
-    let binaries = open(objects, &mut exported.left_out);
+    let binaries: Vec<Vec<(PathBuf, Binary)>> = groups
+        .iter()
+        .map(|group| open(&group.objects, &mut exported.left_out))
+        .collect();
     let mut programs = Programs::default();
-    for (path, binary) in &binaries {
+    for (path, binary) in binaries.iter().flatten() {
         let added = sections(binary)
             .and_then(|sections| programs.add(&sections).map_err(|error| error.to_string()));
         if let Err(why) = added {
@@ -163,7 +191,7 @@ fn native(
     for step in steps {
         let (reduction, hits) = reduce_step(step, &programs, threads);
         states(step, &reduction, &mut exported)?;
-        find_strays(step, &reduction, objects, &mut exported.strays);
+        find_strays(step, &reduction, groups, &mut exported.strays);
         reductions.push((step, reduction, hits));
     }
     if !exported
@@ -173,23 +201,74 @@ fn native(
     {
         return Err(Refused::NothingUsable(nothing_usable(exported.states)));
     }
-    let profiles = reductions
-        .iter()
-        .flat_map(|(_, reduction, _)| reduction.binaries.iter().map(|reduced| &reduced.profile));
-    let counts = Counts::new(profiles);
+    for (number, binaries) in binaries.iter().enumerate() {
+        let profiles = reductions.iter().flat_map(|(step, reduction, _)| {
+            let all = reduction.binaries.iter().map(|reduced| &reduced.profile);
+            all.filter(move |profile| home(profile, step, groups) == Some(number))
+        });
+        let counts = Counts::new(profiles);
+        let coverage = cover(&counts, binaries, &mut exported.left_out);
+        let mut text = Vec::new();
+        if coverage.files().write_lcov(&mut text).is_ok() {
+            let tracefile = Tracefile::parse(&text).0;
+            if exported.tracefile.is_empty() {
+                // A single tree passes through as it was printed.
+                exported.tracefile = tracefile;
+            } else {
+                exported.further.push(tracefile);
+            }
+        }
+    }
+    exported.ranks = Some(rank_report(&reductions, &binaries, rules));
+    Ok(exported)
+}
+
+/// The group whose objects a profile belongs to: by build id, else that of its step's build.
+fn home(profile: &Profile, step: &StepProfiles, groups: &[Group]) -> Option<usize> {
+    let ids: Vec<String> = profile.shape.binary_ids().into_iter().map(hex).collect();
+    let of_build = |group: &Group| group.build.as_deref() == Some(step.build.as_str());
+    let own = groups.iter().position(of_build);
+    let known = |at: &usize| ids.iter().any(|id| groups[*at].has(id));
+    own.filter(known)
+        .or_else(|| (0..groups.len()).find(known))
+        .or(own)
+}
+
+fn cover<'c>(
+    counts: &'c Counts<'c>,
+    binaries: &[(PathBuf, Binary)],
+    left_out: &mut Vec<(PathBuf, String)>,
+) -> Coverage<'c> {
     // A rank that died while it counted may leave a difference below zero, which would read as 2^64 hits.
-    let mut coverage = Coverage::new(&counts, ExportOptions { clamp: true });
-    for (path, binary) in &binaries {
+    let mut coverage = Coverage::new(counts, ExportOptions { clamp: true });
+    for (path, binary) in binaries {
         let added = sections(binary)
             .and_then(|sections| coverage.add(&sections).map_err(|error| error.to_string()));
         if let Err(why) = added {
-            exported.left_out.push((path.clone(), why));
+            left_out.push((path.clone(), why));
         }
     }
-    let files = coverage.files();
-    let mut text = Vec::new();
-    if files.write_lcov(&mut text).is_ok() {
-        exported.tracefile = Tracefile::parse(&text).0;
+    coverage
+}
+
+/// Which ranks reached which lines. Of a file that stands in several trees the first tree's text counts.
+fn rank_report(
+    reductions: &[(&StepProfiles, Reduction, RankHits)],
+    binaries: &[Vec<(PathBuf, Binary)>],
+    rules: &Rules,
+) -> RankReport {
+    let profiles = reductions.iter().flat_map(|(_, reduction, _)| {
+        let all = reduction.binaries.iter();
+        all.map(|reduced| &reduced.profile)
+    });
+    let counts = Counts::new(profiles);
+    let mut coverage = Coverage::new(&counts, ExportOptions { clamp: true });
+    for (path, binary) in binaries.iter().flatten() {
+        let added = sections(binary)
+            .and_then(|sections| coverage.add(&sections).map_err(|error| error.to_string()));
+        if let Err(why) = added {
+            tracing::debug!(path = %path.display(), why, "no ranks of this object");
+        }
     }
     let samples: Vec<Sample<'_>> = reductions
         .iter()
@@ -200,13 +279,13 @@ fn native(
             hits,
         })
         .collect();
-    exported.ranks = Some(rank_report::report(&files, &samples, |path| {
+    let seen = RefCell::new(BTreeSet::new());
+    rank_report::report(&coverage.files(), &samples, |path| {
         match rules.place(path) {
-            Place::Kept(path) => Some(path),
+            Place::Kept(path) => seen.borrow_mut().insert(path.clone()).then_some(path),
             Place::Excluded(_) | Place::Outside => None,
         }
-    }));
-    Ok(exported)
+    })
 }
 
 fn open(objects: &[Object], left_out: &mut Vec<(PathBuf, String)>) -> Vec<(PathBuf, Binary)> {
@@ -266,7 +345,7 @@ fn states(
 fn find_strays(
     step: &StepProfiles,
     reduction: &Reduction,
-    objects: &[Object],
+    groups: &[Group],
     strays: &mut Vec<(PathBuf, Option<String>)>,
 ) {
     for reduced in &reduction.binaries {
@@ -278,9 +357,9 @@ fn find_strays(
             .map(hex)
             .collect();
         let known = ids.is_empty()
-            || objects
+            || groups
                 .iter()
-                .any(|object| object.build_id.as_ref().is_some_and(|id| ids.contains(id)));
+                .any(|group| ids.iter().any(|id| group.has(id)));
         if !known {
             let paths = reduced
                 .files
@@ -316,12 +395,13 @@ fn nothing_usable(states: BTreeMap<PathBuf, FileState>) -> EngineError {
     }
 }
 
+/// LLVM's own programs, tree by tree.
 async fn reference(
     run: &Run,
     builder: &Builder<'_>,
     steps: &[StepProfiles],
-    objects: Vec<Object>,
-) -> Result<Exported, LlvmError> {
+    groups: &[Group],
+) -> Result<Exported, EngineError> {
     let instrumented = run
         .request
         .plan
@@ -334,34 +414,55 @@ async fn reference(
         }
         None => builder.inherited.to_vec(),
     };
-    let work_dir = run.folder.coverage();
+    let outside = groups.iter().filter(|group| group.build.is_none());
+    let outside: Vec<Object> = outside
+        .flat_map(|group| group.objects.iter().cloned())
+        .collect();
+    let mut exported = Exported::default();
+    for group in groups {
+        let Some(build) = &group.build else { continue };
+        let of_build = steps.iter().filter(|step| step.build == *build);
+        let profiles: Vec<PathBuf> = of_build
+            .flat_map(|step| step.files.iter().cloned())
+            .collect();
+        if profiles.is_empty() {
+            continue;
+        }
+        let work_dir = run.folder.coverage().join(build);
+        let request = llvm::Request {
+            profiles,
+            objects: group.objects.iter().chain(&outside).cloned().collect(),
+            environment: environment.clone(),
+            work_dir,
+            threads: run.request.site.workspace.threads as usize,
+        };
+        reference_of_tree(request, &mut exported).await?;
+    }
+    Ok(exported)
+}
+
+async fn reference_of_tree(
+    request: llvm::Request,
+    exported: &mut Exported,
+) -> Result<(), LlvmError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| LlvmError::Io { path, source }
     };
-    fs_err::create_dir_all(&work_dir).map_err(unreadable(&work_dir))?;
-    let outcome = llvm::coverage(llvm::Request {
-        profiles: steps
-            .iter()
-            .flat_map(|step| step.files.iter().cloned())
-            .collect(),
-        objects,
-        environment,
-        work_dir,
-        threads: run.request.site.workspace.threads as usize,
-    })
-    .await?;
+    fs_err::create_dir_all(&request.work_dir).map_err(unreadable(&request.work_dir))?;
+    let outcome = llvm::coverage(request).await?;
     let file = fs_err::File::open(&outcome.tracefile).map_err(unreadable(&outcome.tracefile))?;
     let mut tracefile = Tracefile::default();
     tracefile
         .read(file)
         .map_err(unreadable(&outcome.tracefile))?;
-    let mut exported = Exported {
-        tracefile,
-        left_out: outcome.left_out,
-        notes: outcome.remarks,
-        ..Exported::default()
-    };
+    if exported.tracefile.is_empty() {
+        exported.tracefile = tracefile;
+    } else {
+        exported.further.push(tracefile);
+    }
+    exported.left_out.extend(outcome.left_out);
+    exported.notes.extend(outcome.remarks);
     for entry in outcome.ledger {
         if entry.has_object == Some(false) {
             exported
@@ -376,7 +477,7 @@ async fn reference(
         };
         exported.states.insert(entry.path, state);
     }
-    Ok(exported)
+    Ok(())
 }
 
 fn name(path: &Path) -> String {

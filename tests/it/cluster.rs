@@ -179,14 +179,14 @@ launcher = "mpiexec"
 [[test]]
 name = "mpich srun"
 command = "build/ends-mpich"
-ranks = 4
+ranks = 2
 nodes = 2
 time = "20s"
 retries = 3
 [[test]]
 name = "mpich mpiexec"
 command = "build/ends-mpich"
-ranks = 4
+ranks = 2
 nodes = 2
 time = "20s"
 retries = 3
@@ -199,8 +199,8 @@ fn every_step_is_one_world(run: &Ended) {
     for (step, ranks, nodes) in [
         ("srun", 6, 3),
         ("mpiexec", 6, 3),
-        ("mpich srun", 4, 2),
-        ("mpich mpiexec", 4, 2),
+        ("mpich srun", 2, 2),
+        ("mpich mpiexec", 2, 2),
     ] {
         let log = run.log(step);
         let worlds = worlds(&log);
@@ -228,11 +228,11 @@ fn both_mpis_run_over_three_nodes_under_both_launchers() {
     let hits = run.line_hits("ends.c");
     assert_eq!(
         hits.iter().find(|(line, _)| *line == 8).unwrap().1,
-        16,
+        12,
         "{hits:?}"
     );
     let meta = run.json("artifacts/meta.json");
-    assert_eq!(meta["runs"][0]["ranks"]["used"], 20, "{meta:#}");
+    assert_eq!(meta["runs"][0]["ranks"]["used"], 16, "{meta:#}");
 }
 
 #[test]

@@ -198,18 +198,17 @@ fn a_report_says_what_only_some_ranks_reach() {
         })
     });
     insta::assert_snapshot!(report.to_text(), @r"
-    15 lines that every rank reached
-     9 lines that only some ranks reached
-     4 lines that only rank 0 reached
-         ranks.c:14-16
-         ranks.c:22
-     4 lines that rank 0 never reached
-         ranks.c:9-10
-         ranks.c:24-25
-     5 lines that need more ranks
-         ranks.c:9-10
-         ranks.c:24-25
-         ranks.c:28
+    9 lines that only some ranks reached
+    4 lines that only rank 0 reached
+        ranks.c:14-16
+        ranks.c:22
+    4 lines that rank 0 never reached
+        ranks.c:9-10
+        ranks.c:24-25
+    5 lines that need more ranks
+        ranks.c:9-10 (more than 1)
+        ranks.c:24-25 (more than 1)
+        ranks.c:28 (more than 4)
     ");
     insta::assert_snapshot!(
         serde_json::to_string(&report.files).unwrap(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{c_project, hits};
 use crate::local::{project, run};
-use crate::support::{Ended, Project};
+use crate::support::{Ended, Home, Project};
 
 /// Runs a program to its end and returns what it printed.
 #[track_caller]
@@ -418,4 +418,38 @@ command = "env LLVM_PROFILE_FILE=/dev/null build/ranks"
     assert_eq!(none.outcome("says nothing").0, "passed");
     let excluded = run(&project, &["ranks"]).exits_with(3);
     assert!(excluded.err.contains("excluded"), "{}", excluded.err);
+}
+
+/// Two feature sets are two trees with the same functions in them; the counts of one must not stand in both.
+#[test]
+fn the_trees_of_two_feature_sets_do_not_count_each_other() {
+    let project = Project::new(Home::Here);
+    project.file(
+        "p.c",
+        "int called(int x) {\n    return x + 1;\n}\nint main(void) {\n    return called(0) - 1;\n}\n",
+    );
+    project.file(
+        "hpc.toml",
+        r#"
+[build.tests]
+command = "clang-22 -g -o p p.c"
+coverage = "llvm"
+[[test]]
+name = "p"
+command = "./p"
+matrix = { features = ["", "more"] }
+"#,
+    );
+    project.commit();
+    for engine in ["native", "llvm-tools"] {
+        let text = std::fs::read_to_string(project.dir.join("hpc.toml")).unwrap();
+        let text = text.split("[coverage]").next().unwrap().to_owned();
+        project.file(
+            "hpc.toml",
+            &format!("{text}[coverage]\nengine = \"{engine}\"\n"),
+        );
+        project.commit();
+        let run = project.run(&["--scheduler", "local"]).exits_with(0);
+        assert_eq!(run.line_hits("p.c")[0], (1, 2), "{engine}");
+    }
 }
