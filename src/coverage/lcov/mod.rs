@@ -1,7 +1,7 @@
 //! Tracefiles: what ran in each source file, as lcov writes it.
 //!
 //! The format is that of `geninfo(1)`, section FILES, in the dialects that producers really write: lcov 1 and 2,
-//! llvm-cov, grcov, coverage.py and Julia. Reading lives in [`read`]; this file holds the model, adding and writing.
+//! llvm-cov, grcov, coverage.py and Julia. Reading lives in `read`; this file holds the model, adding and writing.
 //! Which files belong into a report is the business of [`paths`](super::paths), percentages that of
 //! [`summary`](super::summary).
 //!

@@ -2,7 +2,7 @@
 //!
 //! [`RankWatch`] evaluates every rank's counters while they are added. What it leaves, [`RankHits`], is small, because
 //! most regions are reached by one of a few sets of ranks; it merges over nodes and is stored beside the sum of the
-//! profiles. [`super::rank_lines`] makes lines of it.
+//! profiles. [`super::rank_report`] makes lines of it.
 
 mod programs;
 mod sets;

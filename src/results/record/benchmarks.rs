@@ -19,7 +19,7 @@ pub enum Better {
 /// `benchmarks/summary.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BenchmarksSummary {
-    /// [`SCHEMA_VERSION`].
+    /// [`super::SCHEMA_VERSION`].
     pub schema_version: u32,
     /// The commit under test.
     pub commit: String,

@@ -9,7 +9,7 @@ use super::{Mark, RunStatus, utc_seconds};
 /// `hpc-results.json`: the latest complete picture in one document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HpcResults {
-    /// [`SCHEMA_VERSION`].
+    /// [`super::SCHEMA_VERSION`].
     pub schema_version: u32,
     /// The commit under test, in full.
     pub commit: String,

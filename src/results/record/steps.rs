@@ -10,7 +10,7 @@ use super::{Outcome, RunStatus, Status};
 /// `tests/summary.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TestsSummary {
-    /// [`SCHEMA_VERSION`].
+    /// [`super::SCHEMA_VERSION`].
     pub schema_version: u32,
     /// The commit under test.
     pub commit: String,
