@@ -150,11 +150,17 @@ fn write(path: &Path, text: &str) -> Result<(), BuildError> {
     })
 }
 
+/// Returns where the wrapper that instruments cargo builds stands in a workspace.
+#[must_use]
+pub fn rustc_wrapper(workspace: &Path) -> PathBuf {
+    workspace.join("rustc-instrumented")
+}
+
 /// Writes the wrapper that instruments cargo builds, ready to run, and returns its path.
 ///
 /// cargo rebuilds everything when the wrapper's path changes, so it stays at one place per workspace.
 pub fn write_rustc_wrapper(dir: &Path) -> Result<PathBuf, BuildError> {
-    let path = dir.join("rustc-instrumented");
+    let path = rustc_wrapper(dir);
     if std::fs::read_to_string(&path).is_ok_and(|text| text == instrument::RUSTC_WRAPPER) {
         return Ok(path);
     }

@@ -149,10 +149,6 @@ impl Console {
                 self.spin(text);
             }
             Progress::Note(text) => self.tell(&format!("note: {text}")),
-            Progress::Moved { what, done, total } => self.spin(match total {
-                Some(total) => format!("{what} {done}/{total}"),
-                None => format!("{what} {done}"),
-            }),
             Progress::Steps { total } => lock(&self.counts).total = total,
             Progress::Queued { step, job, reason } => self.queued(&step, &job, reason),
             Progress::Running { step, job, nodes } => self.running(step, &job, &nodes),
@@ -164,6 +160,13 @@ impl Console {
                 message,
             } => self.ended(&step, &outcome, good, elapsed, message.as_deref()),
             Progress::StepsEnded => self.clear(),
+        }
+    }
+
+    /// Shows how far something is, on a terminal alone.
+    pub fn show_moving(&self, moved: Option<(&str, usize, usize)>) {
+        if let Some((what, done, total)) = moved {
+            self.spin(format!("{what} {done}/{total}"));
         }
     }
 

@@ -11,13 +11,14 @@ use super::args::{Format, Global, RunArgs};
 use super::console::Console;
 use super::setting::Setting;
 use super::source::{self, Planned};
+use crate::build::{self, instrument};
 use crate::cancel::Cancel;
 use crate::config::Walltime;
 use crate::drive::folder::RunFolder;
 use crate::drive::{place, request};
 use crate::error::{Error, Exit};
 use crate::launch::Place;
-use crate::plan::{Disposition, Step};
+use crate::plan::{Disposition, Producer, Step};
 use crate::scheduler::slurm;
 
 /// Arguments of `plan`.
@@ -100,7 +101,17 @@ struct Shown {
 fn shown(planned: &Planned, common: &request::Common, step: &Step) -> Shown {
     let folder = RunFolder::existing(&planned.workspace, "RUN-ID");
     let tree = planned.workspace.join("trees/RUN-ID").join(&step.build);
-    let made = request::attempt(common, &folder, step, 1, Path::new(&tree), &[]);
+    let instrumented = planned
+        .plan
+        .build(&step.build)
+        .is_some_and(|build| build.coverage == Producer::Llvm);
+    let variables = if instrumented {
+        let next = std::env::var("RUSTC_WORKSPACE_WRAPPER").ok();
+        instrument::llvm(&build::rustc_wrapper(&planned.workspace), next.as_deref())
+    } else {
+        Vec::new()
+    };
+    let made = request::attempt(common, &folder, step, 1, Path::new(&tree), &variables);
     let submit = match common.place {
         Place::Job => {
             let words = std::iter::once("sbatch".to_owned()).chain(slurm::argv(&made.request));

@@ -124,6 +124,7 @@ fn locate(
         if let Some(text) = told(progress) {
             console.tell(&text);
         }
+        console.show_moving(moved(progress));
     };
     let stopped = || cancel.asked();
     let access = Access {
@@ -163,6 +164,17 @@ fn token(remote: Option<&Location>) -> Option<Token> {
         .to_string()
         .starts_with(&server)
         .then(|| Token::new(Secret::new(job), remote))?
+}
+
+/// What of git's progress is worth showing where it can be overwritten.
+fn moved(progress: Progress<'_>) -> Option<(&'static str, usize, usize)> {
+    match progress {
+        Progress::Receiving {
+            received, total, ..
+        } => Some(("receiving objects", received, total)),
+        Progress::Resolving { done, total } => Some(("resolving deltas", done, total)),
+        _ => None,
+    }
 }
 
 /// What of git's progress is worth a line.

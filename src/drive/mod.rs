@@ -370,9 +370,17 @@ fn open(request: &Request, folder: &RunFolder) -> Result<Journal, DriveError> {
         });
     }
     folder.create().map_err(failed)?;
+    place_program(folder).map_err(failed)?;
     let plan = serde_json::to_vec_pretty(&request.plan)?;
     fs_err::write(folder.plan(), plan).map_err(failed)?;
     Ok(Journal::open(&folder.journal())?)
+}
+
+/// Puts the program that runs now into the run folder, where it stays the same while others are installed.
+fn place_program(folder: &RunFolder) -> std::io::Result<()> {
+    let program = std::env::current_exe()?;
+    fs_err::hard_link(&program, folder.program())
+        .or_else(|_| fs_err::copy(&program, folder.program()).map(drop))
 }
 
 fn note(journal: &mut Journal, state: &mut RunState, event: &Event) -> Result<(), DriveError> {

@@ -87,23 +87,24 @@ impl Resources {
     /// Returns the allocation that we are in, by the variables that Slurm sets.
     #[must_use]
     pub fn of_allocation() -> Option<Self> {
-        parse(&std::env::var("SLURM_JOB_CPUS_PER_NODE").ok()?)
+        Self::parse(&std::env::var("SLURM_JOB_CPUS_PER_NODE").ok()?)
     }
-}
 
-/// Reads `4(x3),2`: three nodes of four cores and one of two.
-fn parse(text: &str) -> Option<Resources> {
-    let mut sum = Resources { nodes: 0, cores: 0 };
-    for part in text.split(',') {
-        let (cores, times) = match part.split_once("(x") {
-            Some((cores, times)) => (cores, times.strip_suffix(')')?.parse().ok()?),
-            None => (part, 1_u32),
-        };
-        let cores: u32 = cores.parse().ok()?;
-        sum.nodes = sum.nodes.checked_add(times)?;
-        sum.cores = sum.cores.checked_add(cores.checked_mul(times)?)?;
+    /// Reads `4(x3),2`: three nodes of four cores and one of two.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut sum = Self { nodes: 0, cores: 0 };
+        for part in text.split(',') {
+            let (cores, times) = match part.split_once("(x") {
+                Some((cores, times)) => (cores, times.strip_suffix(')')?.parse().ok()?),
+                None => (part, 1_u32),
+            };
+            let cores: u32 = cores.parse().ok()?;
+            sum.nodes = sum.nodes.checked_add(times)?;
+            sum.cores = sum.cores.checked_add(cores.checked_mul(times)?)?;
+        }
+        Some(sum)
     }
-    Some(sum)
 }
 
 #[cfg(test)]
@@ -120,7 +121,7 @@ mod tests {
             ("4(x", None),
             ("9999999(x9999999)", None),
         ] {
-            let found = parse(text).map(|it| (it.nodes, it.cores));
+            let found = Resources::parse(text).map(|it| (it.nodes, it.cores));
             assert_eq!(found, expected, "{text}");
         }
     }

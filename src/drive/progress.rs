@@ -10,15 +10,6 @@ pub enum Progress {
     Stage(String),
     /// Something worth knowing that changes nothing.
     Note(String),
-    /// A long stage moves on.
-    Moved {
-        /// What moves.
-        what: String,
-        /// How much is done.
-        done: u64,
-        /// How much there is, where that is known.
-        total: Option<u64>,
-    },
     /// The steps begin.
     Steps {
         /// How many there are.

@@ -6,7 +6,7 @@ use super::folder::{RunFolder, ended_name};
 use crate::build::environment::{self, Setup};
 use crate::config::{self, CommandLine, Environment, LauncherKind, Memory};
 use crate::launch::{Cwd, Job, Kind, Launch, Place, Pmi, Program};
-use crate::plan::{Build, Plan, Step, StepKind};
+use crate::plan::{Resources, Step, StepKind};
 use crate::scheduler::JobRequest;
 
 /// What all attempts of a run have in common.
@@ -44,7 +44,7 @@ pub fn attempt(
     variables: &[(String, String)],
 ) -> Attempt {
     let dir = folder.attempt(&step.slug, number);
-    let launch = launch(step, common.place);
+    let launch = launch(step, common);
     let (repetitions, warmup) = match &step.kind {
         StepKind::Test => (1, 0),
         StepKind::Benchmark(benchmark) => (benchmark.repetitions, benchmark.warmup),
@@ -99,12 +99,6 @@ pub fn program(command: &CommandLine) -> Program {
     }
 }
 
-/// Returns the build of a step.
-#[must_use]
-pub fn build_of<'p>(plan: &'p Plan, step: &Step) -> Option<&'p Build> {
-    plan.builds.iter().find(|build| build.id == step.build)
-}
-
 fn request(
     common: &Common,
     folder: &RunFolder,
@@ -138,11 +132,44 @@ fn request(
         requeue: false,
         dependency: None,
         exclude: Vec::new(),
-        options: resources.options.clone(),
+        options: options(resources),
     }
 }
 
-fn launch(step: &Step, place: Place) -> Launch {
+/// Where the choice of nodes is Slurm's, it is held to the site's limit.
+fn options(resources: &Resources) -> Vec<String> {
+    let limit = resources.max_nodes.filter(|_| resources.nodes.is_none());
+    let limit = limit.map(|most| format!("--nodes=1-{most}"));
+    limit
+        .into_iter()
+        .chain(resources.options.iter().cloned())
+        .collect()
+}
+
+/// The fewest nodes of the allocation that hold a step which does not say how many: steps side by side need the others.
+fn fewest_nodes(step: &Step, common: &Common) -> Option<u32> {
+    let cpus = common
+        .allocation
+        .iter()
+        .find(|(name, _)| name == "SLURM_JOB_CPUS_PER_NODE")?;
+    let allocation = super::place::Resources::parse(&cpus.1)?;
+    let each = (allocation.cores / allocation.nodes.max(1)).max(1);
+    let resources = &step.resources;
+    let wanted = resources
+        .ranks
+        .saturating_mul(resources.cpus_per_rank.unwrap_or(1));
+    let by_ranks = resources
+        .ranks_per_node
+        .map(|per_node| resources.ranks.div_ceil(per_node.max(1)));
+    Some(
+        by_ranks
+            .unwrap_or_else(|| wanted.div_ceil(each))
+            .clamp(1, allocation.nodes.max(1)),
+    )
+}
+
+fn launch(step: &Step, common: &Common) -> Launch {
+    let place = common.place;
     let kind = match (step.launcher.kind, place) {
         (LauncherKind::None, _) => Kind::None,
         (LauncherKind::Mpiexec, _) | (LauncherKind::Auto | LauncherKind::Srun, Place::Here) => {
@@ -168,7 +195,7 @@ fn launch(step: &Step, place: Place) -> Launch {
         },
         wrap: step.launcher.wrap.clone(),
         ranks: step.resources.ranks,
-        nodes: step.resources.nodes,
+        nodes: step.resources.nodes.or_else(|| fewest_nodes(step, common)),
         ranks_per_node: step.resources.ranks_per_node,
         cpus_per_rank: step.resources.cpus_per_rank,
         gpus_per_rank: step.resources.gpus_per_rank,

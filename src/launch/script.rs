@@ -121,7 +121,7 @@ fn launcher(job: &Job) -> String {
                 text,
                 "hpc_ci_choose_mpiexec {per_node} {shared}\nhpc_ci_launch=({identity}\"${{hpc_ci_mpiexec[@]}}\"{options})",
                 identity = identity(job),
-                per_node = launch.ranks_per_node.unwrap_or(0),
+                per_node = per_node(job),
                 shared = u8::from(launch.shared_cores),
             )
             .expect("a String takes any text");
@@ -130,6 +130,15 @@ fn launcher(job: &Job) -> String {
     }
     text.push_str("hpc_ci_launch+=(\"$HPC_CI_STEP_DIR/rank.sh\")\n");
     text
+}
+
+/// Ranks on each node, 0 for the launcher's choice. Inside a larger allocation `mpiexec` would fill the first nodes, however many
+/// the step asks for.
+fn per_node(job: &Job) -> u32 {
+    let launch = &job.launch;
+    let nodes = launch.nodes.filter(|_| job.place == Place::Allocation);
+    let spread = nodes.map(|nodes| launch.ranks.div_ceil(nodes.max(1)));
+    launch.ranks_per_node.or(spread).unwrap_or(0)
 }
 
 /// Open MPI and Hydra find the nodes of an allocation by its variables, which are scrubbed from the environment.

@@ -538,24 +538,30 @@ fn a_clone_of_depth_one_is_enough() {
 
 /// Nothing but the loopback device, without which Open MPI does not start.
 #[test]
-fn a_run_of_a_commit_that_is_here_needs_no_network() {
+fn a_run_of_what_was_fetched_needs_no_network() {
     let project = Project::new(Home::Here);
+    let count = project.dir.parent().unwrap().join("fetched");
     project.file("ends.c", ENDS);
     project.file(
         "hpc.toml",
-        r#"
+        &format!(
+            r#"
 [environment]
-variables = { OMPI_CC = "clang-22" }
+variables = {{ OMPI_CC = "clang-22" }}
 [build.tests]
-command = "mpicc.openmpi -g -o ends ends.c"
+fetch = "echo once >>{} && touch brought"
+command = "test -e brought && mpicc.openmpi -g -o ends ends.c"
 coverage = "llvm"
 [[test]]
 name = "passes"
 command = "./ends"
 ranks = 2
 "#,
+            count.display()
+        ),
     );
     project.commit();
+    project.run(&["fetch"]).exits_with(0);
     let output = project
         .command("unshare")
         .args([
@@ -571,4 +577,5 @@ ranks = 2
     let run = Ended::of(&project.dir, &output).exits_with(0);
     assert_eq!(run.outcome("passes").0, "passed");
     assert!(run.line_hits("ends.c").iter().any(|(_, hits)| *hits > 0));
+    assert_eq!(std::fs::read_to_string(count).unwrap(), "once\n");
 }
