@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::builds::Builder;
 use super::cover::{Covered, cover};
+use super::live::Attempt;
 use super::place::Resources;
 use super::progress::Observer;
 use super::state::RunState;
-use super::watch::Attempt;
 use super::{Built, DriveError, Finished, Run, collect, meta};
 use crate::config::Better;
 use crate::coverage::rank_report::RankReport;

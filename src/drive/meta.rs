@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Run;
 use super::cover::Covered;
+use super::live::Attempt;
 use super::request::setup;
-use super::watch::Attempt;
 use crate::build;
 use crate::launch::Place;
 use crate::results::FinishedRun;

@@ -11,6 +11,7 @@ mod engine;
 pub mod folder;
 pub mod journal;
 mod ledger;
+mod live;
 mod meta;
 pub mod place;
 pub mod progress;

@@ -396,3 +396,180 @@ fn at_rest(disposition: &Disposition) -> Progress {
 fn not_run(why: &str) -> Verdict {
     Verdict::new(Outcome::NotRun, why.to_owned())
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{Context, File, Site, Suite};
+    use crate::plan::{Revision, Selection, plan};
+
+    fn state(text: &str) -> RunState {
+        let variables = BTreeMap::new();
+        let context = Context {
+            environment: &variables,
+            home: Some("/home/u"),
+            cluster: None,
+        };
+        let file = File {
+            name: "hpc.toml",
+            text,
+        };
+        let site = Site::read(None, Some(file), &[], &context).unwrap();
+        let tests = Suite::read(file, &site, &context).unwrap();
+        let plan = plan(&site, &tests, &Revision::default(), &Selection::default()).unwrap();
+        RunState::new(&plan)
+    }
+
+    const STEPS: &str = r#"
+[build.tests]
+command = "make"
+[[test]]
+name = "first"
+command = "true"
+retries = 1
+[[test]]
+name = "second"
+command = "true"
+needs = ["first"]
+[[test]]
+name = "third"
+command = "true"
+serial = "disk"
+[[test]]
+name = "fourth"
+command = "true"
+serial = "disk"
+"#;
+
+    fn built() -> Event {
+        Event::Built {
+            build: "tests".into(),
+            seconds: 1.0,
+        }
+    }
+
+    fn submitted(step: &str, attempt: u32) -> Event {
+        Event::Submitted {
+            step: step.into(),
+            attempt,
+            job: "7".parse().unwrap(),
+        }
+    }
+
+    fn ended(step: &str, attempt: u32, outcome: Outcome) -> Event {
+        Event::Ended {
+            step: step.into(),
+            attempt,
+            verdict: Verdict::new(outcome, "x"),
+        }
+    }
+
+    fn outcomes(state: &RunState) -> Vec<Option<Outcome>> {
+        let outcome = |step: &StepState| step.verdict().map(|verdict| verdict.outcome);
+        state.steps().iter().map(outcome).collect()
+    }
+
+    #[test]
+    fn steps_wait_for_build_needs_and_their_serial_group() {
+        let mut state = state(STEPS);
+        assert_eq!(state.startable(9), Vec::<usize>::new());
+        state.apply(&built());
+        assert_eq!(state.startable(9), [0, 2]);
+        assert_eq!(state.startable(1), [0], "no more than there is room for");
+        state.apply(&submitted("third", 1));
+        assert_eq!(state.startable(9), [0]);
+        state.apply(&ended("third", 1, Outcome::Passed));
+        state.apply(&ended("first", 1, Outcome::Passed));
+        assert_eq!(state.startable(9), [1, 3]);
+    }
+
+    #[test]
+    fn a_failing_step_is_tried_again_and_takes_those_that_need_it_along() {
+        let mut state = state(STEPS);
+        state.apply(&built());
+        state.apply(&ended("first", 1, Outcome::Failed));
+        assert_eq!((state.steps()[0].attempt, outcomes(&state)[0]), (2, None));
+        let mut flaky = state.clone();
+        flaky.apply(&ended("first", 2, Outcome::Passed));
+        assert!(flaky.steps()[0].flaky());
+        state.apply(&ended("first", 2, Outcome::Failed));
+        assert_eq!(
+            outcomes(&state)[..2],
+            [Some(Outcome::Failed), Some(Outcome::NotRun)]
+        );
+    }
+
+    #[test]
+    fn what_the_machine_did_is_not_tried_again() {
+        let mut state = state(STEPS);
+        state.apply(&built());
+        state.apply(&ended("first", 1, Outcome::NodeFailure));
+        assert_eq!(outcomes(&state)[0], Some(Outcome::NodeFailure));
+    }
+
+    #[test]
+    fn a_failed_build_and_a_stop_leave_nothing_waiting() {
+        let mut failed = state(STEPS);
+        failed.apply(&Event::BuildFailed {
+            build: "tests".into(),
+            fault_of_code: true,
+            message: String::new(),
+        });
+        assert!(failed.finished());
+        let mut stopped = state(STEPS);
+        stopped.apply(&built());
+        stopped.apply(&submitted("first", 1));
+        stopped.apply(&Event::Stopping { signal: 2 });
+        assert_eq!(stopped.startable(9), Vec::<usize>::new());
+        assert!(!stopped.finished(), "a live job is waited for");
+        stopped.apply(&ended("first", 1, Outcome::Cancelled));
+        assert!(stopped.finished());
+    }
+
+    #[test]
+    fn an_expected_end_passes_and_another_does_not() {
+        for (expect, outcome, meant) in [
+            ("fail", Outcome::Failed, Outcome::Passed),
+            ("fail", Outcome::Signal, Outcome::Passed),
+            ("fail", Outcome::Passed, Outcome::Failed),
+            ("fail", Outcome::NodeFailure, Outcome::NodeFailure),
+            ("timeout", Outcome::Timeout, Outcome::Passed),
+            ("timeout", Outcome::Failed, Outcome::Failed),
+        ] {
+            let text =
+                format!("[[test]]\nname = \"a\"\ncommand = \"true\"\nexpect = \"{expect}\"\n");
+            let mut state = state(&text);
+            state.apply(&ended("a", 1, outcome));
+            assert_eq!(outcomes(&state), [Some(meant)], "{expect} {outcome}");
+        }
+    }
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        let step = prop::sample::select(vec!["first", "second", "third", "fourth", "nobody"]);
+        let outcome = prop::sample::select(Outcome::ALL.to_vec());
+        prop_oneof![
+            Just(built()),
+            Just(Event::Stopping { signal: 15 }),
+            (step.clone(), 1..3_u32).prop_map(|(step, attempt)| submitted(step, attempt)),
+            (step, 1..3_u32, outcome)
+                .prop_map(|(step, attempt, outcome)| ended(step, attempt, outcome)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_step_that_has_ended_stays_as_it_is(events in prop::collection::vec(any_event(), 0..40)) {
+            let mut state = state(STEPS);
+            for event in events {
+                let before = outcomes(&state);
+                state.apply(&event);
+                for (before, after) in before.iter().zip(outcomes(&state)) {
+                    prop_assert!(before.is_none() || *before == after);
+                }
+            }
+        }
+    }
+}

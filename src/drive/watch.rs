@@ -11,16 +11,16 @@ use chrono::{DateTime, Utc};
 use super::collect;
 use super::folder::{RunFolder, ended_name};
 use super::journal::{Journal, JournalError};
+use super::live::{Attempt, BOOKS_LAG, Live};
 use super::progress::{Observer, Progress as Tell};
 use super::state::{Event, RunState};
 use crate::cancel::Cancel;
 use crate::plan::{Plan, StepKind};
 use crate::scheduler::admission::{Demand, admit};
-use crate::scheduler::pending;
 use crate::scheduler::verdict::{CancelCause, judge};
 use crate::scheduler::{
-    Accounting, Evidence, ExitRecord, JobId, JobRecord, JobRequest, JobState, JobStatus, Outcome,
-    Phase, QueryError, Scheduler, SubmitError, Verdict,
+    Accounting, Evidence, JobId, JobRecord, JobRequest, JobState, JobStatus, Outcome, QueryError,
+    Scheduler, SubmitError, Verdict,
 };
 
 /// Between two looks into the folder of arrivals.
@@ -29,8 +29,6 @@ const GLANCE: Duration = Duration::from_millis(100);
 const SHORTEST_TICK: Duration = Duration::from_millis(500);
 /// The most time between two questions while nothing happens.
 const LONGEST_TICK: Duration = Duration::from_mins(1);
-/// How long the books may lag behind the queue before the queue's word is taken.
-const BOOKS_LAG: Duration = Duration::from_secs(20);
 /// How long an exit record may take over a network file system.
 const RECORD_LAG: Duration = Duration::from_secs(15);
 /// How long a job may outlive its own time limit before it counts as lost.
@@ -45,31 +43,6 @@ pub(super) enum Room {
     Jobs(usize),
     /// As many as fit on these cores.
     Cores(u32),
-}
-
-/// What is known of one attempt.
-#[derive(Debug, Clone)]
-pub(super) struct Attempt {
-    pub(super) job: Option<JobId>,
-    pub(super) submitted: DateTime<Utc>,
-    pub(super) record: Option<JobRecord>,
-    pub(super) exit: Option<ExitRecord>,
-    pub(super) host: Option<collect::Host>,
-    /// Every node that the queue, the books or a rank told of: a job that completes loses its nodes one by one.
-    pub(super) nodes: BTreeSet<String>,
-    pub(super) verdict: Verdict,
-}
-
-/// A job that the scheduler has.
-#[derive(Debug)]
-struct Live {
-    submitted: DateTime<Utc>,
-    pending_since: Instant,
-    running_since: Option<Instant>,
-    gone_since: Option<Instant>,
-    last: Option<JobStatus>,
-    nodes: BTreeSet<String>,
-    cause: Option<CancelCause>,
 }
 
 /// What the steps of a run are watched with.
@@ -642,113 +615,5 @@ impl Watch<'_, '_> {
             attempt,
             verdict,
         })
-    }
-}
-
-impl Attempt {
-    /// Returns how long the attempt ran.
-    pub(super) fn elapsed(&self) -> Option<Duration> {
-        let record = self.exit.as_ref().map(|exit| exit.ended - exit.started);
-        let own = record.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        own.or_else(|| self.record.as_ref()?.elapsed)
-    }
-}
-
-impl Live {
-    fn new() -> Self {
-        Self {
-            submitted: Utc::now(),
-            pending_since: Instant::now(),
-            running_since: None,
-            gone_since: None,
-            last: None,
-            nodes: BTreeSet::new(),
-            cause: None,
-        }
-    }
-
-    fn restarts(&self) -> u32 {
-        self.last
-            .as_ref()
-            .and_then(|status| status.restarts)
-            .unwrap_or(0)
-    }
-
-    /// Takes in what the queue says; returns what there is to tell.
-    fn take_in(&mut self, status: Option<JobStatus>, step: &str, job: &JobId) -> Option<Tell> {
-        let Some(status) = status else {
-            self.gone_since.get_or_insert_with(Instant::now);
-            return None;
-        };
-        let before = self
-            .last
-            .as_ref()
-            .map(|last| (last.state.phase(), last.reason.clone()));
-        let now = (status.state.phase(), status.reason.clone());
-        self.gone_since = match now.0 {
-            Phase::Ended => self.gone_since.or_else(|| Some(Instant::now())),
-            Phase::Waiting | Phase::Running | Phase::Unknown => None,
-        };
-        let tell = match now.0 {
-            _ if before.as_ref() == Some(&now) => None,
-            Phase::Waiting => {
-                self.running_since = None;
-                Some(Tell::Queued {
-                    step: step.to_owned(),
-                    job: job.to_string(),
-                    reason: status.reason.clone(),
-                })
-            }
-            Phase::Running if self.running_since.is_none() => {
-                self.running_since = Some(Instant::now());
-                Some(Tell::Running {
-                    step: step.to_owned(),
-                    job: job.to_string(),
-                    nodes: status.nodes.clone(),
-                })
-            }
-            Phase::Unknown => {
-                self.running_since.get_or_insert_with(Instant::now);
-                Some(Tell::Note(format!(
-                    "job {job} of step `{step}` is in a state that is not known here: `{}`",
-                    status.state
-                )))
-            }
-            Phase::Running | Phase::Ended => None,
-        };
-        if status.state == JobState::Suspended {
-            // The clock of a suspended job stands still.
-            self.running_since = Some(Instant::now());
-        }
-        self.nodes.extend(status.nodes.iter().cloned());
-        self.last = Some(status);
-        tell
-    }
-
-    fn hopeless(&self, max_pending: Duration, limit: Duration) -> Option<CancelCause> {
-        let last = self.last.as_ref()?;
-        match last.state.phase() {
-            Phase::Waiting => {
-                let reason = last.reason.clone().unwrap_or_default();
-                if !pending::meaning(&reason).clears {
-                    return Some(CancelCause::NeverStarts(reason));
-                }
-                (self.pending_since.elapsed() > max_pending).then_some(CancelCause::Starved(reason))
-            }
-            Phase::Running | Phase::Unknown => {
-                let since = self.running_since?;
-                (since.elapsed() > limit).then_some(CancelCause::Asked)
-            }
-            Phase::Ended => None,
-        }
-    }
-
-    /// The queue's last word as a record, once the books have had time to catch up, or where there are none.
-    fn queue_record(&self, waited: Duration) -> Option<JobRecord> {
-        let last = self.last.as_ref()?;
-        if !last.state.ended() || waited < BOOKS_LAG {
-            return None;
-        }
-        Some(JobRecord::from(last))
     }
 }
