@@ -237,6 +237,11 @@ fn text(planned: &Planned, common: &request::Common, scripts: bool) -> String {
     text
 }
 
+fn counted(count: u32, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 fn resources(step: &Step) -> String {
     match &step.disposition {
         Disposition::Run => {}
@@ -244,8 +249,8 @@ fn resources(step: &Step) -> String {
         Disposition::Refuse { reason, help } => return format!("refused: {reason}; {help}"),
     }
     let resources = &step.resources;
-    let mut parts = vec![format!("{} ranks", resources.ranks)];
-    parts.extend(resources.nodes.map(|nodes| format!("{nodes} nodes")));
+    let mut parts = vec![counted(resources.ranks, "rank")];
+    parts.extend(resources.nodes.map(|nodes| counted(nodes, "node")));
     parts.extend(
         resources
             .cpus_per_rank
