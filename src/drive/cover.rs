@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::builds::Builder;
 use super::collect;
-use super::engine::{self, EngineError, Group, StepProfiles};
+use super::engine::{self, Counted, EngineError, Group, StepProfiles};
 use super::ledger::{self, FileState, ProfileFile};
 use super::progress::{Observer, Progress};
 use super::state::RunState;
@@ -182,6 +182,7 @@ async fn add_profiles(
                 states = exported.states;
                 sum.merge(exported.tracefile);
                 covered.further = exported.further;
+                count_objects(&found, &exported.objects, covered);
                 covered.strays = strays(&given, exported.strays);
                 covered.ranked = exported.ranks;
                 let unread = exported.left_out.into_iter();
@@ -252,6 +253,20 @@ fn strays(given: &[&Given<'_>], found: Vec<(PathBuf, Option<String>)>) -> Vec<St
         .collect()
 }
 
+/// Fills in what the engine counted of each object.
+fn count_objects(groups: &[Group], counted: &BTreeMap<PathBuf, Counted>, covered: &mut Covered) {
+    let objects = groups.iter().flat_map(|group| &group.objects);
+    let known: BTreeMap<&Option<String>, &Counted> = objects
+        .filter(|object| object.build_id.is_some())
+        .filter_map(|object| Some((&object.build_id, counted.get(&object.path)?)))
+        .collect();
+    for entry in &mut covered.objects {
+        if let Some(counted) = known.get(&entry.build_id) {
+            (entry.functions, entry.profiles) = (counted.functions, Some(counted.profiles));
+        }
+    }
+}
+
 /// Finds the objects of all instrumented builds and lists them, by the tree that they stand in.
 fn find_objects(run: &Run, builder: &Builder<'_>, covered: &mut Covered) -> Vec<Group> {
     let builds = run.request.plan.builds.iter();
@@ -280,8 +295,8 @@ fn find_objects(run: &Run, builder: &Builder<'_>, covered: &mut Covered) -> Vec<
             path: shown.into(),
             build: home.map(|at| trees[at].0.to_owned()),
             build_id: object.build_id.clone(),
-            functions: 0,
-            profiles: 0,
+            functions: None,
+            profiles: None,
             copies: Vec::new(),
         });
         groups[home.unwrap_or(trees.len())].objects.push(object);

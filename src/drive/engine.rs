@@ -17,6 +17,7 @@ use crate::config::Engine;
 use crate::coverage::counts::Counts;
 use crate::coverage::export::{Coverage, Options as ExportOptions};
 use crate::coverage::lcov::Tracefile;
+use crate::coverage::mapping::{self, Units};
 use crate::coverage::object::ObjectError;
 use crate::coverage::objects::Object;
 use crate::coverage::paths::{Place, Rules};
@@ -71,6 +72,8 @@ pub(super) struct Exported {
     pub(super) further: Vec<Tracefile>,
     /// What became of each profile.
     pub(super) states: BTreeMap<PathBuf, FileState>,
+    /// What was counted of each object; the native engine alone does.
+    pub(super) objects: BTreeMap<PathBuf, Counted>,
     /// Objects that could not be read, and why.
     pub(super) left_out: Vec<(PathBuf, String)>,
     /// Profiles of programs that are not among the objects, with their build id.
@@ -79,6 +82,15 @@ pub(super) struct Exported {
     pub(super) ranks: Option<RankReport>,
     /// What else a person may want to know.
     pub(super) notes: Vec<String>,
+}
+
+/// What was counted of an object.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    /// Functions in its mapping.
+    pub(super) functions: Option<u64>,
+    /// Profiles with its build id.
+    pub(super) profiles: u64,
 }
 
 /// Why there is no tracefile.
@@ -219,8 +231,41 @@ fn native(
             }
         }
     }
+    exported.objects = count(groups, &binaries, &reductions);
     exported.ranks = Some(rank_report(&reductions, &binaries, rules));
     Ok(exported)
+}
+
+fn count(
+    groups: &[Group],
+    binaries: &[Vec<(PathBuf, Binary)>],
+    reductions: &[(&StepProfiles, Reduction, RankHits)],
+) -> BTreeMap<PathBuf, Counted> {
+    let mut profiles: BTreeMap<String, u64> = BTreeMap::new();
+    let sums = reductions
+        .iter()
+        .flat_map(|(_, reduction, _)| &reduction.binaries);
+    for sum in sums {
+        for id in sum.profile.shape.binary_ids() {
+            *profiles.entry(hex(id)).or_default() += sum.files.len() as u64;
+        }
+    }
+    let functions = |path: &Path| {
+        let (_, binary) = binaries.iter().flatten().find(|(known, _)| known == path)?;
+        let sections = binary.sections().ok()?;
+        let found = mapping::functions(&mut Units::default(), sections.covmap, &sections.covfun);
+        found.ok().map(|found| found.len() as u64)
+    };
+    let objects = groups.iter().flat_map(|group| &group.objects);
+    let counted = objects.filter_map(|object| {
+        let id = object.build_id.as_ref()?;
+        let counted = Counted {
+            functions: functions(&object.path),
+            profiles: profiles.get(id).copied().unwrap_or(0),
+        };
+        Some((object.path.clone(), counted))
+    });
+    counted.collect()
 }
 
 /// The group whose objects a profile belongs to: by build id, else that of its step's build.

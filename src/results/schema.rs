@@ -163,8 +163,8 @@ fn documents_of_the_coverage_are_as_their_schemas_say() {
                 path: "target/debug/examples/halo".into(),
                 build: Some("tests".to_owned()),
                 build_id: Some("ab01".to_owned()),
-                functions: 12,
-                profiles: 4,
+                functions: Some(12),
+                profiles: Some(4),
                 copies: Vec::new(),
             }],
             uncounted: vec![UncountedObject {

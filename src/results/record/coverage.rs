@@ -103,10 +103,10 @@ pub struct ObjectEntry {
     pub build: Option<String>,
     /// Its build id in hexadecimal.
     pub build_id: Option<String>,
-    /// How many functions its mapping has.
-    pub functions: u64,
-    /// How many profiles belong to it; 0 means it never ran and counts as not hit.
-    pub profiles: u64,
+    /// How many functions its mapping has, where that was counted.
+    pub functions: Option<u64>,
+    /// How many profiles belong to it, where that is known; 0 means it never ran and counts as not hit.
+    pub profiles: Option<u64>,
     /// Paths of other objects with the same content.
     #[serde(default)]
     pub copies: Vec<Utf8PathBuf>,

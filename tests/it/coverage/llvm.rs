@@ -451,5 +451,13 @@ matrix = { features = ["", "more"] }
         project.commit();
         let run = project.run(&["--scheduler", "local"]).exits_with(0);
         assert_eq!(run.line_hits("p.c")[0], (1, 2), "{engine}");
+        let objects = run.json("artifacts/coverage/objects.json")["objects"].clone();
+        let counted = objects.as_array().unwrap().iter().map(|it| &it["profiles"]);
+        let known = if engine == "native" {
+            json!(1)
+        } else {
+            Value::Null
+        };
+        assert_eq!(counted.collect::<Vec<_>>(), [&known, &known], "{objects:#}");
     }
 }
