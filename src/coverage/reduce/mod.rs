@@ -89,7 +89,17 @@ pub fn reduce_watched<S: Source + ?Sized, W: Watch>(
     options: &Options,
     watch: &W,
 ) -> Reduction {
-    let (groups, outcomes) = worker::run(source, options, watch);
+    let (mut groups, mut outcomes) = worker::run(source, options, watch);
+    if outcomes.contains(&Outcome::Differs) {
+        // Of two files that contradict each other, the one that a thread happened to open first was believed. One by one, it is
+        // the first of the list, every time.
+        let one_by_one = Options {
+            cores: NonZero::<usize>::MIN,
+            in_flight: NonZero::<usize>::MIN,
+            ..*options
+        };
+        (groups, outcomes) = worker::run(source, &one_by_one, watch);
+    }
     let mut binaries: Vec<_> = groups.into_iter().filter_map(Group::finish).collect();
     binaries.sort_by(|a, b| order(&a.profile.shape).cmp(&order(&b.profile.shape)));
     Reduction { binaries, outcomes }

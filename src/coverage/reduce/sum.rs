@@ -63,6 +63,8 @@ impl Group {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         files.sort_unstable();
+        // A file may hold several profiles of one binary.
+        files.dedup();
         let sums = group
             .sums
             .into_iter()

@@ -71,6 +71,7 @@ fn damaged_profiles_are_refused_or_differ_in_counts_only() {
         }
         let reduction = reduce::reduce(&InMemory(&[whole.clone(), damaged.clone()]), &full);
         let before = reduce::reduce(&InMemory(std::slice::from_ref(whole)), &full);
+        assert!(reduction.outcomes[0].is_used(), "{}", fixture.name);
         if reduction.outcomes[1].is_used() && reduction.binaries.len() == before.binaries.len() {
             assert_eq!(
                 beside_counts(whole),
