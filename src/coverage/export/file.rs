@@ -209,7 +209,8 @@ fn sum_instances<'a>(mut of_file: Vec<(&'a Function, &'a Shape)>, file: u32) -> 
 }
 
 fn lines(sums: &[Sum<'_>], file: u32) -> Vec<(u32, u64)> {
-    let (mut spans, mut of_macros) = (Vec::new(), Vec::new());
+    let all = sums.iter().map(|sum| sum.shape.spans.len()).sum();
+    let (mut spans, mut of_macros) = (Vec::with_capacity(all), Vec::new());
     for Sum {
         shape,
         spans: counts,

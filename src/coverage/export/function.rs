@@ -138,7 +138,7 @@ impl<'a> Context<'a> {
     ) -> Option<Function> {
         let of = shapes.get(shape as usize)?;
         let counted = match candidate.counters {
-            None => of.idle(),
+            None => of.idle(scratch),
             Some(counters) => of.count(counters, self.clamp, scratch)?,
         };
         Some(Function {

@@ -1,6 +1,8 @@
 //! Functions without their counts: what instances of a template, and equal functions of several binaries, have in
 //! common. Most functions of a large program are instances or never ran, so this is read and laid out once.
 
+use std::sync::OnceLock;
+
 use super::super::lines::{Executions, Kind, Place, Span, for_each_line};
 use super::super::mapping::{
     Counter, Expression, Mapping, MappingError, NoValue, RegionKind, Values,
@@ -26,8 +28,8 @@ pub(super) struct Shape {
     unused: bool,
     /// How many counters it refers to.
     counters: usize,
-    /// How many lines it has, if it never runs.
-    idle_lines: u64,
+    /// How many lines it has, if it never runs; found when it is first asked for.
+    idle_lines: OnceLock<u64>,
     /// How many branches it has, those in the text of macros once for each use.
     pub(super) branches_found: u64,
 }
@@ -150,11 +152,11 @@ impl Shape {
                 kind,
             });
         }
-        shape.settle(scratch)?;
+        shape.settle()?;
         Ok(shape)
     }
 
-    fn settle(&mut self, scratch: &mut Scratch) -> Result<(), MappingError> {
+    fn settle(&mut self) -> Result<(), MappingError> {
         self.counters = self
             .all_counters()
             .filter_map(Counter::number)
@@ -178,7 +180,6 @@ impl Shape {
             self.spans.sort_by_key(key);
         }
         if let Some((main, _)) = self.main {
-            (self.idle_lines, _) = self.lines(main, |_| 0, &mut scratch.spans);
             let mut found = 0;
             self.walk_expansions(main, |file, _| {
                 found += self
@@ -232,9 +233,11 @@ impl Shape {
     }
 
     /// Returns what is known of the function if it never ran.
-    pub(super) fn idle(&self) -> Counted {
+    pub(super) fn idle(&self, scratch: &mut Scratch) -> Counted {
+        let found = |(main, _)| self.lines(main, |_| 0, &mut scratch.spans).0;
+        let lines_found = *self.idle_lines.get_or_init(|| self.main.map_or(0, found));
         Counted {
-            lines_found: self.idle_lines,
+            lines_found,
             ..Counted::default()
         }
     }
@@ -247,7 +250,7 @@ impl Shape {
         scratch: &mut Scratch,
     ) -> Option<Counted> {
         if self.counters <= counters.len() && counters.iter().all(|&counter| counter == 0) {
-            return Some(self.idle());
+            return Some(self.idle(scratch));
         }
         if self.unused && counters.first().is_some_and(|&counter| counter > 0) {
             // Another translation unit has the function's real mapping.
@@ -274,18 +277,18 @@ impl Shape {
         let mut value = |counter| values.get(counter, &self.expressions, counters).map(clamp);
         let mut counted = Counted {
             calls: value(self.entry.map_or(Counter::Zero, |(counter, _)| counter))?,
-            spans: self
-                .spans
-                .iter()
-                .map(|span| value(span.count))
-                .collect::<Result<_, _>>()?,
-            branches: self
-                .branches
-                .iter()
-                .map(|of| Ok([value(of.yes)?, value(of.no)?]))
-                .collect::<Result<_, _>>()?,
+            spans: Vec::with_capacity(self.spans.len()),
+            branches: Vec::with_capacity(self.branches.len()),
             ..Counted::default()
         };
+        for span in &self.spans {
+            counted.spans.push(value(span.count)?);
+        }
+        for branch in &self.branches {
+            counted
+                .branches
+                .push([value(branch.yes)?, value(branch.no)?]);
+        }
         if let Some((main, _)) = self.main {
             let count = |at| counted.spans.get(at).copied().unwrap_or(0);
             (counted.lines_found, counted.lines_hit) = self.lines(main, count, spans);
@@ -302,8 +305,15 @@ impl Shape {
         spans: &mut Vec<Span<u64>>,
     ) -> (u64, u64) {
         spans.clear();
-        let of_file = (0..).zip(&self.spans).filter(|(_, span)| span.file == file);
-        spans.extend(of_file.map(|(at, span)| span.with(count(at))));
+        let start = self.spans.partition_point(|span| span.file < file);
+        let end = self.spans.partition_point(|span| span.file <= file);
+        let of_file = self.spans.get(start..end).unwrap_or_default();
+        spans.extend(
+            of_file
+                .iter()
+                .zip(start..)
+                .map(|(span, at)| span.with(count(at))),
+        );
         let (mut found, mut hit) = (0, 0);
         for_each_line(spans, &mut Executions, |_, count| {
             found += 1;

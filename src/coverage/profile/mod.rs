@@ -101,7 +101,10 @@ mod tests {
                 expected: layout.end,
                 got: bytes.len() as u64,
             };
-            bytes.get(usize_of(span.start)..end).ok_or(truncated)
+            bytes
+                .get(usize_of(span.start)..end)
+                .map(<[u8]>::to_vec)
+                .ok_or(truncated)
         };
         Shape::new(
             &header,

@@ -34,13 +34,12 @@ impl Shape {
     /// Returns the shape made of the parts that [`Header::layout`] names, if they agree with one another.
     pub fn new(
         header: &Header,
-        binary_ids: &[u8],
-        data: &[u8],
-        names: &[u8],
+        binary_ids: Vec<u8>,
+        data: Vec<u8>,
+        names: Vec<u8>,
     ) -> Result<Self, ProfileError> {
         let header = header.identity();
         let layout = header.layout()?;
-        let (binary_ids, data, names) = (binary_ids.to_vec(), data.to_vec(), names.to_vec());
         let shape = Self {
             header,
             layout,

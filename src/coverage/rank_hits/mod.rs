@@ -5,6 +5,7 @@
 //! profiles. [`super::rank_report`] makes lines of it.
 
 mod programs;
+mod runs;
 mod sets;
 mod watch;
 

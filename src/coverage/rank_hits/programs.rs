@@ -168,18 +168,28 @@ impl Program {
     pub(super) fn cells(&self) -> &[u32] {
         &self.cells
     }
+
+    /// Returns the cells that are just counters, which come first.
+    pub(super) fn counted(&self) -> &[u32] {
+        let counted = self
+            .cells
+            .iter()
+            .take_while(|&&value| (value as usize) < self.counters);
+        self.cells.get(..counted.count()).unwrap_or_default()
+    }
 }
 
 /// Computes the values that cells refer to. `values` is memory to be used again.
 ///
 /// What a function needs stands together in memory for all functions of a binary, in the order of their counters:
 /// looking for it function by function took twice as long as computing.
-pub(super) fn run(steps: &[Step], counters: &[[u8; 8]], values: &mut Vec<u64>) {
-    values.clear();
-    values.resize(counters.len() + steps.len() + 1, 0);
-    for (value, counter) in values.iter_mut().zip(counters) {
-        *value = u64::from_le_bytes(*counter);
+pub(super) fn run(steps: &[Step], counters: &[u64], values: &mut Vec<u64>) {
+    let zero = counters.len() + steps.len();
+    if values.len() <= zero {
+        values.resize(zero + 1, 0);
     }
+    values[zero] = 0;
+    values[..counters.len()].copy_from_slice(counters);
     for (at, step) in (counters.len()..).zip(steps) {
         let (left, right) = (values[step.left as usize], values[step.right as usize]);
         values[at] = if step.adds {

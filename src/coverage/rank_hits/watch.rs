@@ -10,18 +10,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::super::profile::Shape;
 use super::super::reduce::Watch;
 use super::programs::{FunctionKey, Program, Programs, Step, run};
+use super::runs::Runs;
 use super::sets::{RankSet, RankSets};
 use super::{RankHits, union_cells};
 
 /// Ranks whose hits are kept in one word.
 const BATCH: usize = 64;
 
-/// Counters that are compared at once, and their bytes.
+/// Counters that are compared at once.
 const BLOCK: usize = 8;
-const BLOCK_BYTES: usize = 8 * BLOCK;
 
-/// The owner of counters of functions without a program.
-const NOBODY: u32 = u32::MAX;
+/// What counters have nothing of their own for.
+const NONE: u32 = u32::MAX;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -92,6 +92,13 @@ impl Watch for RankWatch<'_> {
     fn end_batch(&self, worker: &mut Self::Worker) {
         worker.values_mut().for_each(Seen::end_batch);
     }
+
+    fn restart(&self) {
+        self.binaries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
 }
 
 /// What is to be computed for a binary, and what was.
@@ -104,9 +111,18 @@ struct Binary {
     steps: Vec<Step>,
     /// Where the value of each cell is found.
     cells: Vec<u32>,
-    /// The function of each counter.
-    owners: Vec<u32>,
+    /// What depends on each counter.
+    dependents: Vec<Dependents>,
     batches: Mutex<Vec<Batch>>,
+}
+
+/// What depends on a counter.
+#[derive(Debug, Clone, Copy)]
+struct Dependents {
+    /// The cell that is nothing but the counter.
+    cell: u32,
+    /// The function that has cells to be computed from it.
+    function: u32,
 }
 
 /// The parts of a function's program and its counters, among those of all functions.
@@ -114,6 +130,8 @@ struct Binary {
 struct Function {
     counters: (u32, u32),
     steps: (u32, u32),
+    /// The first cell that is not just a counter.
+    computed: u32,
     cells: (u32, u32),
 }
 
@@ -125,7 +143,9 @@ fn range((start, end): (u32, u32)) -> Range<usize> {
 #[derive(Debug)]
 struct Batch {
     ranks: Vec<u32>,
-    runs: Vec<(usize, u64)>,
+    /// Whether each rank is the one behind the rank before.
+    consecutive: bool,
+    runs: Runs,
 }
 
 impl Binary {
@@ -136,7 +156,13 @@ impl Binary {
             functions: Vec::new(),
             steps: Vec::new(),
             cells: Vec::new(),
-            owners: vec![NOBODY; shape.counters()],
+            dependents: vec![
+                Dependents {
+                    cell: NONE,
+                    function: NONE
+                };
+                shape.counters()
+            ],
             batches: Mutex::default(),
         };
         let mut functions: Vec<_> = shape.functions().collect();
@@ -154,21 +180,32 @@ impl Binary {
     }
 
     fn add(&mut self, key: FunctionKey, program: &Program, counters: Range<usize>) {
-        let number = |number: usize| u32::try_from(number).unwrap_or(NOBODY);
+        let number = |number: usize| u32::try_from(number).unwrap_or(NONE);
         let (steps, cells) = (number(self.steps.len()), number(self.cells.len()));
         self.steps.extend_from_slice(program.steps());
         self.cells.extend_from_slice(program.cells());
-        let owner = number(self.functions.len());
-        self.owners
+        let of_function = self
+            .dependents
             .get_mut(counters.clone())
-            .into_iter()
-            .flatten()
-            .for_each(|slot| *slot = owner);
+            .unwrap_or_default();
+        for (cell, &value) in (cells..).zip(program.counted()) {
+            of_function
+                .get_mut(value as usize)
+                .into_iter()
+                .for_each(|of| of.cell = cell);
+        }
+        if program.counted().len() < program.cells().len() {
+            let function = number(self.functions.len());
+            for of in of_function {
+                of.function = function;
+            }
+        }
         let read = counters.start..counters.start + program.counters();
         self.keys.push(key);
         self.functions.push(Function {
             counters: (number(read.start), number(read.end)),
             steps: (steps, number(self.steps.len())),
+            computed: cells + number(program.counted().len()),
             cells: (cells, number(self.cells.len())),
         });
     }
@@ -202,14 +239,14 @@ fn fold(batches: &[Batch], cells: usize, sets: &mut RankSets) -> Vec<u32> {
     // The runs of each batch that are left, with what is left of the first.
     let mut rest: Vec<_> = batches
         .iter()
-        .map(|batch| (batch, batch.runs.iter(), (0, 0)))
+        .map(|batch| (batch, batch.runs.iter(), (0, 0_u64)))
         .collect();
     while numbers.len() < cells {
         let mut set = RankSet::default();
         let mut shortest = cells - numbers.len();
         for (batch, runs, run) in &mut rest {
             if run.0 == 0 {
-                *run = runs.next().copied().unwrap_or((shortest, 0));
+                *run = runs.next().unwrap_or((shortest, 0));
             }
             shortest = shortest.min(run.0);
             batch.insert(run.1, &mut set);
@@ -229,9 +266,8 @@ impl Batch {
         if mask == 0 {
             return;
         }
-        let consecutive = self.ranks.is_sorted_by(|a, b| a.checked_add(1) == Some(*b));
         match self.ranks.first() {
-            Some(&first) if consecutive => set.insert_mask(first, mask),
+            Some(&first) if self.consecutive => set.insert_mask(first, mask),
             _ => {
                 let of_mask = self
                     .ranks
@@ -250,7 +286,7 @@ pub struct Seen {
     binary: Arc<Binary>,
     ranks: Vec<u32>,
     /// The counters of the rank before.
-    before: Vec<u8>,
+    before: Vec<u64>,
     /// For each cell a bit for each rank of the batch. What the rank before did is taken to go on until the end, so the
     /// highest bit says what that was, and a change turns all bits from there on.
     masks: Vec<u64>,
@@ -261,7 +297,7 @@ pub struct Seen {
 impl Seen {
     fn new(binary: Arc<Binary>) -> Self {
         let (before, masks) = (
-            vec![0; 8 * binary.owners.len()],
+            vec![0; binary.dependents.len()],
             vec![0; binary.cells.len()],
         );
         Self {
@@ -278,33 +314,55 @@ impl Seen {
         if self.ranks.len() == BATCH {
             self.end_batch();
         }
-        self.find_changed(counters);
+        self.find_changed(counters.as_chunks().0);
         let mut changed = std::mem::take(&mut self.changed);
-        let counters = counters.as_chunks().0;
-        changed
-            .drain(..)
-            .for_each(|number| self.compute(number, counters));
+        changed.drain(..).for_each(|number| self.compute(number));
         self.changed = changed;
         self.ranks.push(rank);
     }
 
-    fn find_changed(&mut self, counters: &[u8]) {
-        let (new, new_rest) = counters.as_chunks::<BLOCK_BYTES>();
-        let (before, before_rest) = self.before.as_chunks_mut::<BLOCK_BYTES>();
-        let (owners, rest) = self.binary.owners.as_chunks::<BLOCK>();
-        let changed = &mut self.changed;
-        for ((new, before), owners) in new.iter().zip(before).zip(owners) {
-            // Of arrays the compiler compares whole vectors, of slices it calls a function.
-            if new != before {
-                find_in_block(new, before, owners, changed);
-                *before = *new;
+    /// Takes the new counters for those before. What is just a counter changes at once, and functions with more to be
+    /// computed are put into `changed`.
+    fn find_changed(&mut self, counters: &[[u8; 8]]) {
+        let from_here = self.bits_on();
+        let (new, new_rest) = counters.as_chunks::<BLOCK>();
+        let (before, before_rest) = self.before.as_chunks_mut::<BLOCK>();
+        let (dependents, dependents_rest) = self.binary.dependents.as_chunks::<BLOCK>();
+        let mut take_over = |new: &[[u8; 8]], before: &mut [u64], dependents: &[Dependents]| {
+            for ((new, before), of) in new.iter().zip(before).zip(dependents) {
+                let old = std::mem::replace(before, u64::from_le_bytes(*new));
+                if old == *before {
+                    continue;
+                }
+                if (old == 0) != (*before == 0)
+                    && let Some(mask) = self.masks.get_mut(of.cell as usize)
+                {
+                    *mask ^= from_here;
+                }
+                if of.function != NONE && self.changed.last() != Some(&of.function) {
+                    self.changed.push(of.function);
+                }
+            }
+        };
+        for ((new, before), dependents) in new.iter().zip(before).zip(dependents) {
+            let differ =
+                |bits, (new, before): (&[u8; 8], &u64)| bits | u64::from_le_bytes(*new) ^ before;
+            if new.iter().zip(before.iter()).fold(0, differ) != 0 {
+                take_over(new, before, dependents);
             }
         }
-        find_in_block(new_rest, before_rest, rest, changed);
-        before_rest.copy_from_slice(new_rest);
+        take_over(new_rest, before_rest, dependents_rest);
     }
 
-    fn compute(&mut self, number: u32, counters: &[[u8; 8]]) {
+    /// Returns the bits of the rank that is being looked at and of those behind it.
+    fn bits_on(&self) -> u64 {
+        u64::MAX
+            .checked_shl(u32::try_from(self.ranks.len()).unwrap_or(0))
+            .unwrap_or(0)
+    }
+
+    fn compute(&mut self, number: u32) {
+        let from_here = self.bits_on();
         let Binary {
             functions,
             steps,
@@ -314,21 +372,15 @@ impl Seen {
         let Some(function) = functions.get(number as usize) else {
             return;
         };
-        let (Some(steps), Some(counters)) = (
-            steps.get(range(function.steps)),
-            counters.get(range(function.counters)),
-        ) else {
-            return;
-        };
-        run(steps, counters, &mut self.values);
-        let from_here = u64::MAX
-            .checked_shl(u32::try_from(self.ranks.len()).unwrap_or(0))
-            .unwrap_or(0);
-        let cells = cells.get(range(function.cells)).unwrap_or_default();
-        let masks = self
-            .masks
-            .get_mut(range(function.cells))
+        let steps = steps.get(range(function.steps)).unwrap_or_default();
+        let counters = self
+            .before
+            .get(range(function.counters))
             .unwrap_or_default();
+        run(steps, counters, &mut self.values);
+        let computed = range((function.computed, function.cells.1));
+        let cells = cells.get(computed.clone()).unwrap_or_default();
+        let masks = self.masks.get_mut(computed).unwrap_or_default();
         for (mask, cell) in masks.iter_mut().zip(cells) {
             // A count below zero, which a rank leaves that died while it counted, is no proof of anything.
             let reached = u64::from(self.values[*cell as usize].cast_signed() > 0);
@@ -345,17 +397,15 @@ impl Seen {
             return;
         };
         let seen = u64::MAX >> unused;
-        let mut runs: Vec<(usize, u64)> = Vec::new();
+        let runs = Runs::of(self.masks.iter().map(|mask| mask & seen));
         for mask in &mut self.masks {
-            let ranks = *mask & seen;
-            match runs.last_mut() {
-                Some((len, last)) if *last == ranks => *len += 1,
-                _ => runs.push((1, ranks)),
-            }
             *mask = if *mask >> 63 == 1 { u64::MAX } else { 0 };
         }
+        let ranks = std::mem::take(&mut self.ranks);
+        let consecutive = ranks.is_sorted_by(|a, b| a.checked_add(1) == Some(*b));
         let batch = Batch {
-            ranks: std::mem::take(&mut self.ranks),
+            ranks,
+            consecutive,
             runs,
         };
         self.binary
@@ -363,14 +413,5 @@ impl Seen {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(batch);
-    }
-}
-
-fn find_in_block(new: &[u8], before: &[u8], owners: &[u32], changed: &mut Vec<u32>) {
-    let words = new.as_chunks::<8>().0.iter().zip(before.as_chunks::<8>().0);
-    for ((new, before), owner) in words.zip(owners) {
-        if new != before && changed.last() != Some(owner) {
-            changed.push(*owner);
-        }
     }
 }

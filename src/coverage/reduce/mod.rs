@@ -98,6 +98,7 @@ pub fn reduce_watched<S: Source + ?Sized, W: Watch>(
             in_flight: NonZero::<usize>::MIN,
             ..*options
         };
+        watch.restart();
         (groups, outcomes) = worker::run(source, &one_by_one, watch);
     }
     let mut binaries: Vec<_> = groups.into_iter().filter_map(Group::finish).collect();

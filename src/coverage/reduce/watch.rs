@@ -23,6 +23,9 @@ pub trait Watch: Sync {
 
     /// Ends a batch.
     fn end_batch(&self, worker: &mut Self::Worker);
+
+    /// Forgets what was seen, because all files are looked at again.
+    fn restart(&self);
 }
 
 /// Looks at nothing.
@@ -38,4 +41,6 @@ impl Watch for () {
     fn see(&self, (): &mut (), _: usize, _: &Arc<Shape>, _: &[u8]) {}
 
     fn end_batch(&self, (): &mut ()) {}
+
+    fn restart(&self) {}
 }

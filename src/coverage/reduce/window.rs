@@ -46,6 +46,13 @@ impl<F: ReadAt> Window<'_, F> {
         Ok(())
     }
 
+    /// Returns a copy of bytes that lie within the file.
+    pub(super) fn copy(&mut self, start: u64, len: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; index(len)];
+        self.file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes)
+    }
+
     pub(super) fn equals(&mut self, start: u64, expected: &[u8]) -> io::Result<bool> {
         for (piece, at) in expected.chunks(PIECE).zip((start..).step_by(PIECE)) {
             if self.get(at, piece.len() as u64)? != piece {

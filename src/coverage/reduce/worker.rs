@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
+
 use super::super::profile::{Header, Layout, MAX_HEADER, Shape};
 use super::super::source::{ReadAt, Source};
 use super::sum::{Group, check};
@@ -40,7 +42,7 @@ pub(super) fn run<S: Source + ?Sized, W: Watch>(
         next: AtomicUsize::new(0),
         workers: AtomicUsize::new(0),
         groups: Mutex::default(),
-        outcomes: Mutex::new(vec![Outcome::Empty; source.len()]),
+        outcomes: Mutex::new(vec![Outcome::Used; source.len()]),
     };
     std::thread::scope(|scope| {
         for _ in 1..shared.cores.min(source.len()) {
@@ -101,32 +103,53 @@ fn work<'scope, 'env, S: Source + ?Sized, W: Watch>(
         parts: Vec::new(),
     };
     let files = shared.source.len();
-    let (mut results, mut watched, mut waited) = (Vec::new(), 0, Duration::ZERO);
+    let (mut failures, mut patience) = (Vec::new(), Patience::default());
     loop {
         let start = shared.next.fetch_add(shared.batch, Ordering::Relaxed);
         if start >= files {
             break;
         }
         for index in start..files.min(start + shared.batch) {
-            let begin = Instant::now();
-            let outcome = worker.add(index).err().unwrap_or(Outcome::Used);
-            results.push((index, outcome));
-            waited += begin.elapsed();
-            watched += 1;
-            if watched == LOOK {
-                if waited > SLOW * LOOK && shared.next.load(Ordering::Relaxed) < files {
-                    shared.start(scope);
-                }
-                (watched, waited) = (0, Duration::ZERO);
+            if let Err(outcome) = worker.add(index) {
+                failures.push((index, outcome));
+            }
+            if patience.ends() && shared.next.load(Ordering::Relaxed) < files {
+                shared.start(scope);
             }
         }
         shared.watch.end_batch(&mut worker.watching);
     }
     let mut all = lock(&shared.outcomes);
-    for (index, outcome) in results {
+    for (index, outcome) in failures {
         if let Some(slot) = all.get_mut(index) {
             *slot = outcome;
         }
+    }
+}
+
+/// Notices that a thread mostly waits for storage, so that another one would pay.
+#[derive(Default)]
+struct Patience {
+    files: u32,
+    since: Option<(Instant, i64)>,
+}
+
+impl Patience {
+    /// Returns, after every few files, whether they were waited for: they took long, and it was the thread that gave up
+    /// the processor to wait, and not the system that took it away for another program.
+    fn ends(&mut self) -> bool {
+        self.files += 1;
+        if self.files < LOOK && self.since.is_some() {
+            return false;
+        }
+        let waits = getrusage(UsageWho::RUSAGE_THREAD)
+            .map_or(0, |usage| usage.voluntary_context_switches());
+        let now = (Instant::now(), waits);
+        let before = self.since.replace(now);
+        let files = std::mem::take(&mut self.files);
+        before.is_some_and(|(begin, before)| {
+            now.0 - begin > SLOW * files && waits - before >= i64::from(files / 2)
+        })
     }
 }
 
@@ -272,11 +295,9 @@ impl<S: Source + ?Sized, W: Watch> Worker<'_, S, W> {
         base: u64,
         layout: &Layout,
     ) -> Result<Arc<Group>, Outcome> {
-        let data = window
-            .get(base + layout.data.start, layout.data.len)?
-            .to_vec();
-        let names = window.get(base + layout.names.start, layout.names.len)?;
-        let shape = Shape::new(header, ids, &data, names)?;
+        let data = window.copy(base + layout.data.start, layout.data.len)?;
+        let names = window.copy(base + layout.names.start, layout.names.len)?;
+        let shape = Shape::new(header, ids.to_vec(), data, names)?;
         let mut groups = lock(&self.shared.groups);
         let known = groups.entry((header.clone(), ids.to_vec())).or_default();
         if let Some(group) = known.iter().find(|group| *group.shape == shape) {
