@@ -106,7 +106,7 @@ fn a_difference_below_zero_is_zero_on_demand() {
 fn files_may_be_renamed_left_out_and_made_readable() {
     let fixture = fixtures()
         .into_iter()
-        .find(|fixture| fixture.name == "rustc")
+        .find(|fixture| fixture.name == "rustc-22")
         .unwrap();
     let reduction = add_up(&fixture.profiles);
     let counts = Counts::new(reduction.binaries.iter().map(|binary| &binary.profile));

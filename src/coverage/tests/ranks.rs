@@ -249,7 +249,7 @@ fn a_report_says_what_only_some_ranks_reach() {
 fn damaged_rank_hits_are_refused() {
     let fixture = fixtures()
         .into_iter()
-        .find(|fixture| fixture.name == "rustc")
+        .find(|fixture| fixture.name == "rustc-22")
         .unwrap();
     let hits = hits(&programs(&fixture), &fixture.profiles, &some(0..3));
     let text = hits.to_json();
