@@ -71,6 +71,9 @@ pub enum Error {
     /// The run could not be driven.
     #[error(transparent)]
     Drive(#[from] crate::drive::DriveError),
+    /// The artifacts cannot be published.
+    #[error(transparent)]
+    Publish(#[from] crate::publish::PublishError),
     /// Not everything could be fetched.
     #[error(transparent)]
     Fetch(#[from] crate::drive::FetchError),
@@ -106,6 +109,7 @@ impl Error {
             | Self::Settings(_)
             | Self::Plan(_)
             | Self::Paths(_) => Exit::Usage,
+            Self::Publish(_) => Exit::Publish,
             Self::Git(_)
             | Self::Build(_)
             | Self::Process(_)
@@ -127,6 +131,7 @@ impl Error {
             Self::Git(error) => error.help(),
             Self::Build(error) => error.help(),
             Self::Drive(error) => error.help(),
+            Self::Publish(error) => error.help(),
             Self::Config(_)
             | Self::Settings(_)
             | Self::Process(_)

@@ -3,7 +3,7 @@
 //! Data goes one way:
 //!
 //! ```text
-//! config -> git -> plan -> build -> launch + scheduler -> drive -> coverage -> results
+//! config -> git -> plan -> build -> launch + scheduler -> drive -> coverage -> results -> publish
 //! ```
 //!
 //! A *pure* room takes values and returns values; an *edge* room talks to disk, git, Slurm, network or clock. Only [`drive`]
@@ -20,6 +20,7 @@
 //! | [`coverage`] | edge | nothing |
 //! | [`llvm`] | edge | process, coverage (what an object is) |
 //! | [`results`] | pure, but for its store | scheduler (the words for outcomes) |
+//! | [`publish`] | edge | cancel, config, git, results |
 //! | [`drive`] | edge | all of these |
 //! | [`cli`] | edge | all of these |
 //!
@@ -41,5 +42,6 @@ pub mod launch;
 pub mod llvm;
 pub mod plan;
 pub mod process;
+pub mod publish;
 pub mod results;
 pub mod scheduler;

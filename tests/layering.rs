@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("coverage", &[]),
     ("llvm", &["process", "coverage"]),
     ("results", &["scheduler"]),
+    ("publish", &["cancel", "config", "git", "results"]),
     ("process", &[]),
     ("cancel", &[]),
     (
@@ -36,7 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "error",
         &[
-            "build", "config", "coverage", "drive", "git", "plan", "process",
+            "build", "config", "coverage", "drive", "git", "plan", "process", "publish",
         ],
     ),
     (
@@ -52,6 +53,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "launch",
             "plan",
             "process",
+            "publish",
+            "results",
             "scheduler",
         ],
     ),
@@ -81,6 +84,8 @@ const PURE: &[&str] = &[
     "drive/ledger.rs",
     "drive/request.rs",
     "drive/progress.rs",
+    "publish/circumstances.rs",
+    "publish/item.rs",
     "results/record/",
     "results/summary.rs",
     "results/junit.rs",

@@ -1,6 +1,8 @@
 //! The files of a run, as values: which there are, and what stands in those that are made here.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use std::collections::BTreeMap;
+
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::record::{
@@ -116,7 +118,7 @@ pub fn skipped(part: Part, commit: &str) -> Result<Option<Artifact>, serde_json:
                 schema_version: SCHEMA_VERSION,
                 commit: commit.to_owned(),
                 status: RunStatus::Skipped,
-                suites: std::collections::BTreeMap::new(),
+                suites: BTreeMap::new(),
                 failing: Vec::new(),
                 steps: Vec::new(),
                 run: None,
@@ -129,7 +131,7 @@ pub fn skipped(part: Part, commit: &str) -> Result<Option<Artifact>, serde_json:
                 schema_version: SCHEMA_VERSION,
                 commit: commit.to_owned(),
                 worst_regression_pct: None,
-                benchmarks: std::collections::BTreeMap::new(),
+                benchmarks: BTreeMap::new(),
                 status: Some(RunStatus::Skipped),
                 run: None,
                 steps: Vec::new(),
@@ -161,6 +163,47 @@ pub fn checksums(digests: &[(Utf8PathBuf, String)]) -> String {
     lines.into_iter().map(|(line, _)| line).collect()
 }
 
+/// Returns what [`checksums`] wrote: digests by path. `None` if a line is not of that form, or a path leads elsewhere.
+#[must_use]
+pub fn read_checksums(text: &str) -> Option<BTreeMap<Utf8PathBuf, String>> {
+    text.lines().map(read_line).collect()
+}
+
+fn read_line(line: &str) -> Option<(Utf8PathBuf, String)> {
+    let (escaped, line) = match line.strip_prefix('\\') {
+        Some(rest) => (true, rest),
+        None => (false, line),
+    };
+    let (digest, name) = line.split_once("  ")?;
+    let path = Utf8PathBuf::from(if escaped {
+        unescape(name)?
+    } else {
+        name.to_owned()
+    });
+    let is_plain = path
+        .components()
+        .all(|it| matches!(it, Utf8Component::Normal(_)));
+    let is_digest = digest.len() == 64 && digest.bytes().all(|it| it.is_ascii_hexdigit());
+    (is_plain && is_digest && !name.is_empty()).then(|| (path, digest.to_owned()))
+}
+
+fn unescape(name: &str) -> Option<String> {
+    let mut text = String::new();
+    let mut rest = name.chars();
+    while let Some(next) = rest.next() {
+        text.push(match next {
+            '\\' => match rest.next()? {
+                '\\' => '\\',
+                'n' => '\n',
+                'r' => '\r',
+                _ => return None,
+            },
+            other => other,
+        });
+    }
+    Some(text)
+}
+
 /// A backslash in front tells sha256sum that the name has escapes.
 fn line<'a>(path: &'a str, digest: &str) -> (String, &'a str) {
     let escaped = path
@@ -182,6 +225,29 @@ mod tests {
             ("meta.json".into(), "11".into()),
         ]);
         assert_eq!(text, "11  meta.json\n\\22  tests/a\\\\b\\nc\n");
+    }
+
+    #[test]
+    fn checksums_are_read_back() {
+        let digest = "a".repeat(64);
+        let digests = [
+            ("tests/a\\b\nc".into(), digest.clone()),
+            ("meta.json".into(), digest.clone()),
+        ];
+        assert_eq!(
+            read_checksums(&checksums(&digests)),
+            Some(digests.into_iter().collect())
+        );
+        for wrong in [
+            format!("{digest}  ../../etc/passwd\n"),
+            format!("{digest}  /etc/passwd\n"),
+            format!("{digest}  \n"),
+            format!("{digest} tests/a\n"),
+            "short  tests/a\n".to_owned(),
+            format!("\\{digest}  a\\x\n"),
+        ] {
+            assert_eq!(read_checksums(&wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -264,7 +264,7 @@ fn signal_name(signal: i32) -> String {
 
 /// A run to try the documents on.
 #[cfg(test)]
-pub(super) mod example {
+pub(crate) mod example {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;

@@ -21,6 +21,8 @@ pub mod summary;
 mod table;
 pub mod text;
 
+#[cfg(test)]
+pub(crate) use finished::example as finished_example;
 pub use finished::{
     BenchmarkInput, CoverageFigures, EarlierAttempt, FinishedRun, PartLogs, StepKind, StepResult,
 };

@@ -4,7 +4,7 @@
 //! otherwise they become `skipped`. `hpc-results.json` is made from the entries of the contributing runs alone, so
 //! that it can be made again from `artifacts/` at any time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use chrono::{DateTime, Utc};
@@ -37,6 +37,112 @@ pub struct Picture {
     pub kept_runs: Vec<String>,
     /// The parts that nobody ran at this commit.
     pub skipped: BTreeSet<Part>,
+}
+
+/// What sets of one commit are together, and which of them holds what.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    /// `hpc-results.json`.
+    pub results: HpcResults,
+    /// `meta.json`.
+    pub meta: Meta,
+    /// The set, by its place in the list, from which each part comes.
+    pub parts: BTreeMap<Part, usize>,
+    /// The set from which the entry of each contributing run comes.
+    pub runs: BTreeMap<String, usize>,
+}
+
+/// Joins sets of artifacts of one commit, as different jobs leave them; `None` if no run contributes anything.
+///
+/// Of each part the newest stands, but what was skipped never stands for what ran, and what is marked (filtered, dirty,
+/// damaged) only where there is nothing better.
+#[must_use]
+pub fn join(sets: &[Earlier], now: DateTime<Utc>) -> Option<Joined> {
+    let owners: BTreeMap<Part, Candidate<'_>> = Part::ALL
+        .into_iter()
+        .filter_map(|part| {
+            let best = candidates(sets).filter(|it| it.meta.parts.contains(&part));
+            Some((part, best.max_by_key(|it| it.rank(part))?))
+        })
+        .collect();
+    let mut contributors = BTreeMap::new();
+    for (&part, owner) in &owners {
+        let key = (owner.entry.finished_at, owner.entry.run.as_str());
+        let (_, parts) = contributors.entry(key).or_insert((owner, Vec::new()));
+        parts.push(part);
+    }
+    let runs = contributors
+        .values()
+        .map(|(owner, _)| (owner.entry.run.clone(), owner.set))
+        .collect();
+    let contributors: Vec<Contributor<'_>> = contributors
+        .into_values()
+        .map(|(owner, parts)| Contributor {
+            entry: owner.entry,
+            meta: RunMeta {
+                parts,
+                ..owner.meta.clone()
+            },
+        })
+        .collect();
+    let newest = contributors.last()?;
+    let tag = contributors
+        .iter()
+        .rev()
+        .find_map(|it| it.meta.source.tag.clone());
+    Some(Joined {
+        results: results(&contributors, newest.entry, now),
+        parts: owners
+            .iter()
+            .map(|(&part, owner)| (part, owner.set))
+            .collect(),
+        runs,
+        meta: Meta {
+            schema_version: SCHEMA_VERSION,
+            commit: newest.entry.commit.clone(),
+            branch: newest.entry.branch.clone(),
+            tag,
+            dirty: contributors.iter().any(|it| it.entry.dirty),
+            generated_at: now,
+            runs: contributors.into_iter().map(|it| it.meta).collect(),
+        },
+    })
+}
+
+/// A run of one of the sets.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    set: usize,
+    entry: &'a RunEntry,
+    meta: &'a RunMeta,
+}
+
+impl Candidate<'_> {
+    /// The larger stands for the part.
+    fn rank(&self, part: Part) -> (bool, bool, DateTime<Utc>) {
+        let parts = &self.entry.parts;
+        let ran = match part {
+            Part::Tests => parts
+                .tests
+                .as_ref()
+                .is_some_and(|it| it.status != RunStatus::Skipped),
+            Part::Benchmarks => parts
+                .benchmarks
+                .as_ref()
+                .is_some_and(|it| it.status != RunStatus::Skipped),
+            Part::Coverage => parts.coverage.is_some(),
+        };
+        (ran, self.entry.marks.is_empty(), self.entry.finished_at)
+    }
+}
+
+fn candidates(sets: &[Earlier]) -> impl Iterator<Item = Candidate<'_>> {
+    sets.iter().enumerate().flat_map(|(set, earlier)| {
+        earlier.meta.runs.iter().filter_map(move |meta| {
+            let entry = earlier.entries.iter().find(|entry| entry.run == meta.run)?;
+            Some(Candidate { set, entry, meta })
+        })
+    })
 }
 
 /// A run and the parts that are still its own.
@@ -265,6 +371,72 @@ mod tests {
                 .iter()
                 .map(|it| it.run.clone())
                 .collect::<Vec<_>>()
+        );
+    }
+
+    /// Each run in a set of its own; expects the owner of each part and the statuses.
+    fn check_join(runs: &[RunFiles], expected: &str) {
+        let now = example::time("2026-11-20T12:00:00Z");
+        let sets: Vec<Earlier> = runs
+            .iter()
+            .map(|run| Earlier {
+                meta: compose(None, &run.entry, &run.meta, now).meta,
+                entries: vec![run.entry.clone()],
+            })
+            .collect();
+        let joined = join(&sets, now).expect("there is a run");
+        let parts = joined
+            .parts
+            .iter()
+            .map(|(part, set)| format!("{}:{} ", part.folder(), runs[*set].entry.run));
+        let results = &joined.results;
+        let found = format!(
+            "{}{} {}",
+            parts.collect::<String>(),
+            results.tests.status,
+            results.benchmarks.status
+        );
+        assert_eq!(found, expected);
+        let runs: BTreeSet<&String> = joined.meta.runs.iter().map(|it| &it.run).collect();
+        assert_eq!(runs, joined.runs.keys().collect());
+    }
+
+    #[test]
+    fn what_different_jobs_left_of_one_commit_becomes_one() {
+        let at = |time: &'static str| {
+            move |run: &mut FinishedRun| {
+                run.finished_at = example::time(time);
+            }
+        };
+        let (early, late) = (at("2026-11-20T10:00:00Z"), at("2026-11-20T11:00:00Z"));
+        let tests = || run("tests", "c", TESTS, early);
+        let benchmarks = || run("bench", "c", BENCHMARKS, late);
+        let both = "tests:tests coverage:tests benchmarks:bench passed passed";
+        check_join(&[tests(), benchmarks()], both);
+        check_join(&[benchmarks(), tests()], both);
+        check_join(
+            &[tests(), run("again", "c", &Part::ALL, late)],
+            "tests:again coverage:again benchmarks:again passed passed",
+        );
+        let skipping = run("skipping", "c", &Part::ALL, |run| {
+            late(run);
+            run.coverage = None;
+            run.benchmarks.clear();
+            for step in &mut run.steps {
+                step.outcome = crate::scheduler::Outcome::Skipped;
+            }
+        });
+        check_join(
+            &[tests(), skipping],
+            "tests:tests coverage:tests benchmarks:skipping passed skipped",
+        );
+        let filtered = run("filtered", "c", TESTS, |run| {
+            late(run);
+            run.filtered = true;
+        });
+        check_join(
+            &[tests(), filtered],
+            "tests:tests coverage:tests passed skipped",
         );
     }
 

@@ -252,7 +252,11 @@ fn check_ours(artifacts: &Utf8Path) -> Result<(), StoreError> {
 }
 
 fn read(folder: &Utf8Path) -> Result<Option<Earlier>, StoreError> {
-    let artifacts = folder.join(ARTIFACTS);
+    open(&folder.join(ARTIFACTS))
+}
+
+/// Reads which runs a set of artifacts comes from: none if there is no set.
+pub fn open(artifacts: &Utf8Path) -> Result<Option<Earlier>, StoreError> {
     let Some(meta) = document::<Meta>(&artifacts.join(META))? else {
         return Ok(None);
     };
@@ -265,7 +269,7 @@ fn read(folder: &Utf8Path) -> Result<Option<Earlier>, StoreError> {
 }
 
 /// Reads a document: none if it is not there. Its version is looked at before anything else.
-fn document<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, StoreError> {
+pub fn document<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, StoreError> {
     #[derive(Deserialize)]
     struct Versioned {
         schema_version: u32,
@@ -444,7 +448,7 @@ fn write(path: &Utf8Path, content: &Content) -> Result<String, StoreError> {
 }
 
 /// Returns the path of a run's entry, provided that its id is a plain name.
-fn entry_path(run: &str) -> Result<Utf8PathBuf, StoreError> {
+pub fn entry_path(run: &str) -> Result<Utf8PathBuf, StoreError> {
     let path = Utf8PathBuf::from(format!("runs/{run}.json"));
     if run.contains(['/', '\0']) {
         Err(StoreError::BadPath { path })

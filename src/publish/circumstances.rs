@@ -1,0 +1,166 @@
+//! What the CI server says about a run: its pipeline, its job, its merge request.
+//!
+//! Pure: variables are handed in. They are kept with an item, because who sends it later may be a person at a login node.
+//! Names are those of [GitLab](https://docs.gitlab.com/ci/variables/predefined_variables/) and
+//! [GitHub](https://docs.github.com/actions/reference/workflows-and-actions/variables).
+
+use serde::{Deserialize, Serialize};
+
+/// The circumstances of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Circumstances {
+    /// Who started it.
+    pub server: Server,
+    /// The pull or merge request that it is about.
+    pub pull_request: Option<u64>,
+    /// The job's id.
+    pub job: Option<String>,
+    /// The address of the job, for people.
+    pub job_url: Option<String>,
+    /// The name of the workflow.
+    pub workflow: Option<String>,
+    /// The pipeline's id.
+    pub pipeline: Option<u64>,
+    /// The reference that the pipeline is about.
+    pub reference: Option<String>,
+}
+
+/// Who started a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Server {
+    /// A job of GitLab CI.
+    Gitlab,
+    /// A job of GitHub Actions.
+    GithubActions,
+    /// A person, or cron.
+    #[default]
+    Local,
+}
+
+impl Circumstances {
+    /// Reads the variables of a CI server.
+    #[must_use]
+    pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        if variable("GITLAB_CI").is_some_and(|value| value == "true") {
+            gitlab(&variable)
+        } else if variable("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+            github(&variable)
+        } else {
+            Self::default()
+        }
+    }
+}
+
+fn gitlab(variable: &dyn Fn(&str) -> Option<String>) -> Circumstances {
+    let merge_request = number(variable("CI_MERGE_REQUEST_IID"));
+    Circumstances {
+        server: Server::Gitlab,
+        pull_request: merge_request,
+        job: variable("CI_JOB_ID"),
+        job_url: variable("CI_JOB_URL"),
+        workflow: None,
+        pipeline: number(variable("CI_PIPELINE_ID")),
+        // The pipeline of a merge request runs on a reference of its own, by which GitLab finds it again.
+        reference: match merge_request {
+            Some(iid) => Some(format!("refs/merge-requests/{iid}/head")),
+            None => variable("CI_COMMIT_REF_NAME"),
+        },
+    }
+}
+
+fn github(variable: &dyn Fn(&str) -> Option<String>) -> Circumstances {
+    let pull_request = variable("GITHUB_REF").and_then(|reference| {
+        Some(
+            reference
+                .strip_prefix("refs/pull/")?
+                .split('/')
+                .next()?
+                .to_owned(),
+        )
+    });
+    let run = variable("GITHUB_RUN_ID");
+    let job_url = match (
+        variable("GITHUB_SERVER_URL"),
+        variable("GITHUB_REPOSITORY"),
+        &run,
+    ) {
+        (Some(server), Some(repository), Some(run)) => {
+            Some(format!("{server}/{repository}/actions/runs/{run}"))
+        }
+        _ => None,
+    };
+    Circumstances {
+        server: Server::GithubActions,
+        pull_request: number(pull_request),
+        job: run,
+        job_url,
+        workflow: variable("GITHUB_WORKFLOW"),
+        pipeline: None,
+        reference: variable("GITHUB_REF"),
+    }
+}
+
+fn number(text: Option<String>) -> Option<u64> {
+    text?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Circumstances {
+        Circumstances::read(&|name| {
+            let found = variables.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn a_gitlab_job_names_its_pipeline_and_merge_request() {
+        let job = [
+            ("GITLAB_CI", "true"),
+            ("CI_JOB_ID", "42"),
+            ("CI_JOB_URL", "https://gitlab.example.org/grp/p/-/jobs/42"),
+            ("CI_PIPELINE_ID", "7"),
+            ("CI_COMMIT_REF_NAME", "topic"),
+        ];
+        let branch = read(&job);
+        assert_eq!(branch.server, Server::Gitlab);
+        assert_eq!((branch.pipeline, branch.pull_request), (Some(7), None));
+        assert_eq!(branch.reference.as_deref(), Some("topic"));
+        let request = read(&[&job[..], &[("CI_MERGE_REQUEST_IID", "5")]].concat());
+        assert_eq!(request.pull_request, Some(5));
+        assert_eq!(
+            request.reference.as_deref(),
+            Some("refs/merge-requests/5/head")
+        );
+    }
+
+    #[test]
+    fn a_github_job_names_its_run_and_pull_request() {
+        let found = read(&[
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_REF", "refs/pull/7/merge"),
+            ("GITHUB_RUN_ID", "900"),
+            ("GITHUB_SERVER_URL", "https://github.com"),
+            ("GITHUB_REPOSITORY", "o/r"),
+            ("GITHUB_WORKFLOW", "CI"),
+        ]);
+        assert_eq!(found.pull_request, Some(7));
+        assert_eq!(
+            found.job_url.as_deref(),
+            Some("https://github.com/o/r/actions/runs/900")
+        );
+    }
+
+    #[test]
+    fn without_a_server_nothing_is_known() {
+        assert_eq!(read(&[("CI_JOB_ID", "42")]), Circumstances::default());
+        assert_eq!(
+            read(&[("GITLAB_CI", ""), ("GITHUB_ACTIONS", "")]),
+            Circumstances::default()
+        );
+    }
+}
