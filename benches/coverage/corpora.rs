@@ -125,6 +125,27 @@ impl Corpus {
         dir
     }
 
+    /// Returns a directory with the tracefiles of this many real runs, one each.
+    pub(crate) fn tracefiles(&self, count: usize, hpc_ci: &str) -> PathBuf {
+        let dir = self.root.join("tracefiles");
+        drop(fs_err::remove_dir_all(&dir));
+        fs_err::create_dir_all(&dir).unwrap();
+        let real = fs_err::read_dir(&self.real).unwrap().take(count);
+        for (at, profile) in real.enumerate() {
+            let status = Command::new("sh")
+                .arg("-c")
+                .arg(format!(
+                    "'{hpc_ci}' export -q{} -o '{}' '{}'",
+                    self.object_options(),
+                    dir.join(format!("{at:03}.info")).display(),
+                    profile.unwrap().path().display()
+                ))
+                .status();
+            assert!(status.unwrap().success());
+        }
+        dir
+    }
+
     /// Returns how many real runs there were.
     pub(crate) fn runs(&self) -> usize {
         fs_err::read_dir(&self.real).unwrap().count()

@@ -17,11 +17,12 @@ use super::measure::{Pair, Seconds, run};
 type Table = fn(&Corpora) -> String;
 
 /// The tables by name.
-pub(crate) const ALL: [(&str, Table); 7] = [
+pub(crate) const ALL: [(&str, Table); 8] = [
     ("reduce", reduced),
     ("cat", against_cat),
     ("lcov", to_lcov),
     ("export", exported),
+    ("merge", merged),
     ("ranks", by_rank),
     ("growth", growth),
     ("waiting", waiting),
@@ -185,6 +186,31 @@ fn exported(corpora: &Corpora) -> String {
         );
         check_report(corpora);
         row(&mut table, &cells(corpus.name, 1, &pair));
+    }
+    table
+}
+
+fn merged(corpora: &Corpora) -> String {
+    let mut table = head(
+        "`hpc-ci merge` of tracefiles, each of a real run, against `lcov -a`",
+        "tracefiles of | how many | hpc-ci | peer | faster | in processor time | MiB | peer's MiB",
+    );
+    for corpus in [&corpora.rust, &corpora.c].into_iter().flatten() {
+        let dir = corpus.tracefiles(counts(corpora, 64), HPC_CI);
+        let (sum, peer) = (out(corpora, "ours.info"), out(corpora, "peer.info"));
+        let ours = format!("'{HPC_CI}' merge -o '{sum}' '{}'/*.info", dir.display());
+        let theirs = format!(
+            "lcov -q --rc lcov_branch_coverage=1 -o '{peer}' $(printf -- ' -a %s' '{}'/*.info)",
+            dir.display()
+        );
+        let pair = Pair::of(&ours, &theirs, corpora.quick);
+        // Both order and leave out other records differently; the hits of every line must be equal.
+        let hits =
+            r#"/^SF:/ { file = $0 } /^DA:/ { split($2, at, ","); print file, at[1], at[2] }"#;
+        run(&format!(
+            "awk -F: '{hits}' '{sum}' | sort >'{sum}.hits' && awk -F: '{hits}' '{peer}' | sort | cmp - '{sum}.hits'"
+        ));
+        row(&mut table, &cells(corpus.name, counts(corpora, 64), &pair));
     }
     table
 }

@@ -33,8 +33,13 @@ impl Group {
         self.shape.counters() as u64
     }
 
-    /// Adds to one of the sums, preferably one that nobody else is adding to.
-    pub(super) fn add(&self, number: usize, counters: &[u8], bitmap: &[u8]) -> Result<(), Outcome> {
+    /// Adds to one of the sums, preferably one that nobody else is adding to; returns whether all were being added to.
+    pub(super) fn add(
+        &self,
+        number: usize,
+        counters: &[u8],
+        bitmap: &[u8],
+    ) -> Result<bool, Outcome> {
         let free = self
             .order(number)
             .find_map(|at| match self.sums.get(at)?.try_lock() {
@@ -47,8 +52,11 @@ impl Group {
                 .find_map(|at| self.sums.get(at))
                 .map(lock)
         };
-        free.or_else(waiting)
-            .map_or(Ok(()), |mut sum| sum.add(counters, bitmap))
+        let waited = free.is_none();
+        if let Some(mut sum) = free.or_else(waiting) {
+            sum.add(counters, bitmap)?;
+        }
+        Ok(waited)
     }
 
     fn order(&self, number: usize) -> impl Iterator<Item = usize> + use<> {

@@ -98,26 +98,34 @@ fn work<'scope, 'env, S: Source + ?Sized, W: Watch>(
         shared,
         watching: shared.watch.worker(),
         number: shared.workers.load(Ordering::Relaxed),
+        stood_in_line: 0,
         buffer: Vec::new(),
         last: None,
         parts: Vec::new(),
     };
     let files = shared.source.len();
     let (mut failures, mut patience) = (Vec::new(), Patience::default());
+    let mut used = Vec::new();
     loop {
         let start = shared.next.fetch_add(shared.batch, Ordering::Relaxed);
         if start >= files {
             break;
         }
         for index in start..files.min(start + shared.batch) {
-            if let Err(outcome) = worker.add(index) {
-                failures.push((index, outcome));
+            match worker.add(index) {
+                Ok(()) => used.extend(worker.parts.drain(..).map(|(_, group)| (group, index))),
+                Err(outcome) => failures.push((index, outcome)),
             }
-            if patience.ends() && shared.next.load(Ordering::Relaxed) < files {
+            if patience.ends(std::mem::take(&mut worker.stood_in_line))
+                && shared.next.load(Ordering::Relaxed) < files
+            {
                 shared.start(scope);
             }
         }
         shared.watch.end_batch(&mut worker.watching);
+    }
+    for (group, index) in used {
+        lock(&group.files).push(index);
     }
     let mut all = lock(&shared.outcomes);
     for (index, outcome) in failures {
@@ -131,14 +139,17 @@ fn work<'scope, 'env, S: Source + ?Sized, W: Watch>(
 #[derive(Default)]
 struct Patience {
     files: u32,
+    stood_in_line: i64,
     since: Option<(Instant, i64)>,
 }
 
 impl Patience {
     /// Returns, after every few files, whether they were waited for: they took long, and it was the thread that gave up
-    /// the processor to wait, and not the system that took it away for another program.
-    fn ends(&mut self) -> bool {
+    /// the processor to wait, and not the system that took it away for another program. To have `stood_in_line` for
+    /// other threads of ours is no reason for more of them.
+    fn ends(&mut self, stood_in_line: i64) -> bool {
         self.files += 1;
+        self.stood_in_line += stood_in_line;
         if self.files < LOOK && self.since.is_some() {
             return false;
         }
@@ -147,8 +158,9 @@ impl Patience {
         let now = (Instant::now(), waits);
         let before = self.since.replace(now);
         let files = std::mem::take(&mut self.files);
+        let lines = std::mem::take(&mut self.stood_in_line);
         before.is_some_and(|(begin, before)| {
-            now.0 - begin > SLOW * files && waits - before >= i64::from(files / 2)
+            now.0 - begin > SLOW * files && waits - before - lines >= i64::from(files / 2)
         })
     }
 }
@@ -157,6 +169,7 @@ struct Worker<'a, S: ?Sized, W: Watch> {
     shared: &'a Shared<'a, S, W>,
     watching: W::Worker,
     number: usize,
+    stood_in_line: i64,
     buffer: Vec<u8>,
     last: Option<Arc<Group>>,
     parts: Vec<(u64, Arc<Group>)>,
@@ -181,14 +194,6 @@ impl<S: Source + ?Sized, W: Watch> Worker<'_, S, W> {
         let result = self
             .find_parts(index, &mut window, &mut parts)
             .and_then(|()| self.add_parts(index, &mut window, &parts));
-        if result.is_ok() {
-            for (_, group) in &parts {
-                let mut files = lock(&group.files);
-                if files.last() != Some(&index) {
-                    files.push(index);
-                }
-            }
-        }
         self.buffer = window.bytes;
         self.parts = parts;
         result
@@ -256,14 +261,21 @@ impl<S: Source + ?Sized, W: Watch> Worker<'_, S, W> {
             || ids.is_empty()
             || index.is_multiple_of(SAMPLE)
             || index + 1 == self.shared.source.len();
-        if let Some(last) = &self.last
+        let alike = self
+            .last
+            .clone()
+            .filter(|last| last.shape.binary_ids_bytes() == ids && *last.shape.header() == header);
+        if let Some(last) = &alike
             && !full
-            && last.shape.binary_ids_bytes() == ids
-            && *last.shape.header() == header
         {
             return Ok((Arc::clone(last), layout.end));
         }
         let ids = ids.to_vec();
+        if let Some(last) = alike
+            && is_equal(&last, window, base, &layout)?
+        {
+            return Ok((last, layout.end));
+        }
         let known = self.candidates(&header, &ids);
         let group = match known.first() {
             Some(group) if !full => Arc::clone(group),
@@ -334,7 +346,7 @@ impl<S: Source + ?Sized, W: Watch> Worker<'_, S, W> {
             )?;
             let (counters, rest) = split(bytes, counters.len);
             let (_, bitmap) = split(rest, rest.len() as u64 - bitmap.len);
-            group.add(self.number, counters, bitmap)?;
+            self.stood_in_line += i64::from(group.add(self.number, counters, bitmap)?);
             self.shared
                 .watch
                 .see(&mut self.watching, index, &group.shape, counters);
@@ -351,11 +363,21 @@ fn find_equal<F: ReadAt>(
     layout: &Layout,
 ) -> Result<Option<Arc<Group>>, Outcome> {
     for group in known {
-        if window.equals(base + layout.data.start, group.shape.data_bytes())?
-            && window.equals(base + layout.names.start, group.shape.names_bytes())?
-        {
+        if is_equal(group, window, base, layout)? {
             return Ok(Some(Arc::clone(group)));
         }
     }
     Ok(None)
+}
+
+fn is_equal<F: ReadAt>(
+    group: &Group,
+    window: &mut Window<'_, F>,
+    base: u64,
+    layout: &Layout,
+) -> Result<bool, Outcome> {
+    Ok(
+        window.equals(base + layout.data.start, group.shape.data_bytes())?
+            && window.equals(base + layout.names.start, group.shape.names_bytes())?,
+    )
 }
