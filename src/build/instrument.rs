@@ -6,13 +6,21 @@
 
 use std::path::Path;
 
-/// What clang adds to every compile and link line; `#` keeps it from reporting each edit.
-const CLANG_OPTIONS: &str = "# +-fprofile-instr-generate +-fcoverage-mapping";
+/// What clang adds to every compile and link line; `#` keeps it from reporting each edit, and a line that only preprocesses
+/// or assembles does not complain of options that it has no use for.
+const CLANG_OPTIONS: &str = "# +-fprofile-instr-generate +-fcoverage-mapping +-Qunused-arguments";
+
+/// What it adds besides for continuous mode. `-fprofile-continuous` says the same, but only since clang 20.
+const CLANG_CONTINUOUS: &str = " +-mllvm +-runtime-counter-relocation";
+
+/// The last words of [`RUSTC_WRAPPER`], and those of the wrapper for continuous mode.
+const RUSTC_OPTIONS: &str = "-C instrument-coverage";
+const RUSTC_CONTINUOUS: &str = "-C instrument-coverage -C llvm-args=-runtime-counter-relocation";
 
 /// The wrapper that instruments the crates of a cargo workspace.
 ///
 /// Build scripts and procedural macros run in the compiler's process or before any test: they are left alone.
-pub const RUSTC_WRAPPER: &str = r#"#!/bin/sh
+const RUSTC_WRAPPER: &str = r#"#!/bin/sh
 # Called by cargo as: WRAPPER RUSTC ARGS...
 hpc_ci_plain=
 hpc_ci_previous=
@@ -28,13 +36,49 @@ if [ -n "$hpc_ci_plain" ]; then exec "$@"; fi
 exec "$@" -C instrument-coverage
 "#;
 
+/// How programs are instrumented.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// A process writes its counters when it exits.
+    #[default]
+    AtExit,
+    /// Counters can lie in a file while they count.
+    Continuous,
+}
+
+impl Mode {
+    /// Returns what clang takes from `CCC_OVERRIDE_OPTIONS`.
+    #[must_use]
+    pub fn clang_options(self) -> String {
+        match self {
+            Self::AtExit => CLANG_OPTIONS.to_owned(),
+            Self::Continuous => format!("{CLANG_OPTIONS}{CLANG_CONTINUOUS}"),
+        }
+    }
+
+    /// Returns the options of rustc.
+    #[must_use]
+    pub fn rustc_options(self) -> &'static str {
+        match self {
+            Self::AtExit => RUSTC_OPTIONS,
+            Self::Continuous => RUSTC_CONTINUOUS,
+        }
+    }
+
+    /// Returns the text of the wrapper that instruments the crates of a cargo workspace.
+    #[must_use]
+    pub fn rustc_wrapper(self) -> String {
+        RUSTC_WRAPPER.replace(RUSTC_OPTIONS, self.rustc_options())
+    }
+}
+
 /// Returns the variables that instrument a build for LLVM source-based coverage.
 ///
-/// `wrapper` is where [`RUSTC_WRAPPER`] was written; `next` is the wrapper that the caller's environment already names.
+/// `wrapper` is where [`Mode::rustc_wrapper`] was written; `next` is the wrapper that the caller's environment already names.
 #[must_use]
-pub fn llvm(wrapper: &Path, next: Option<&str>) -> Vec<(String, String)> {
+pub fn llvm(mode: Mode, wrapper: &Path, next: Option<&str>) -> Vec<(String, String)> {
     let mut variables = vec![
-        ("CCC_OVERRIDE_OPTIONS".to_owned(), CLANG_OPTIONS.to_owned()),
+        ("CCC_OVERRIDE_OPTIONS".to_owned(), mode.clang_options()),
         (
             "RUSTC_WORKSPACE_WRAPPER".to_owned(),
             wrapper.to_string_lossy().into_owned(),

@@ -3,8 +3,10 @@
 //! Trees come from the git room and are somebody else's business; this room writes the build script, runs it and keeps its
 //! log, and asks the environment which compilers and MPI it has.
 
+pub mod continuous;
 pub mod environment;
 pub mod instrument;
+pub mod preload;
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use crate::process::{Command, ProcessError, tail};
 use environment::Setup;
+use instrument::Mode;
 
 /// Lines of the log that an error shows.
 const LOG_LINES: usize = 25;
@@ -151,21 +154,25 @@ fn write(path: &Path, text: &str) -> Result<(), BuildError> {
 }
 
 /// Returns where the wrapper that instruments cargo builds stands in a workspace.
+///
+/// cargo rebuilds everything when the wrapper's path changes: it stays at one place per workspace, and each mode has its own.
 #[must_use]
-pub fn rustc_wrapper(workspace: &Path) -> PathBuf {
-    workspace.join("rustc-instrumented")
+pub fn rustc_wrapper(workspace: &Path, mode: Mode) -> PathBuf {
+    workspace.join(match mode {
+        Mode::AtExit => "rustc-instrumented",
+        Mode::Continuous => "rustc-continuous",
+    })
 }
 
 /// Writes the wrapper that instruments cargo builds, ready to run, and returns its path.
-///
-/// cargo rebuilds everything when the wrapper's path changes, so it stays at one place per workspace.
-pub fn write_rustc_wrapper(dir: &Path) -> Result<PathBuf, BuildError> {
-    let path = rustc_wrapper(dir);
-    if std::fs::read_to_string(&path).is_ok_and(|text| text == instrument::RUSTC_WRAPPER) {
+pub fn write_rustc_wrapper(workspace: &Path, mode: Mode) -> Result<PathBuf, BuildError> {
+    let path = rustc_wrapper(workspace, mode);
+    let text = mode.rustc_wrapper();
+    if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
         return Ok(path);
     }
-    let part = dir.join(format!("rustc-instrumented.{}", std::process::id()));
-    write(&part, instrument::RUSTC_WRAPPER)?;
+    let part = path.with_extension(std::process::id().to_string());
+    write(&part, &text)?;
     std::fs::set_permissions(&part, std::fs::Permissions::from_mode(0o755))
         .and_then(|()| std::fs::rename(&part, &path))
         .map_err(|source| BuildError::Write {

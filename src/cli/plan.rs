@@ -1,7 +1,6 @@
 //! `plan`: what a run would submit.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
@@ -11,13 +10,15 @@ use super::args::{Format, Global, RunArgs};
 use super::console::Console;
 use super::setting::Setting;
 use super::source::{self, Planned};
-use crate::build::{self, instrument};
+use crate::build::instrument::{self, Mode};
+use crate::build::{self, preload};
 use crate::cancel::Cancel;
-use crate::config::Walltime;
+use crate::config::{DyingRanks, Walltime};
 use crate::drive::folder::RunFolder;
-use crate::drive::{place, request};
+use crate::drive::place;
+use crate::drive::request::{self, Made};
 use crate::error::{Error, Exit};
-use crate::launch::Place;
+use crate::launch::{Keeping, Place};
 use crate::plan::{Disposition, Producer, Step};
 use crate::scheduler::slurm;
 
@@ -105,22 +106,40 @@ fn shown(planned: &Planned, common: &request::Common, step: &Step) -> Shown {
         .plan
         .build(&step.build)
         .is_some_and(|build| build.coverage == Producer::Llvm);
+    let library = preload::library(&folder.preload(&step.build));
+    let (mode, keeping) = match planned.suite.coverage.dying_ranks {
+        DyingRanks::Continuous => (Mode::Continuous, Keeping::Continuous),
+        DyingRanks::Auto | DyingRanks::Preload => (
+            Mode::AtExit,
+            Keeping::Preload(library.to_string_lossy().into_owned()),
+        ),
+        DyingRanks::Off => (Mode::AtExit, Keeping::Nothing),
+    };
     let variables = if instrumented {
         let next = std::env::var("RUSTC_WORKSPACE_WRAPPER").ok();
-        instrument::llvm(&build::rustc_wrapper(&planned.workspace), next.as_deref())
+        instrument::llvm(
+            mode,
+            &build::rustc_wrapper(&planned.workspace, mode),
+            next.as_deref(),
+        )
     } else {
         Vec::new()
     };
-    let made = request::attempt(common, &folder, step, 1, Path::new(&tree), &variables);
+    let build = Made {
+        tree,
+        variables,
+        keeping,
+    };
+    let attempt = request::attempt(common, &folder, step, 1, &build);
     let submit = match common.place {
         Place::Job => {
-            let words = std::iter::once("sbatch".to_owned()).chain(slurm::argv(&made.request));
+            let words = std::iter::once("sbatch".to_owned()).chain(slurm::argv(&attempt.request));
             shell_words::join(words)
         }
-        Place::Allocation | Place::Here => format!("bash {}", made.request.script),
+        Place::Allocation | Place::Here => format!("bash {}", attempt.request.script),
     };
     Shown {
-        script: made.script,
+        script: attempt.script,
         submit,
     }
 }

@@ -142,6 +142,18 @@ choices! {
         Always = "always",
     }
 
+    /// How the counters of ranks that die are kept.
+    DyingRanks {
+        /// In the first of these ways that this build allows and that slows it by no more than a tenth.
+        Auto = "auto",
+        /// By a preloaded library, which puts the counters into a file.
+        Preload = "preload",
+        /// By the continuous mode of the compiler.
+        Continuous = "continuous",
+        /// Not at all.
+        Off = "off",
+    }
+
     /// How a step has to end to be counted as passed.
     Expect {
         /// With exit code 0.

@@ -27,8 +27,8 @@ mod units;
 use std::collections::BTreeMap;
 
 pub use choices::{
-    Better, CodecovService, Disclosure, Engine, Expect, KeepProfiles, LauncherKind, Pmi, Producer,
-    ResultsFormat, SchedulerKind, Strategy, Where,
+    Better, CodecovService, Disclosure, DyingRanks, Engine, Expect, KeepProfiles, LauncherKind,
+    Pmi, Producer, ResultsFormat, SchedulerKind, Strategy, Where,
 };
 pub use layers::{Ignored, Origin, Override, Setting, keys};
 pub use matrix::{Axis, AxisError, Matrix};

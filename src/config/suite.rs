@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::choices::{Engine, KeepProfiles, LauncherKind, Pmi, Producer, Where};
+use super::choices::{DyingRanks, Engine, KeepProfiles, LauncherKind, Pmi, Producer, Where};
 use super::fields::{
     Bounded, GlobText, Module, PathText, Plain, Positive, Word, is_variable_name, name_fault,
 };
@@ -103,6 +103,8 @@ pub struct Coverage {
     pub place: Where,
     /// Which raw profiles stay.
     pub keep_profiles: KeepProfiles,
+    /// How the counters of ranks that die are kept.
+    pub dying_ranks: DyingRanks,
 }
 
 /// Reads the suite's tables from a tree that has the defaults below it.
@@ -284,5 +286,6 @@ fn coverage(s: &Section) -> Coverage {
         engine: s.need("engine"),
         place: s.need("where"),
         keep_profiles: s.need("keep_profiles"),
+        dying_ranks: s.need("dying_ranks"),
     }
 }

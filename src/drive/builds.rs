@@ -8,7 +8,9 @@ use super::folder::RunFolder;
 use super::progress::{Observer, Progress};
 use super::request::{program, setup};
 use super::trees::{Origin, Trees};
-use crate::build::{self, BuildError, instrument};
+use crate::build::instrument::{self, Mode};
+use crate::build::{self, BuildError};
+use crate::config::DyingRanks;
 use crate::coverage::objects;
 use crate::launch::Program;
 use crate::plan::{Build, Plan, Producer, StepKind};
@@ -22,6 +24,7 @@ pub(super) struct Builder<'a> {
     pub(super) workspace: &'a Path,
     pub(super) inherited: &'a [(OsString, OsString)],
     pub(super) observer: &'a Observer,
+    pub(super) dying_ranks: DyingRanks,
 }
 
 /// A build that left no usable program.
@@ -87,17 +90,18 @@ impl Builder<'_> {
     pub(super) fn instrumentation(
         &self,
         build: &Build,
+        mode: Mode,
     ) -> Result<Vec<(String, String)>, BuildError> {
         if build.coverage != Producer::Llvm {
             return Ok(Vec::new());
         }
-        let wrapper = build::write_rustc_wrapper(self.workspace)?;
+        let wrapper = build::write_rustc_wrapper(self.workspace, mode)?;
         let next = self
             .inherited
             .iter()
             .find(|(name, _)| name == "RUSTC_WORKSPACE_WRAPPER")
             .and_then(|(_, value)| value.to_str());
-        Ok(instrument::llvm(&wrapper, next))
+        Ok(instrument::llvm(mode, &wrapper, next))
     }
 
     /// Returns where the tree of a build stands.
@@ -111,8 +115,8 @@ impl Builder<'_> {
         self.trees.place(self.origin, build, number)
     }
 
-    /// Builds, and checks that the programs are instrumented as they should be.
-    pub(super) async fn build(&self, build: &Build) -> Result<Duration, Failure> {
+    /// Builds for this mode, and checks that the programs are instrumented as they should be.
+    pub(super) async fn build(&self, build: &Build, mode: Mode) -> Result<Duration, Failure> {
         let tree = self.tree(build);
         if !self.trees.is_fetched(self.origin, build)
             && let Err(error) = self.fetch(build, &tree).await
@@ -128,7 +132,7 @@ impl Builder<'_> {
         };
         (self.observer)(Progress::Stage(format!("build {}", build.id)));
         let took = self
-            .run(build, "build", program(command).argv(), &tree)
+            .run(build, "build", program(command).argv(), &tree, mode)
             .await?;
         self.check(build)?;
         Ok(took)
@@ -138,8 +142,8 @@ impl Builder<'_> {
     pub(super) async fn fetch(&self, build: &Build, tree: &Path) -> Result<(), Failure> {
         if let Some(fetch) = &build.fetch {
             (self.observer)(Progress::Stage(format!("fetch {}", build.id)));
-            self.run(build, "fetch", program(fetch).argv(), tree)
-                .await?;
+            let argv = program(fetch).argv();
+            self.run(build, "fetch", argv, tree, Mode::AtExit).await?;
         }
         Ok(())
     }
@@ -150,14 +154,15 @@ impl Builder<'_> {
         part: &str,
         argv: Vec<String>,
         tree: &Path,
+        mode: Mode,
     ) -> Result<Duration, Failure> {
         let dir = self.folder.build(&build.id).join(part);
-        let made = fs_err::create_dir_all(dir.join("profiles"));
-        made.map_err(|source| BuildError::Write {
+        let created = fs_err::create_dir_all(dir.join("profiles"));
+        created.map_err(|source| BuildError::Write {
             path: dir.clone(),
             source,
         })?;
-        let mut variables = self.instrumentation(build)?;
+        let mut variables = self.instrumentation(build, mode)?;
         // Programs that a build runs must not leave profiles in the tree, nor in the coverage of the tests.
         let profiles = dir
             .join("profiles/%h.%p.profraw")

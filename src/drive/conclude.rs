@@ -61,7 +61,7 @@ pub(super) async fn conclude(
         built,
     }
     .finished(&covered, &toolchain);
-    let details = meta::meta(run, attempts, &toolchain, &covered, &finished);
+    let details = meta::meta(run, attempts, &toolchain, built, &covered, &finished);
     let files = RunFiles::new(&finished, details, coverage_files(run, &covered)?)?;
     let folder = utf8(&run.request.artifacts)?;
     fs_err::create_dir_all(&folder).map_err(|source| DriveError::Folder {

@@ -163,7 +163,7 @@ async fn add_profiles(
             step: it.step.name.clone(),
             build: it.step.build.clone(),
             ranks: it.step.resources.ranks,
-            files: collect::files(&it.start, "profiles", ".profraw"),
+            files: collect::profiles(&it.start),
         })
         .collect();
     covered.totals.found += steps
@@ -218,7 +218,7 @@ async fn add_profiles(
 }
 
 fn step_ledger(given: &Given<'_>, states: &BTreeMap<PathBuf, FileState>) -> StepLedger {
-    let files: Vec<ProfileFile> = collect::files(&given.start, "profiles", ".profraw")
+    let files: Vec<ProfileFile> = collect::profiles(&given.start)
         .into_iter()
         .map(|path| ProfileFile {
             name: name(&path),

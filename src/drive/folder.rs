@@ -110,6 +110,12 @@ impl RunFolder {
         self.builds().join(id)
     }
 
+    /// Returns the folder of the library that keeps the counters of a build's ranks that die.
+    #[must_use]
+    pub fn preload(&self, build: &str) -> PathBuf {
+        self.build(build).join("preload")
+    }
+
     /// Returns the folder of an attempt.
     #[must_use]
     pub fn attempt(&self, slug: &str, attempt: u32) -> PathBuf {

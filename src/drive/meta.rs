@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::Run;
 use super::cover::Covered;
 use super::live::Attempt;
 use super::request::setup;
+use super::{Built, Run};
 use crate::build;
 use crate::launch::Place;
+use crate::plan::Producer;
 use crate::results::FinishedRun;
 use crate::results::record::{
     Compiler, Driver, Launch, Mpi, NodeInfo, RunMeta, Slurm, Source, Toolchain,
@@ -29,6 +30,7 @@ pub(super) fn meta(
     run: &Run,
     attempts: &BTreeMap<(usize, u32), Attempt>,
     toolchain: &[(String, String)],
+    built: &BTreeMap<String, Built>,
     covered: &Covered,
     finished: &FinishedRun,
 ) -> RunMeta {
@@ -77,6 +79,16 @@ pub(super) fn meta(
         nodes: nodes(run, attempts),
         jobs: finished.jobs.clone(),
         binaries: Vec::new(),
+        dying_ranks: built
+            .iter()
+            .filter(|(id, _)| {
+                run.request
+                    .plan
+                    .build(id)
+                    .is_some_and(|build| build.coverage == Producer::Llvm)
+            })
+            .map(|(id, built)| built.dying.record(id))
+            .collect(),
         ranks: (covered.ranks.expected > 0).then(|| covered.ranks.clone()),
     }
 }

@@ -7,6 +7,7 @@ pub mod builds;
 mod collect;
 mod conclude;
 mod cover;
+mod dying;
 mod engine;
 pub mod folder;
 pub mod journal;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::cancel::Cancel;
-use crate::config::{Coverage, Site};
+use crate::config::{Coverage, DyingRanks, Site};
 use crate::git::{self, CheckoutOptions};
 use crate::launch::Place;
 use crate::plan::{Build, Plan};
@@ -179,6 +180,7 @@ pub struct Finished {
 struct Built {
     took: Option<Duration>,
     failure: Option<builds::Failure>,
+    dying: dying::Choice,
 }
 
 /// Drives a run from its plan to its results.
@@ -218,7 +220,7 @@ pub async fn run(
         .build_all(&builder, &mut journal, &mut state, observer, cancel)
         .await?;
     let scheduler = run.scheduler();
-    let tasks = BuildTrees::of(&builder, &run.request.plan);
+    let tasks = BuildTrees::of(&builder, &run.request.plan, &built);
     let prepare = |index: usize, attempt: u32| run.prepare(&tasks, index, attempt);
     let attempts = watch::run(
         watch::Setting {
@@ -295,6 +297,7 @@ pub async fn fetch(
         workspace,
         inherited,
         observer,
+        dying_ranks: DyingRanks::Off,
     };
     for build in &plan.builds {
         let mark = trees.fetch_mark(*commit, build);
@@ -343,13 +346,21 @@ struct Run {
 }
 
 /// Tree and instrumentation of each build, as the steps need them.
-struct BuildTrees(BTreeMap<String, (PathBuf, Vec<(String, String)>)>);
+struct BuildTrees(BTreeMap<String, request::Made>);
 
 impl BuildTrees {
-    fn of(builder: &Builder<'_>, plan: &Plan) -> Self {
+    fn of(builder: &Builder<'_>, plan: &Plan, built: &BTreeMap<String, Built>) -> Self {
         let entry = |build: &Build| {
-            let variables = builder.instrumentation(build).unwrap_or_default();
-            (build.id.clone(), (builder.tree(build), variables))
+            let dying = built.get(&build.id).map(|built| &built.dying);
+            let mode = dying.map(dying::Choice::mode).unwrap_or_default();
+            let of_build = request::Made {
+                tree: builder.tree(build),
+                variables: builder.instrumentation(build, mode).unwrap_or_default(),
+                keeping: dying
+                    .map(|choice| choice.keeping().clone())
+                    .unwrap_or_default(),
+            };
+            (build.id.clone(), of_build)
         };
         Self(plan.builds.iter().map(entry).collect())
     }
@@ -400,6 +411,7 @@ impl Run {
             workspace: &self.request.workspace,
             inherited: &self.inherited,
             observer,
+            dying_ranks: self.request.coverage.dying_ranks,
         }
     }
 
@@ -483,15 +495,17 @@ impl Run {
         for line in notes {
             observer(Progress::Note(line));
         }
-        Ok(match builder.build(build).await {
-            Ok(took) => Built {
-                took: Some(took),
-                failure: None,
-            },
-            Err(failure) => Built {
-                took: None,
-                failure: Some(failure),
-            },
+        let mut dying = builder.choose(build).await;
+        let (took, failure) = match builder.build(build, dying.mode()).await {
+            Ok(took) => (Some(took), None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let patterns = &self.request.coverage.objects;
+        builder.confirm(build, &mut dying, patterns).await;
+        Ok(Built {
+            took,
+            failure,
+            dying,
         })
     }
 
@@ -504,11 +518,11 @@ impl Run {
     ) -> std::io::Result<crate::scheduler::JobRequest> {
         use std::os::unix::fs::PermissionsExt as _;
         let step = &self.request.plan.steps[index];
-        let (tree, variables) = trees
+        let made = trees
             .0
             .get(&step.build)
             .ok_or_else(|| std::io::Error::other(format!("no build `{}`", step.build)))?;
-        let made = request::attempt(&self.common(), &self.folder, step, attempt, tree, variables);
+        let made = request::attempt(&self.common(), &self.folder, step, attempt, made);
         let dir = self.folder.attempt(&step.slug, attempt);
         fs_err::create_dir_all(&dir)?;
         for (name, text) in [("job.sh", &made.script), ("rank.sh", &made.wrapper)] {

@@ -1,12 +1,12 @@
 //! From a step of the plan to what the scheduler is asked for and what runs on the nodes. Decides; touches nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::folder::{RunFolder, ended_name};
 use crate::build::environment::{self, Setup};
 use crate::config::{self, CommandLine, Environment, LauncherKind, Memory};
-use crate::launch::{Cwd, Job, Kind, Launch, Place, Pmi, Program};
-use crate::plan::{Resources, Step, StepKind};
+use crate::launch::{Cwd, Job, Keeping, Kind, Launch, Place, Pmi, Program};
+use crate::plan::{Producer, Resources, Step, StepKind};
 use crate::scheduler::JobRequest;
 
 /// What all attempts of a run have in common.
@@ -33,18 +33,33 @@ pub struct Attempt {
     pub request: JobRequest,
 }
 
-/// Returns all that an attempt needs; `tree` is the work tree of its build, `variables` what its build's instrumentation sets.
+/// What a step takes from its build.
+#[derive(Debug, Clone, Default)]
+pub struct Made {
+    /// The work tree.
+    pub tree: PathBuf,
+    /// What the instrumentation sets.
+    pub variables: Vec<(String, String)>,
+    /// How the counters of ranks that die are kept.
+    pub keeping: Keeping,
+}
+
+/// Returns all that an attempt needs.
 #[must_use]
 pub fn attempt(
     common: &Common,
     folder: &RunFolder,
     step: &Step,
     number: u32,
-    tree: &Path,
-    variables: &[(String, String)],
+    made: &Made,
 ) -> Attempt {
+    let tree = &made.tree;
     let dir = folder.attempt(&step.slug, number);
     let launch = launch(step, common);
+    let keeping = match step.coverage {
+        Producer::Llvm => &made.keeping,
+        _ => &Keeping::Nothing,
+    };
     let (repetitions, warmup) = match &step.kind {
         StepKind::Test => (1, 0),
         StepKind::Benchmark(benchmark) => (benchmark.repetitions, benchmark.warmup),
@@ -60,7 +75,8 @@ pub fn attempt(
             config::Cwd::Path(path) => Cwd::Path(path.clone()),
         },
         prelude: environment::prelude(&setup(&step.environment)),
-        variables: step_variables(common, step, number, variables),
+        variables: step_variables(common, step, number, &made.variables),
+        keeping: keeping.clone(),
         program: program(&step.command),
         before: step.before.iter().map(program).collect(),
         after: step.after.iter().map(program).collect(),
@@ -73,7 +89,7 @@ pub fn attempt(
     };
     Attempt {
         script: crate::launch::job_script(&job),
-        wrapper: crate::launch::wrapper(launch.kind, launch.ranks),
+        wrapper: crate::launch::wrapper(launch.kind, launch.ranks, keeping),
         request: request(common, folder, step, number, tree),
     }
 }

@@ -113,7 +113,10 @@ hpc_ci_ranks() { "${hpc_ci_launch[@]}" "$@"; }
 hpc_ci_harness() { # COMMAND...: it starts MPI by itself, with the launch prefix at hand
   local word prefix=
   for word in "${hpc_ci_launch[@]}"; do printf -v word '%q' "$word"; prefix+="$word "; done
-  HPC_CI_LAUNCH=${prefix% } LLVM_PROFILE_FILE=$HPC_CI_OUT/profiles/once.%h.%p.profraw "$@"
+  if [ -n "$hpc_ci_preload" ]; then
+    export HPC_CI_LIVE_PROFILE=$HPC_CI_OUT/profiles/once LD_PRELOAD=$hpc_ci_preload${LD_PRELOAD:+:$LD_PRELOAD}
+  fi
+  HPC_CI_LAUNCH=${prefix% } LLVM_PROFILE_FILE=$HPC_CI_OUT/profiles/once.$hpc_ci_pattern "$@"
 }
 
 hpc_ci_repeat() { # NAME COUNT COMMAND...: launches one after the other, the output of each in a file of its own

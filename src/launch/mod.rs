@@ -50,6 +50,38 @@ impl Pmi {
     }
 }
 
+/// How the counters of processes that die are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Keeping {
+    /// Not at all: a process writes them when it exits.
+    #[default]
+    Nothing,
+    /// By this library, loaded into every process below a rank.
+    Preload(String),
+    /// By the continuous mode that all programs of the step were built for.
+    Continuous,
+}
+
+impl Keeping {
+    /// Returns what follows the beginning of a profile's name, for the runtime to fill in: one file a process.
+    ///
+    /// In continuous mode a library would write over the file of its program, hence `%m`. `%c` with a program that was not
+    /// built for it writes nothing at all.
+    fn pattern(&self) -> &'static str {
+        match self {
+            Self::Nothing | Self::Preload(_) => "%h.%p.profraw",
+            Self::Continuous => "%c%h.%p.%m.profraw",
+        }
+    }
+
+    fn library(&self) -> Option<&str> {
+        match self {
+            Self::Preload(library) => Some(library),
+            Self::Nothing | Self::Continuous => None,
+        }
+    }
+}
+
 /// Where the script runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -143,6 +175,8 @@ pub struct Job {
     pub prelude: String,
     /// Variables of instrumentation and of the step.
     pub variables: Vec<(String, String)>,
+    /// How the counters of ranks that die are kept.
+    pub keeping: Keeping,
     /// What runs once per rank.
     pub program: Program,
     /// What runs once before.

@@ -1,6 +1,6 @@
 //! The per-rank wrapper: plain `sh`, started by the launcher once for each rank.
 
-use super::Kind;
+use super::{Keeping, Kind};
 
 /// Returns the text of the wrapper.
 ///
@@ -10,7 +10,7 @@ use super::Kind;
 ///
 /// `launcher` says whose variables count, `ranks` how many the step asks for.
 #[must_use]
-pub fn wrapper(launcher: Kind, ranks: u32) -> String {
+pub fn wrapper(launcher: Kind, ranks: u32, keeping: &Keeping) -> String {
     let (rank, size) = match launcher {
         Kind::Srun => (
             "${SLURM_PROCID:-}",
@@ -41,13 +41,15 @@ fi
 "#
         )
     };
+    let pattern = keeping.pattern();
+    let preload = keeping.library().map_or_else(String::new, preload);
     format!(
         r#"#!/bin/sh
 # Runs one rank of a step: WRAPPER PROGRAM ARGS...
 rank={rank}
 {alone}{check_size}host=$(uname -n)
 HPC_CI_RANK=$rank
-LLVM_PROFILE_FILE=$HPC_CI_OUT/profiles/r${{rank:-x}}.%h.%p.profraw
+LLVM_PROFILE_FILE=$HPC_CI_OUT/profiles/r${{rank:-x}}.{pattern}
 export HPC_CI_RANK LLVM_PROFILE_FILE
 note=$HPC_CI_OUT/ranks/r${{rank:-x}}.$host.$$
 printf 'start %s %s\n' "$host" "$(date +%s.%N)" >"$note"
@@ -56,7 +58,7 @@ if [ "${{rank:-0}}" = 0 ] && [ -n "${{SLURM_STEP_ID:-}}" ]; then
 fi
 # The program gets the signal too, being of the same group; the wrapper stays to note how it ended.
 trap : TERM INT
-"$@"
+{preload}"$@"
 code=$?
 printf 'end %s %s\n' "$code" "$(date +%s.%N)" >>"$note"
 if [ "$code" -gt 128 ] && [ "$code" -lt 160 ]; then
@@ -70,14 +72,26 @@ exit "$code"
     )
 }
 
+/// Only the program gets the library, not this shell.
+fn preload(library: &str) -> String {
+    format!(
+        r#"HPC_CI_LIVE_PROFILE=$HPC_CI_OUT/profiles/r${{rank:-x}}
+keep={}
+case ":${{LD_PRELOAD:-}}:" in *":$keep:"*) keep=$LD_PRELOAD ;; *) keep=$keep${{LD_PRELOAD:+:$LD_PRELOAD}} ;; esac
+export HPC_CI_LIVE_PROFILE
+LD_PRELOAD=$keep "#,
+        shell_words::quote(library)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn srun_and_mpiexec_read_their_own_rank() {
-        assert!(wrapper(Kind::Srun, 4).contains("rank=${SLURM_PROCID:-}\n"));
-        let mpiexec = wrapper(Kind::Mpiexec, 4);
+        assert!(wrapper(Kind::Srun, 4, &Keeping::Nothing).contains("rank=${SLURM_PROCID:-}\n"));
+        let mpiexec = wrapper(Kind::Mpiexec, 4, &Keeping::Nothing);
         assert!(
             !mpiexec.contains("SLURM_PROCID"),
             "it is 0 for every rank below mpiexec"

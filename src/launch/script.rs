@@ -25,6 +25,8 @@ hpc_ci_launcher={kind}
 hpc_ci_place={place}
 hpc_ci_ranks={ranks}
 hpc_ci_pmi={pmi}
+hpc_ci_pattern={pattern}
+hpc_ci_preload={preload}
 export HPC_CI_STEP_DIR
 {FUNCTIONS}
 ",
@@ -38,6 +40,8 @@ export HPC_CI_STEP_DIR
         place = place_word(job.place),
         ranks = job.launch.ranks,
         pmi = job.launch.pmi.word(),
+        pattern = job.keeping.pattern(),
+        preload = quote(job.keeping.library().unwrap_or_default()),
     )
     .expect("a String takes any text");
     text.push_str("# The environment of the step.\n");

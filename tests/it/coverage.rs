@@ -1,5 +1,6 @@
 //! From instrumented builds and per-rank profiles to `lcov.info`, held against what LLVM's own programs say.
 
+mod dying;
 mod llvm;
 mod tracefiles;
 mod verbs;

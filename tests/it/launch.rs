@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use hpc_ci::launch::{Cwd, Job, Kind, Launch, Place, Pmi, Program, job_script, wrapper};
+use hpc_ci::launch::{Cwd, Job, Keeping, Kind, Launch, Place, Pmi, Program, job_script, wrapper};
 
 fn job(dir: &Path, ranks: u32, line: &str) -> Job {
     let text = |path: &Path| path.to_str().unwrap().to_owned();
@@ -15,6 +15,7 @@ fn job(dir: &Path, ranks: u32, line: &str) -> Job {
         cwd: Cwd::Tree,
         prelude: String::new(),
         variables: Vec::new(),
+        keeping: Keeping::Nothing,
         program: Program::Shell(line.into()),
         before: Vec::new(),
         after: Vec::new(),
@@ -42,7 +43,11 @@ fn job(dir: &Path, ranks: u32, line: &str) -> Job {
 fn run(dir: &Path, job: &Job) -> (Output, serde_json::Value) {
     use std::os::unix::fs::PermissionsExt as _;
     let rank = dir.join("rank.sh");
-    std::fs::write(&rank, wrapper(job.launch.kind, job.launch.ranks)).unwrap();
+    std::fs::write(
+        &rank,
+        wrapper(job.launch.kind, job.launch.ranks, &job.keeping),
+    )
+    .unwrap();
     std::fs::set_permissions(&rank, std::fs::Permissions::from_mode(0o755)).unwrap();
     let script = dir.join("job.sh");
     std::fs::write(&script, job_script(job)).unwrap();

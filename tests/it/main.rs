@@ -3,6 +3,7 @@
 
 mod broken;
 mod cluster;
+mod cluster_dying;
 mod coverage;
 mod git;
 mod launch;

@@ -230,6 +230,7 @@ pub(super) mod tests {
             bytes.truncate(bytes.len().max(cut) - cut);
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), &bytes).unwrap();
+            drop(super::super::counting(file.path()));
             if let Ok(Some(facts)) = facts(file.path(), Wanted::Everything) {
                 prop_assert_eq!(facts.metadata.len(), bytes.len() as u64);
             }

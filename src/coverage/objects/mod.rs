@@ -4,6 +4,7 @@
 //! the mapping is the business of the engines. Relocatable files and archives do not count: what is linked into nothing
 //! cannot run.
 
+mod counting;
 mod elf;
 mod walk;
 
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+pub use counting::{Counters, Counting, counting, parts_without_relocation};
 use elf::Facts;
 
 /// An object that could not be read.

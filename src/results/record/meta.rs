@@ -66,6 +66,34 @@ pub struct RunMeta {
     pub binaries: Vec<Binary>,
     /// The ranks and the state of each one's profile; null if no coverage was asked for.
     pub ranks: Option<RankLedger>,
+    /// How the counters of ranks that die were kept, by build.
+    #[serde(default)]
+    pub dying_ranks: Vec<DyingRanks>,
+}
+
+/// How the counters of ranks that die were kept in the steps of a build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DyingRanks {
+    /// The build.
+    pub build: String,
+    /// The way.
+    pub way: Way,
+    /// What continuous mode would cost a loop of arithmetic, in percent; null where that was not measured.
+    pub continuous_cost_percent: Option<f64>,
+    /// Why another way was not taken, or what this one cannot keep.
+    pub reasons: Vec<String>,
+}
+
+/// A way to keep the counters of ranks that die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// They are lost.
+    Off,
+    /// A preloaded library.
+    Preload,
+    /// Continuous mode of the compiler.
+    Continuous,
 }
 
 /// hpc-ci itself and how it was called.
@@ -513,6 +541,7 @@ pub(crate) mod example {
             }],
             binaries: Vec::new(),
             ranks: Some(RankLedger::of_steps(vec![ledger])),
+            dying_ranks: Vec::new(),
         }
     }
 }

@@ -26,9 +26,9 @@ pub use coverage::{
 #[cfg(test)]
 pub(crate) use meta::example as meta_example;
 pub use meta::{
-    Binary, Compiler, Container, Driver, Energy, Health, Launch, Meta, Mpi, NodeInfo,
+    Binary, Compiler, Container, Driver, DyingRanks, Energy, Health, Launch, Meta, Mpi, NodeInfo,
     ProfileProblem, ProfileState, RankGroup, RankLedger, RunMeta, Slurm, Source, StepLedger,
-    Toolchain,
+    Toolchain, Way,
 };
 pub use outcome::RunStatus;
 

@@ -270,3 +270,53 @@ pub(crate) fn signal(child: &Child, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::kill(pid, signal).unwrap();
 }
+
+/// A program of MPI whose rank 1 dies in the way that its argument names.
+pub(crate) const DIES: &str = r#"#include <mpi.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static volatile int sum;
+static void by_all(int rank) {
+    sum += rank;
+}
+static void by_rank_1(void) {
+    sum++;
+}
+int main(int argc, char **argv) {
+    const char *way = argc > 1 ? argv[1] : "live";
+    int rank;
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    by_all(rank);
+    if (rank == 1)
+        by_rank_1();
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (!strcmp(way, "sleep"))
+        sleep(600);
+    if (!strcmp(way, "fork") && fork() == 0)
+        _exit(0);
+    if (strcmp(way, "live") && strcmp(way, "fork")) {
+        if (rank != 1)
+            sleep(600);
+        if (!strcmp(way, "segv"))
+            *(volatile int *)0 = sum;
+        if (!strcmp(way, "abort"))
+            MPI_Abort(MPI_COMM_WORLD, 7);
+        if (!strcmp(way, "kill"))
+            raise(SIGKILL);
+        if (!strcmp(way, "memory"))
+            for (;;)
+                memset(malloc(16 << 20), 1, 16 << 20);
+        _exit(9);
+    }
+    MPI_Finalize();
+    return 0;
+}
+"#;
+
+/// A line of [`DIES`] that every rank reaches, and one that rank 1 reaches.
+pub(crate) const KEPT_BY_ALL: u32 = 9;
+pub(crate) const KEPT_BY_RANK_1: u32 = 12;
