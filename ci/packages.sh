@@ -9,7 +9,9 @@ SAMPLE_PACKAGES=(openmpi-bin libopenmpi-dev clang libclang-rt-dev llvm)
 
 # The tests: the other MPI, the LLVM that this Rust is made with (22), servers and modules to test against.
 TEST_PACKAGES=(mpich libmpich-dev clang-14 llvm-14 clang-22 llvm-22 libclang-rt-22-dev environment-modules
-    git openssh-client openssh-server python3 util-linux)
+    git openssh-client openssh-server python3 util-linux
+    # The writers and readers of reports.
+    g++ cmake libgtest-dev catch2 python3-pytest python3-mpi4py python3-junitparser libxml2-utils)
 
 # `ci/test --full` compares with every LLVM that Debian 12 has.
 FULL_PACKAGES=(clang-16 llvm-16 libclang-rt-16-dev clang-19 llvm-19 libclang-rt-19-dev)

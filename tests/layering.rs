@@ -89,6 +89,8 @@ const PURE: &[&str] = &[
     "results/record/",
     "results/summary.rs",
     "results/junit.rs",
+    "results/reports/",
+    "results/units.rs",
     "results/text.rs",
     "results/artifact.rs",
     "results/picture.rs",

@@ -172,10 +172,20 @@ choices! {
         Higher = "higher",
     }
 
-    /// Formats of the files in which steps list their tests.
+    /// How steps tell of their tests.
     ResultsFormat {
         /// The XML of `JUnit`.
         Junit = "junit",
+        /// What Rust's test programs print.
+        Libtest = "libtest",
+        /// The same as JSON.
+        LibtestJson = "libtest-json",
+        /// The Test Anything Protocol.
+        Tap = "tap",
+        /// The summary of Julia's tests.
+        Julia = "julia",
+        /// Not at all: the step is one test, whatever it prints.
+        None = "none",
     }
 
     /// What the published artifacts may tell.

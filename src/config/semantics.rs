@@ -142,6 +142,7 @@ fn check_words(table: &Table, step: &StepSpec, report: &Report) {
     }
     let results = table.get("results").and_then(Item::table);
     if let Some(path) = results.and_then(|results| results.get("path")) {
+        known.push("rank");
         known_words(path, &known, &hint, report);
     }
 }

@@ -37,13 +37,14 @@ pub enum Cwd {
     Path(String),
 }
 
-/// A file in which a step lists its tests.
+/// Where a step tells of its tests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultsFile {
-    /// Its format.
+    /// In which format.
     pub format: ResultsFormat,
-    /// Its path, perhaps a pattern; a relative one starts at the step's folder.
-    pub path: String,
+    /// The files, as a pattern that starts where the step runs or in its own folder; unset: its output. `{rank}` stands for
+    /// the number of each rank.
+    pub path: Option<String>,
 }
 
 /// A figure that a benchmark prints.
@@ -188,7 +189,7 @@ pub struct StepSpec {
     pub only: Option<Conditions>,
     /// It does not take part if these hold.
     pub skip: Option<Conditions>,
-    /// A file in which it lists its tests.
+    /// Where it tells of its tests.
     pub results: Option<ResultsFile>,
     /// Whether its coverage is collected.
     pub coverage: StepCoverage,
@@ -446,10 +447,16 @@ impl Field for StepCoverage {
 }
 
 fn results(s: &Section) -> ResultsFile {
-    ResultsFile {
-        format: s.need("format"),
-        path: s.need::<PathText>("path").0,
+    let format = s.need("format");
+    let path = match format {
+        ResultsFormat::Junit => Some(s.need::<PathText>("path").0),
+        _ => s.get("path").map(|PathText(path)| path),
+    };
+    if let (ResultsFormat::None, Some(item)) = (format, s.table.get("path")) {
+        let message = format!("`{}` has a path and nothing to read there", s.path);
+        impossible(&item.at, message, "`format` is `none`", s.report);
     }
+    ResultsFile { format, path }
 }
 
 fn conditions(s: &Section) -> Conditions {

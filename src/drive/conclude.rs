@@ -14,7 +14,7 @@ use super::live::Attempt;
 use super::place::Resources;
 use super::progress::Observer;
 use super::state::RunState;
-use super::{Built, DriveError, Finished, Run, collect, meta};
+use super::{Built, DriveError, Finished, Run, collect, meta, reports};
 use crate::config::Better;
 use crate::coverage::rank_report::RankReport;
 use crate::coverage::summary::{Share, Totals, summarize};
@@ -26,6 +26,7 @@ use crate::results::record::{
     BuildRecord, CoverageSummary, FileCoverage, Hpc, JobRecord, Note, NoteKind, ObjectList, Part,
     Ratio, RunStatus, SCHEMA_VERSION,
 };
+use crate::results::reports::Merged;
 use crate::results::text::Style;
 use crate::results::{
     BenchmarkInput, CoverageFigures, EarlierAttempt, FinishedRun, PartLogs, StepResult, store, text,
@@ -248,6 +249,7 @@ impl Conclusion<'_> {
             ranks: step.resources.ranks,
             elapsed: attempt.and_then(Attempt::elapsed),
             max_rss_bytes: record.and_then(crate::scheduler::JobRecord::max_rss),
+            report: self.report(index, state.attempt),
             earlier: (1..state.attempt)
                 .filter_map(|number| self.earlier(index, number))
                 .collect(),
@@ -264,12 +266,25 @@ impl Conclusion<'_> {
         }
     }
 
+    fn report(&self, index: usize, number: u32) -> Option<Merged> {
+        let step = &self.run.request.plan.steps[index];
+        let ended = self.attempts.get(&(index, number))?.verdict.outcome;
+        reports::read(step, &self.run.folder.attempt(&step.slug, number), ended)
+    }
+
     fn earlier(&self, index: usize, number: u32) -> Option<EarlierAttempt> {
         let attempt = self.attempts.get(&(index, number))?;
         Some(EarlierAttempt {
             outcome: attempt.verdict.outcome,
             message: attempt.verdict.message.clone(),
             job_id: attempt.job.as_ref().map(ToString::to_string),
+            failed_tests: self
+                .report(index, number)
+                .into_iter()
+                .flat_map(|report| report.cases)
+                .filter(|it| it.case.status.is_failure())
+                .map(|it| it.case.name)
+                .collect(),
         })
     }
 

@@ -16,6 +16,7 @@ mod live;
 mod meta;
 pub mod place;
 pub mod progress;
+mod reports;
 pub mod request;
 pub mod state;
 pub mod trees;

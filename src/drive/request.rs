@@ -86,6 +86,11 @@ pub fn attempt(
         time: step.resources.time.as_secs(),
         repetitions,
         warmup,
+        reports: step
+            .results
+            .as_ref()
+            .and_then(|results| results.path.as_ref())
+            .map(|path| path.replace("{rank}", "*")),
     };
     Attempt {
         script: crate::launch::job_script(&job),

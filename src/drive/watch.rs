@@ -13,6 +13,7 @@ use super::folder::{RunFolder, ended_name};
 use super::journal::{Journal, JournalError};
 use super::live::{Attempt, BOOKS_LAG, Live};
 use super::progress::{Observer, Progress as Tell};
+use super::reports;
 use super::state::{Event, RunState};
 use crate::cancel::Cancel;
 use crate::plan::{Plan, StepKind};
@@ -552,8 +553,9 @@ impl Watch<'_, '_> {
         };
         let attempt = self.state.steps()[index].attempt;
         let slug = &self.setting.plan.steps[index].slug;
-        let exit = collect::exit_record(&self.setting.folder.attempt(slug, attempt));
-        let log = collect::log_tail(&self.setting.folder.attempt(slug, attempt).join("log.txt"));
+        let folder = self.setting.folder.attempt(slug, attempt);
+        let exit = collect::exit_record(&folder);
+        let log = collect::log_tail(&folder.join("log.txt"));
         let verdict = judge(&Evidence {
             record: record.as_ref(),
             restarts: live.restarts(),
@@ -561,6 +563,7 @@ impl Watch<'_, '_> {
             log: &log,
             cancelled: live.cause.as_ref(),
         });
+        let verdict = reports::judged(verdict, &self.setting.plan.steps[index], &folder);
         let mut nodes = live.nodes;
         nodes.extend(
             record
@@ -577,7 +580,7 @@ impl Watch<'_, '_> {
                 submitted: live.submitted,
                 record,
                 exit,
-                host: collect::host(&self.setting.folder.attempt(slug, attempt)),
+                host: collect::host(&folder),
                 verdict: verdict.clone(),
             },
         );

@@ -195,6 +195,8 @@ pub struct Job {
     pub repetitions: u32,
     /// Launches before them that do not.
     pub warmup: u32,
+    /// A pattern of the files in which the step tells of its tests.
+    pub reports: Option<String>,
 }
 
 /// Where the commands of a step run.

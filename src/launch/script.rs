@@ -9,6 +9,9 @@ use super::{Cwd, Job, Kind, Launch, Place, Program};
 /// Functions that every script needs: refusing, the exit record, time, the search for the program's MPI.
 const FUNCTIONS: &str = include_str!("functions.sh");
 
+/// What keeps the reports of a step.
+const RESULTS: &str = include_str!("results.sh");
+
 /// Returns the job script of one attempt.
 #[must_use]
 pub fn job_script(job: &Job) -> String {
@@ -232,9 +235,16 @@ fn body(job: &Job) -> String {
         )
         .expect("a String takes any text");
     }
-    text.push_str("}\nhpc_ci_bounded hpc_ci_steps\n");
+    text.push_str("}\n");
+    if job.reports.is_some() {
+        text.push_str(RESULTS);
+    }
+    text.push_str("hpc_ci_bounded hpc_ci_steps\n");
     for program in &job.after {
         writeln!(text, "hpc_ci_after {}", argv(program)).expect("a String takes any text");
+    }
+    if let Some(pattern) = &job.reports {
+        writeln!(text, "hpc_ci_keep_results {}", quote(pattern)).expect("a String takes any text");
     }
     text.push_str("hpc_ci_finish\n");
     text

@@ -39,10 +39,6 @@ pub(super) fn notes(site: &Site, suite: &Suite, builds: &[Build], steps: &[Step]
             "a `strategy` other than `jobs`",
             any_step(&|step| step.strategy != Strategy::Jobs),
         ),
-        (
-            "`results` of a step",
-            any_step(&|step| step.results.is_some()),
-        ),
         ("`keep` of a step", any_step(&|step| !step.keep.is_empty())),
     ];
     uses.into_iter()

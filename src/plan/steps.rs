@@ -168,7 +168,11 @@ fn results(point: &Point) -> Result<Option<ResultsFile>, PlanError> {
     };
     Ok(Some(ResultsFile {
         format: results.format,
-        path: words(point, &results.path)?,
+        path: match &results.path {
+            // Each rank's number comes in where its report is looked for.
+            Some(path) => Some(words(point, &path.replace("{rank}", "{{rank}}"))?),
+            None => None,
+        },
     }))
 }
 

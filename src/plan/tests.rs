@@ -392,7 +392,10 @@ exclusive = [true]
     assert_eq!(step.cwd, Cwd::Path("runs/s".to_owned()));
     assert_eq!(step.before, [argv(&["mkdir", "-p", "runs/s"])]);
     assert_eq!(step.after, [CommandLine::Shell("rm -r runs/s".to_owned())]);
-    assert_eq!(step.results.as_ref().unwrap().path, "s-3.xml");
+    assert_eq!(
+        step.results.as_ref().unwrap().path.as_deref(),
+        Some("s-3.xml")
+    );
     assert_eq!(step.resources.time, Duration::from_mins(1));
     assert_eq!(step.resources.ranks, 3);
     assert_eq!(step.resources.partition.as_deref(), Some("gpu"));

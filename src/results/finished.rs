@@ -9,9 +9,10 @@ use chrono::{DateTime, Utc};
 use super::benchmark::{Baseline, BenchmarkError};
 use super::clean::{one_line, shortened};
 use super::record::{Better, BuildRecord, Hpc, JobRecord, Note, Outcome, Part, Status};
+use super::reports::Merged;
 
 /// How long a reason may be.
-const REASON: usize = 300;
+pub(super) const REASON: usize = 300;
 
 /// A run that has ended, whichever way.
 ///
@@ -122,6 +123,8 @@ pub struct StepResult {
     pub elapsed: Option<Duration>,
     /// The largest resident set of a process.
     pub max_rss_bytes: Option<u64>,
+    /// What its report says; none if the step is one test.
+    pub report: Option<Merged>,
     /// The attempts before the last one.
     pub earlier: Vec<EarlierAttempt>,
     /// Slurm's last word on it.
@@ -143,6 +146,8 @@ pub struct EarlierAttempt {
     pub message: String,
     /// Its job.
     pub job_id: Option<String>,
+    /// The tests of its report that failed.
+    pub failed_tests: BTreeSet<String>,
 }
 
 impl StepResult {
@@ -289,6 +294,7 @@ pub(crate) mod example {
             ranks: 4,
             elapsed: Some(Duration::from_millis(2_250)),
             max_rss_bytes: Some(41_943_040),
+            report: None,
             earlier: Vec::new(),
             slurm_state: Some("COMPLETED".to_owned()),
             log: Some(format!("runs/r7/logs/{name}.log").into()),
@@ -311,6 +317,7 @@ pub(crate) mod example {
             outcome: Outcome::Failed,
             message: "exit code 1".to_owned(),
             job_id: Some("70".to_owned()),
+            failed_tests: BTreeSet::new(),
         });
         let mut rejected = step("wide", "scale", Outcome::Rejected);
         rejected.message =
@@ -454,6 +461,7 @@ mod tests {
             outcome: Outcome::Failed,
             message: String::new(),
             job_id: None,
+            failed_tests: BTreeSet::new(),
         };
         step.earlier.push(again);
         assert_eq!((step.attempts(), step.is_flaky()), (2, true));

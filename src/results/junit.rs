@@ -10,12 +10,14 @@
 
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use chrono::SecondsFormat;
 
 use super::clean::{end_of_log, one_line, printable};
 use super::record::{Outcome, Part, Status, path_from};
+use super::reports::{CaseStatus, MergedCase};
 use super::summary::{seconds, steps_of};
+use super::units::{self, Unit};
 use super::{FinishedRun, StepResult};
 
 /// Codecov drops a testcase with a longer attribute.
@@ -87,7 +89,12 @@ fn suite(xml: &mut Xml, run: &FinishedRun, name: &str, steps: &[&StepResult]) {
     }
     xml.close("properties");
     for step in steps {
-        case(xml, step);
+        for unit in units::units(step) {
+            match unit.test {
+                Some(test) => inner_case(xml, step, &unit, test),
+                None => case(xml, step),
+            }
+        }
     }
     xml.close("testsuite");
 }
@@ -131,6 +138,56 @@ fn case(xml: &mut Xml, step: &StepResult) {
     xml.close("testcase");
 }
 
+/// A test inside a step stands under the step's name as its class.
+fn inner_case(xml: &mut Xml, step: &StepResult, unit: &Unit<'_>, test: &MergedCase) {
+    let case = &test.case;
+    let time = format!("{:.3}", case.seconds.unwrap_or_default());
+    xml.open(
+        "testcase",
+        &[
+            ("name", &case.name),
+            ("classname", &step.name),
+            ("time", &time),
+        ],
+    );
+    let reason = unit.reason(step);
+    let attributes = [("message", reason.as_str()), ("type", unit.status.as_str())];
+    let evidence = if case.detail.is_empty() {
+        &reason
+    } else {
+        &case.detail
+    };
+    let ranks = units::ranks(test);
+    match unit.meaning() {
+        Status::Passed if unit.status == CaseStatus::Flaky => {
+            xml.element("flakyFailure", &attributes, evidence);
+        }
+        Status::Passed => {}
+        Status::Failed => xml.element("failure", &attributes, evidence),
+        Status::Error | Status::NotRun => xml.element("error", &attributes, evidence),
+        Status::Skipped => xml.element("skipped", &attributes, &reason),
+    }
+    if unit.status != CaseStatus::Passed || !ranks.is_empty() {
+        xml.element("system-out", &[], &inner_facts(step, unit, &ranks));
+    }
+    xml.close("testcase");
+}
+
+fn inner_facts(step: &StepResult, unit: &Unit<'_>, ranks: &str) -> String {
+    let mut lines = vec![format!("outcome: {}", unit.status)];
+    lines.extend((!ranks.is_empty()).then(|| format!("by rank: {ranks}")));
+    lines.extend(log_of(step).map(|log| format!("log: {}", one_line(&log))));
+    let again = step.reproduce.as_deref();
+    lines.extend(again.map(|line| format!("reproduce: {}", one_line(line))));
+    lines.join("\n")
+}
+
+fn log_of(step: &StepResult) -> Option<String> {
+    let folder = Utf8Path::new("artifacts/tests");
+    let log = step.log.as_deref()?;
+    Some(path_from(folder, log).into_string())
+}
+
 /// What a reader of the failure needs to see first: the reason, then the end of the log.
 fn evidence(step: &StepResult, reason: &str) -> String {
     let tail = end_of_log(&step.log_tail, TAIL_LINES);
@@ -162,11 +219,7 @@ fn facts(step: &StepResult) -> String {
         "max rss",
         step.max_rss_bytes.map(|bytes| format!("{bytes} bytes")),
     );
-    let log = step
-        .log
-        .as_deref()
-        .map(|log| path_from(Utf8Path::new("artifacts/tests"), log));
-    fact("log", log.map(Utf8PathBuf::into_string));
+    fact("log", log_of(step));
     fact("reproduce", step.reproduce.clone());
     lines.join("\n")
 }
@@ -181,15 +234,17 @@ struct Counts {
 
 impl Counts {
     fn of(steps: &[&StepResult]) -> Self {
+        let ends = steps
+            .iter()
+            .flat_map(|step| units::units(step))
+            .map(|unit| unit.meaning())
+            .collect::<Vec<_>>();
         let count = |wanted: &[Status]| {
-            steps
-                .iter()
-                .filter(|step| wanted.contains(&step.status()))
-                .count()
-                .to_string()
+            let counted = ends.iter().filter(|end| wanted.contains(end));
+            counted.count().to_string()
         };
         Self {
-            tests: steps.len().to_string(),
+            tests: ends.len().to_string(),
             failures: count(&[Status::Failed]),
             errors: count(&[Status::Error, Status::NotRun]),
             skipped: count(&[Status::Skipped]),

@@ -5,7 +5,7 @@
 //! contributes; and [`store`], the one edge of this room, writes the set so that it appears whole or not at all. The
 //! shapes on disk are in [`record`]; JSON Schemas of them stand in `docs/schema/`, and `docs/results.md` explains them.
 //!
-//! This room does not read the reports of test programs, does not judge (gates do) and sends nothing anywhere.
+//! [`reports`] reads what test programs say of their tests. This room does not judge (gates do) and sends nothing anywhere.
 
 pub mod artifact;
 pub mod benchmark;
@@ -14,13 +14,16 @@ mod finished;
 pub mod junit;
 pub mod picture;
 pub mod record;
+pub mod reports;
 #[cfg(test)]
 mod schema;
 pub mod store;
 pub mod summary;
 mod table;
 pub mod text;
+mod units;
 
+use finished::REASON;
 #[cfg(test)]
 pub(crate) use finished::example as finished_example;
 pub use finished::{

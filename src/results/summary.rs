@@ -6,11 +6,12 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::record::{
-    BenchmarksPart, BenchmarksSummary, BuildRecord, CoveragePart, Failing, Mark, NoteKind, Part,
-    RunEntry, RunParts, RunStatus, RunStep, SCHEMA_VERSION, Status, StepRecord, SuiteCounts,
-    TestsPart, TestsSummary, path_from,
+    BenchmarksPart, BenchmarksSummary, BuildRecord, CoveragePart, Disagreement, Failing, Mark,
+    NoteKind, Part, RanksSaying, RunEntry, RunParts, RunStatus, RunStep, SCHEMA_VERSION, Status,
+    StepRecord, SuiteCounts, TestsPart, TestsSummary, path_from,
 };
-use super::{CoverageFigures, FinishedRun, StepResult, benchmark};
+use super::reports::{Merged, MergedCase};
+use super::{CoverageFigures, FinishedRun, StepResult, benchmark, units};
 
 /// The tracefile, relative to `hpc-results.json`.
 const TRACEFILE: &str = "artifacts/coverage/lcov.info";
@@ -32,17 +33,15 @@ pub fn tests(run: &FinishedRun) -> TestsSummary {
     let steps = || steps_of(run, Part::Tests);
     let mut suites = BTreeMap::<String, SuiteCounts>::new();
     for step in steps() {
-        count(suites.entry(step.suite.clone()).or_default(), step);
+        let suite = suites.entry(step.suite.clone()).or_default();
+        *suite = add(suite, &units::counts(step));
     }
     TestsSummary {
         schema_version: SCHEMA_VERSION,
         commit: run.commit.clone(),
         status: part_status(run, Part::Tests),
         suites,
-        failing: steps()
-            .filter(|step| is_failing(step))
-            .map(failing)
-            .collect(),
+        failing: steps().flat_map(failing).collect(),
         steps: steps()
             .map(|step| step_record(step, Utf8Path::new("artifacts/tests")))
             .collect(),
@@ -209,14 +208,20 @@ pub fn part_status(run: &FinishedRun, part: Part) -> RunStatus {
 pub fn total(suites: &BTreeMap<String, SuiteCounts>) -> SuiteCounts {
     suites
         .values()
-        .fold(SuiteCounts::default(), |sum, it| SuiteCounts {
-            passed: sum.passed + it.passed,
-            failed: sum.failed + it.failed,
-            errors: sum.errors + it.errors,
-            skipped: sum.skipped + it.skipped,
-            not_run: sum.not_run + it.not_run,
-            flaky: sum.flaky + it.flaky,
-        })
+        .fold(SuiteCounts::default(), |sum, it| add(&sum, it))
+}
+
+fn add(a: &SuiteCounts, b: &SuiteCounts) -> SuiteCounts {
+    SuiteCounts {
+        passed: a.passed + b.passed,
+        failed: a.failed + b.failed,
+        errors: a.errors + b.errors,
+        skipped: a.skipped + b.skipped,
+        not_run: a.not_run + b.not_run,
+        flaky: a.flaky + b.flaky,
+        xfailed: a.xfailed + b.xfailed,
+        xpassed: a.xpassed + b.xpassed,
+    }
 }
 
 pub(super) fn steps_of(run: &FinishedRun, part: Part) -> impl Iterator<Item = &StepResult> {
@@ -248,25 +253,18 @@ pub(super) fn coverage_part(figures: &CoverageFigures, folder: &Utf8Path) -> Opt
     })
 }
 
-fn count(counts: &mut SuiteCounts, step: &StepResult) {
-    let counter = match step.status() {
-        Status::Passed => &mut counts.passed,
-        Status::Failed => &mut counts.failed,
-        Status::Error => &mut counts.errors,
-        Status::NotRun => &mut counts.not_run,
-        Status::Skipped => &mut counts.skipped,
-    };
-    *counter += 1;
-    counts.flaky += u64::from(step.is_flaky());
-}
-
-fn failing(step: &StepResult) -> Failing {
-    Failing {
-        step: step.name.clone(),
-        test: None,
-        outcome: step.outcome,
-        message: step.reason(),
-    }
+/// What of a step did not end well. A step that did not run is told of by what kept it from running.
+fn failing(step: &StepResult) -> impl Iterator<Item = Failing> {
+    let units = units::units(step).into_iter();
+    units
+        .filter(|unit| unit.is_failing() && (unit.test.is_some() || is_failing(step)))
+        .map(|unit| Failing {
+            step: step.name.clone(),
+            test: unit.test.map(|test| test.case.name.clone()),
+            outcome: unit.outcome(step),
+            message: unit.reason(step),
+            test_status: unit.test.map(|_| unit.status),
+        })
 }
 
 fn step_record(step: &StepResult, folder: &Utf8Path) -> StepRecord {
@@ -291,6 +289,27 @@ fn step_record(step: &StepResult, folder: &Utf8Path) -> StepRecord {
         slug: Some(step.slug.clone()),
         tags: step.tags.clone(),
         reproduce: step.reproduce.clone(),
+        report: step.report.as_ref().and_then(|report| report.dialect),
+        tests: step.report.as_ref().map(|_| units::counts(step)),
+        disagreements: step
+            .report
+            .iter()
+            .flat_map(Merged::disagreements)
+            .map(disagreement)
+            .collect(),
+    }
+}
+
+fn disagreement(test: &MergedCase) -> Disagreement {
+    let ranks = test.by_rank.iter();
+    Disagreement {
+        test: test.case.name.clone(),
+        ranks: ranks
+            .map(|(status, ranks)| RanksSaying {
+                status: *status,
+                ranks: ranks.clone(),
+            })
+            .collect(),
     }
 }
 

@@ -12,7 +12,7 @@ use super::record::{
 };
 use super::summary::{self, plural, steps_of};
 use super::table::{Cell, Ink, Tone, table};
-use super::{CoverageFigures, FinishedRun, StepResult, benchmark};
+use super::{CoverageFigures, FinishedRun, StepResult, benchmark, units};
 
 /// Lines of the log that are shown of each failing step.
 const TAIL_LINES: usize = 5;
@@ -191,6 +191,7 @@ impl Page<'_> {
             (attempts > 1).then(|| format!("{attempts} attempts")),
         ];
         let mut lines = vec![place.into_iter().flatten().collect::<Vec<_>>().join(", ")];
+        lines.extend(failing_tests(step));
         lines.extend(
             end_of_log(&step.log_tail, TAIL_LINES)
                 .into_iter()
@@ -319,12 +320,12 @@ impl Page<'_> {
     }
 
     fn tally(&self, part: Part, word: &str) -> Option<String> {
-        let total = steps_of(self.run, part).count();
-        let count = |status| {
-            steps_of(self.run, part)
-                .filter(|step| step.status() == status)
-                .count()
-        };
+        let ends = steps_of(self.run, part)
+            .flat_map(units::units)
+            .map(|unit| unit.meaning())
+            .collect::<Vec<_>>();
+        let total = ends.len();
+        let count = |status| ends.iter().filter(|end| **end == status).count();
         let said = [
             (Status::Failed, "failed"),
             (Status::Error, "ended in an error"),
@@ -381,6 +382,23 @@ impl Page<'_> {
         }
         one_line(parts.into_iter().collect::<camino::Utf8PathBuf>().as_str())
     }
+}
+
+/// The failing tests of a step's report, a line each.
+fn failing_tests(step: &StepResult) -> Vec<String> {
+    let failing = units::units(step)
+        .into_iter()
+        .filter(|unit| unit.is_failing() && unit.test.is_some())
+        .collect::<Vec<_>>();
+    let more = failing.len().saturating_sub(IN_FULL);
+    let shown = failing.iter().take(IN_FULL).map(|unit| {
+        let name = unit.test.map_or("", |test| &test.case.name);
+        let line = format!("{}  {}: {}", one_line(name), unit.status, unit.reason(step));
+        shortened(&line, TAIL_COLUMNS)
+    });
+    shown
+        .chain((more > 0).then(|| format!("and {more} more {}", plural(more, "test"))))
+        .collect()
 }
 
 fn titles(text: &[&str], figures: &[&str]) -> Vec<Cell> {

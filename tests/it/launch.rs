@@ -36,6 +36,7 @@ fn job(dir: &Path, ranks: u32, line: &str) -> Job {
         time: 30,
         repetitions: 1,
         warmup: 0,
+        reports: None,
     }
 }
 

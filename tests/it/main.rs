@@ -9,5 +9,6 @@ mod git;
 mod launch;
 mod local;
 mod published;
+mod reports;
 mod support;
 mod trust;

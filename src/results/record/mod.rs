@@ -25,6 +25,7 @@ pub use coverage::{
 };
 #[cfg(test)]
 pub(crate) use meta::example as meta_example;
+pub(crate) use meta::ranges;
 pub use meta::{
     Binary, Compiler, Container, Driver, DyingRanks, Energy, Health, Launch, Meta, Mpi, NodeInfo,
     ProfileProblem, ProfileState, RankGroup, RankLedger, RunMeta, Slurm, Source, StepLedger,
@@ -36,7 +37,7 @@ pub use crate::scheduler::{Outcome, Status};
 pub use results::{BenchmarksPart, CoveragePart, Hpc, HpcResults, TestsPart};
 pub use run::{BuildRecord, JobRecord, Note, NoteKind, RunEntry, RunParts, RunStep};
 
-pub use steps::{Failing, StepRecord, SuiteCounts, TestsSummary};
+pub use steps::{Disagreement, Failing, RanksSaying, StepRecord, SuiteCounts, TestsSummary};
 
 /// The version that every document states.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{Outcome, RunStatus, Status};
+use crate::results::reports::{CaseStatus, Dialect};
 
 /// `tests/summary.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,21 +31,27 @@ pub struct TestsSummary {
     pub missing: Vec<String>,
 }
 
-/// The steps of one suite, counted. Every step is counted once; `flaky` ones are among the passed.
+/// The tests of one suite, counted: those that the reports of its steps list, and each step without a report as one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuiteCounts {
     /// Passed, at the first attempt or a later one.
     pub passed: u64,
-    /// Failed.
+    /// Failed, ran out of time or died.
     pub failed: u64,
-    /// Ended by the infrastructure.
+    /// Could not be carried out, or nobody knows how it ended.
     pub errors: u64,
-    /// Not meant to run here.
+    /// Not meant to run here, or failed as its program expected.
     pub skipped: u64,
     /// Should have run and did not.
     pub not_run: u64,
     /// Those of the passed that needed another attempt.
     pub flaky: u64,
+    /// Those of the skipped that ran and failed as expected.
+    #[serde(default)]
+    pub xfailed: u64,
+    /// Those of the passed that were expected to fail.
+    #[serde(default)]
+    pub xpassed: u64,
 }
 
 /// Something that failed.
@@ -58,6 +65,9 @@ pub struct Failing {
     pub outcome: Outcome,
     /// Why, in one line.
     pub message: String,
+    /// How the test ended, in the words of test programs.
+    #[serde(default)]
+    pub test_status: Option<CaseStatus>,
 }
 
 /// One step in `tests/summary.json`.
@@ -105,4 +115,31 @@ pub struct StepRecord {
     /// A shell line that runs it again.
     #[serde(default)]
     pub reproduce: Option<String>,
+    /// Who wrote its report; null if it is one test.
+    #[serde(default)]
+    pub report: Option<Dialect>,
+    /// The tests of its report, counted.
+    #[serde(default)]
+    pub tests: Option<SuiteCounts>,
+    /// Tests that its ranks do not agree on.
+    #[serde(default)]
+    pub disagreements: Vec<Disagreement>,
+}
+
+/// A test that the ranks of a step do not agree on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disagreement {
+    /// The test.
+    pub test: String,
+    /// Who says what, the worst first. A rank that is in none of them does not list the test.
+    pub ranks: Vec<RanksSaying>,
+}
+
+/// Ranks that say the same of a test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RanksSaying {
+    /// What they say.
+    pub status: CaseStatus,
+    /// Which: `0-2,5`.
+    pub ranks: String,
 }

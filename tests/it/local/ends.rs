@@ -126,7 +126,7 @@ only = { cluster = "no-such-cluster" }
     let counts = &summary["suites"]["tests"];
     assert_eq!(
         *counts,
-        serde_json::json!({"passed": 6, "failed": 7, "errors": 0, "skipped": 1, "not_run": 2, "flaky": 1}),
+        serde_json::json!({"passed": 6, "failed": 7, "errors": 0, "skipped": 1, "not_run": 2, "flaky": 1, "xfailed": 0, "xpassed": 0}),
     );
     assert_eq!(summary["status"], "failed");
     let failing: Vec<&str> = summary["failing"]

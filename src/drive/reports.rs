@@ -1,0 +1,168 @@
+//! The reports that an attempt left: found in its folder, where its script put them, or in its log.
+
+use std::path::Path;
+
+use crate::plan::{Expect, ResultsFile, ResultsFormat, Step, StepKind};
+use crate::results::reports::{self, Format, Merged, RankReport, ReportError, merge, recognise};
+use crate::scheduler::{Outcome, Status, Verdict};
+
+/// Reports and logs beyond this are not read.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// Returns what the reports of an attempt that ended so say; none if the step is one test.
+pub(super) fn read(step: &Step, attempt: &Path, outcome: Outcome) -> Option<Merged> {
+    let ran = matches!(outcome.status(), Status::Passed | Status::Failed);
+    let is_test = matches!(step.kind, StepKind::Test) && step.expect == Expect::Pass;
+    if !ran || !is_test {
+        return None;
+    }
+    if let Some(ResultsFile { format, path }) = &step.results {
+        let format = known(*format)?;
+        return match path {
+            Some(pattern) => files(step, attempt, format, pattern, outcome),
+            None => Some(log(attempt, format)),
+        };
+    }
+    let text = text(&attempt.join("log.txt")).ok()?;
+    let found = merge(vec![of_log(Ok(recognise(&text)?))], None);
+    // Ranks that print over one another make no sense together: then the step is one test, as without a report.
+    (step.resources.ranks == 1 || found.problems.is_empty()).then_some(found)
+}
+
+/// Returns the verdict on an attempt once its reports were heard too.
+pub(super) fn judged(verdict: Verdict, step: &Step, attempt: &Path) -> Verdict {
+    let report = read(step, attempt, verdict.outcome);
+    let heard = report.and_then(|report| reports::verdict(verdict.outcome, &report));
+    match heard {
+        Some((outcome, message)) => Verdict {
+            outcome,
+            message,
+            ..verdict
+        },
+        None => verdict,
+    }
+}
+
+fn known(format: ResultsFormat) -> Option<Format> {
+    Some(match format {
+        ResultsFormat::Junit => Format::Junit,
+        ResultsFormat::Libtest => Format::Libtest,
+        ResultsFormat::LibtestJson => Format::LibtestJson,
+        ResultsFormat::Tap => Format::Tap,
+        ResultsFormat::Julia => Format::Julia,
+        ResultsFormat::None => return None,
+    })
+}
+
+fn log(attempt: &Path, format: Format) -> Merged {
+    let report = text(&attempt.join("log.txt")).and_then(|text| reports::read(format, &text));
+    merge(vec![of_log(report)], None)
+}
+
+fn of_log(report: Result<reports::Report, ReportError>) -> RankReport {
+    RankReport {
+        rank: None,
+        file: "the output".to_owned(),
+        report,
+    }
+}
+
+fn files(
+    step: &Step,
+    attempt: &Path,
+    format: Format,
+    pattern: &str,
+    outcome: Outcome,
+) -> Option<Merged> {
+    let kept = super::collect::last_start(attempt).join("results");
+    let mut numbers = super::collect::names(&kept)
+        .iter()
+        .filter_map(|name| name.strip_suffix(".report")?.parse::<u64>().ok())
+        .collect::<Vec<_>>();
+    numbers.sort_unstable();
+    let found = numbers.iter().map(|number| {
+        let name = fs_err::read_to_string(kept.join(format!("{number}.name")));
+        let report = text(&kept.join(format!("{number}.report")));
+        (name.unwrap_or_default(), report)
+    });
+    let found = found.collect::<Vec<_>>();
+    if found.is_empty() {
+        // A step that failed may have died before it could write any.
+        return (outcome == Outcome::Passed).then(|| Merged {
+            problems: vec![absent(&kept, pattern)],
+            ..Merged::default()
+        });
+    }
+    let ranks = step.resources.ranks;
+    let of_ranks = found
+        .iter()
+        .map(|(name, _)| rank(pattern, name).filter(|rank| *rank < ranks))
+        .collect::<Option<Vec<_>>>();
+    let of_ranks = of_ranks.filter(|_| ranks > 1 || pattern.contains(RANK));
+    let ranks = of_ranks.as_ref().map(|_| ranks);
+    let mut of_ranks = of_ranks.unwrap_or_default().into_iter();
+    let all = found.into_iter().map(|(file, text)| RankReport {
+        rank: of_ranks.next(),
+        file,
+        report: text.and_then(|text| reports::read(format, &text)),
+    });
+    Some(merge(all.collect(), ranks))
+}
+
+fn absent(kept: &Path, pattern: &str) -> String {
+    let stale = fs_err::read_to_string(kept.join("stale")).unwrap_or_default();
+    match stale.lines().next() {
+        Some(file) => format!("the report `{file}` is older than the step"),
+        None => format!("it left no report `{pattern}`"),
+    }
+}
+
+const RANK: &str = "{rank}";
+
+/// Returns the number in the place of `{rank}`, or of the only `*`, of the pattern that a file was found by.
+fn rank(pattern: &str, file: &str) -> Option<u32> {
+    let mark = if pattern.contains(RANK) { RANK } else { "*" };
+    let (pattern, file) = pattern
+        .rsplit('/')
+        .zip(file.rsplit('/'))
+        .find(|(part, _)| part.contains(mark))?;
+    let (before, after) = pattern.split_once(mark)?;
+    let wild = |text: &str| text.contains(['*', '?', '[']);
+    if wild(before) || wild(after) {
+        let digits = file.rsplit(|c: char| !c.is_ascii_digit());
+        return digits.into_iter().find(|it| !it.is_empty())?.parse().ok();
+    }
+    file.strip_prefix(before)?.strip_suffix(after)?.parse().ok()
+}
+
+fn text(path: &Path) -> Result<String, ReportError> {
+    let unreadable = |error: std::io::Error| ReportError::Unreadable {
+        what: error.to_string(),
+    };
+    let size = fs_err::metadata(path).map_err(unreadable)?.len();
+    if size > MOST_BYTES {
+        return Err(ReportError::TooLarge { size });
+    }
+    let bytes = fs_err::read(path).map_err(unreadable)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_tells_its_rank_by_its_name() {
+        let check = |pattern, file, expected| {
+            assert_eq!(rank(pattern, file), expected, "{pattern} {file}");
+        };
+        check("out/r-{rank}.xml", "out/r-12.xml", Some(12));
+        check("out/r-{rank}.xml", "out/r-x.xml", None);
+        check("r*.xml", "r3.xml", Some(3));
+        check("r*.xml", "reports.xml", None);
+        check("*/r{rank}.*", "2026/r7.xml", Some(7));
+        check("{rank}/report.xml", "5/report.xml", Some(5));
+        check("/scratch/{rank}.xml", "/scratch/0.xml", Some(0));
+        check("report.xml", "report.xml", None);
+    }
+}

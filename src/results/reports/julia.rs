@@ -1,0 +1,238 @@
+//! The summary that Julia's `Test` prints: a table whose columns appear only if they are not all zero.
+//!
+//! ```text
+//! Test Summary: | Pass  Fail  Error  Broken  Total  Time
+//! halo          |    2     1      1       1      5  0.0s
+//!   exchange    |    1                    1      2  0.0s
+//!   sizes       |    1     1      1              3  0.0s
+//! ```
+//!
+//! It knows test sets, not tests: each set that no other set stands below is one case, and so is a set that has results of its
+//! own beside those of the sets below it.
+
+use super::{Case, CaseStatus, Dialect, Report, ReportError};
+
+const TITLE: &str = "Test Summary:";
+
+/// Returns whether a text looks like it.
+pub(super) fn is_likely(text: &str) -> bool {
+    text.lines().any(|line| Columns::of(line).is_some())
+}
+
+/// Reads the tables of an output.
+pub(super) fn read(text: &str) -> Result<Report, ReportError> {
+    let mut report = Report::new(Dialect::Julia);
+    let mut rows = Vec::new();
+    let mut columns = None::<Columns>;
+    let mut tables = 0;
+    for line in text.lines() {
+        if let Some(found) = Columns::of(line) {
+            report.cases.extend(cases(&std::mem::take(&mut rows)));
+            columns = Some(found);
+            tables += 1;
+        } else if let Some(row) = columns.as_ref().and_then(|columns| columns.row(line)) {
+            rows.push(row);
+        } else {
+            report.cases.extend(cases(&std::mem::take(&mut rows)));
+            columns = None;
+        }
+    }
+    report.cases.extend(cases(&rows));
+    if tables == 0 {
+        return Err(ReportError::Not {
+            what: "summary of Julia's tests",
+        });
+    }
+    report.number_namesakes();
+    Ok(report)
+}
+
+/// The columns of a table: name, and where the text of each ends behind the bar.
+struct Columns(Vec<(String, usize)>);
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Row {
+    depth: usize,
+    name: String,
+    counts: Counts,
+    seconds: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    pass: u64,
+    fail: u64,
+    error: u64,
+    broken: u64,
+}
+
+impl Columns {
+    fn of(line: &str) -> Option<Self> {
+        let titles = line.strip_prefix(TITLE)?.trim_start().strip_prefix('|')?;
+        let columns = words(titles)
+            .map(|(word, end)| (word.to_owned(), end))
+            .collect::<Vec<_>>();
+        (!columns.is_empty()).then_some(Self(columns))
+    }
+
+    fn row(&self, line: &str) -> Option<Row> {
+        let (name, values) = line.rsplit_once('|')?;
+        let depth = name.len() - name.trim_start().len();
+        let mut row = Row {
+            depth,
+            name: name.trim().to_owned(),
+            ..Row::default()
+        };
+        for (value, end) in words(values) {
+            // `No tests` stands there in words.
+            let Some((column, _)) = self.0.iter().find(|(_, at)| *at == end) else {
+                continue;
+            };
+            let number = || value.parse::<u64>().ok();
+            match column.as_str() {
+                "Pass" => row.counts.pass = number()?,
+                "Fail" => row.counts.fail = number()?,
+                "Error" => row.counts.error = number()?,
+                "Broken" => row.counts.broken = number()?,
+                "Time" => row.seconds = seconds(value),
+                _ => {}
+            }
+        }
+        Some(row)
+    }
+}
+
+/// Words with the column that each ends at.
+fn words(text: &str) -> impl Iterator<Item = (&str, usize)> {
+    text.split(' ')
+        .scan(0, |end, word| {
+            let here = *end + word.chars().count();
+            *end = here + 1;
+            Some((word, here))
+        })
+        .filter(|(word, _)| !word.is_empty())
+}
+
+fn cases(rows: &[Row]) -> Vec<Case> {
+    let mut path = Vec::<(usize, &str)>::new();
+    let mut cases = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        path.retain(|(depth, _)| *depth < row.depth);
+        path.push((row.depth, &row.name));
+        let below = rows[at + 1..]
+            .iter()
+            .take_while(|it| it.depth > row.depth)
+            .collect::<Vec<_>>();
+        let own = match below.iter().map(|it| it.depth).min() {
+            None => Some(row.counts),
+            Some(child) => {
+                let children = below.iter().filter(|it| it.depth == child);
+                let own = children.fold(row.counts, |own, child| own.without(child.counts));
+                (own != Counts::default()).then_some(own)
+            }
+        };
+        let name = path
+            .iter()
+            .map(|(_, name)| *name)
+            .collect::<Vec<_>>()
+            .join("/");
+        cases.extend(own.map(|counts| {
+            Case {
+                seconds: row.seconds,
+                ..Case::new(name, counts.status())
+            }
+            .because(&counts.to_string())
+        }));
+    }
+    cases
+}
+
+impl Counts {
+    fn without(self, other: Self) -> Self {
+        Self {
+            pass: self.pass.saturating_sub(other.pass),
+            fail: self.fail.saturating_sub(other.fail),
+            error: self.error.saturating_sub(other.error),
+            broken: self.broken.saturating_sub(other.broken),
+        }
+    }
+
+    fn status(self) -> CaseStatus {
+        match self {
+            Self { error: 1.., .. } => CaseStatus::Errored,
+            Self { fail: 1.., .. } => CaseStatus::Failed,
+            Self { pass: 1.., .. } => CaseStatus::Passed,
+            Self { broken: 1.., .. } => CaseStatus::Xfailed,
+            _ => CaseStatus::NotRun,
+        }
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let said = [
+            (self.pass, "passed"),
+            (self.fail, "failed"),
+            (self.error, "errored"),
+            (self.broken, "broken"),
+        ];
+        let said = said
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect::<Vec<_>>();
+        f.write_str(if said.is_empty() { "no tests" } else { "" })?;
+        f.write_str(&said.join(", "))
+    }
+}
+
+/// Reads `0.1s` and `1m02.3s`.
+fn seconds(text: &str) -> Option<f64> {
+    let text = text.strip_suffix('s')?;
+    let (minutes, seconds) = text.split_once('m').unwrap_or(("0", text));
+    let seconds =
+        minutes.parse::<u32>().ok().map(f64::from)? * 60.0 + seconds.parse::<f64>().ok()?;
+    seconds.is_finite().then_some(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> String {
+        let report = read(text).expect("it is Julia's");
+        let cases = report.cases.iter().map(|case| {
+            let message = case.message.as_deref().unwrap_or("-");
+            format!("{:<8} {}  {message}\n", case.status.as_str(), case.name)
+        });
+        cases.collect()
+    }
+
+    #[test]
+    fn sets_are_cases() {
+        insta::assert_snapshot!(told(include_str!("../../../tests/data/reports/julia.txt")), @r#"
+        passed   halo/exchange  1 passed, 1 broken
+        errored  halo/sizes  1 passed, 1 failed, 1 errored
+        passed   solver  1 passed, 1 broken
+        passed   solver/converges  3 passed
+        xfailed  later  1 broken
+        "#);
+    }
+
+    #[test]
+    fn tables_of_all_widths() {
+        let check = |text: &str, expected: &str| assert_eq!(told(text), expected, "{text}");
+        check(
+            "Test Summary: | Pass  Total\na | b         |   12     12\ndone\n",
+            "passed   a | b  12 passed\n",
+        );
+        check(
+            "Test Summary: |\nTest Summary: | Total\nnone          |     0\n",
+            "not_run  none  no tests\n",
+        );
+        check(
+            "Test Summary: |     Pass     Total  Time\nbig           | 12345678  12345678  1m02.3s\n",
+            "passed   big  12345678 passed\n",
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! What Rust's test programs print as JSON, a line each; nextest can write the same.
+//!
+//! The format is not stable. Lines of others stand between: only those are read that say `"type"` and `"event"`.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Case, CaseStatus, Dialect, Report, ReportError};
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "type")]
+    kind: String,
+    event: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    test_count: Option<u64>,
+    /// A number, or `"0.001s"` in older versions.
+    #[serde(default)]
+    exec_time: Value,
+    #[serde(default)]
+    stdout: String,
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// Returns whether a text looks like it.
+pub(super) fn is_likely(text: &str) -> bool {
+    text.lines()
+        .filter_map(parse)
+        .any(|line| line.kind == "suite")
+}
+
+/// Reads the output of one or several test programs.
+pub(super) fn read(text: &str) -> Result<Report, ReportError> {
+    let mut reader = Reader::default();
+    for line in text.lines().filter_map(parse) {
+        reader.line(&line);
+    }
+    reader.end_suite(false);
+    if reader.suites == 0 {
+        return Err(ReportError::Not {
+            what: "JSON of a Rust test program",
+        });
+    }
+    let mut report = Report::new(Dialect::LibtestJson);
+    report.cases = reader.cases;
+    report.problems = reader.problems;
+    report.number_namesakes();
+    Ok(report)
+}
+
+fn parse(line: &str) -> Option<Line> {
+    let line = line.trim();
+    line.starts_with('{')
+        .then(|| serde_json::from_str(line).ok())
+        .flatten()
+}
+
+#[derive(Default)]
+struct Reader {
+    suites: usize,
+    announced: Option<u64>,
+    heard: u64,
+    /// Where the tests of the current suite stand in `cases`.
+    current: HashMap<String, usize>,
+    cases: Vec<Case>,
+    problems: Vec<String>,
+}
+
+impl Reader {
+    fn line(&mut self, line: &Line) {
+        match (line.kind.as_str(), line.event.as_str()) {
+            ("suite", "started") => {
+                self.end_suite(false);
+                self.suites += 1;
+                self.announced = Some(line.test_count.unwrap_or(0));
+            }
+            ("suite", "ok" | "failed") => self.end_suite(true),
+            ("test", "started") => {
+                self.case(&line.name);
+            }
+            ("test" | "bench", event) => {
+                // `timeout` only says that it takes long.
+                let status = match (event, line.reason.as_deref()) {
+                    ("failed", Some("time limit exceeded")) => CaseStatus::TimedOut,
+                    ("failed", _) => CaseStatus::Failed,
+                    ("ignored", _) => CaseStatus::Skipped,
+                    ("timeout", _) => return,
+                    ("ok", _) => CaseStatus::Passed,
+                    _ if line.kind == "bench" => CaseStatus::Passed,
+                    _ => return,
+                };
+                let at = self.case(&line.name);
+                let case = &mut self.cases[at];
+                // nextest numbers attempts: `#2`.
+                let again = attempt(&line.name).1 && status == CaseStatus::Passed;
+                let status = if again { CaseStatus::Flaky } else { status };
+                *case = Case {
+                    seconds: seconds(&line.exec_time),
+                    ..Case::new(case.name.clone(), status)
+                }
+                .because(line.message.as_deref().unwrap_or_default())
+                .with_detail(&line.stdout);
+            }
+            _ => {}
+        }
+    }
+
+    fn case(&mut self, name: &str) -> usize {
+        let name = attempt(name).0;
+        if let Some(&at) = self.current.get(name) {
+            return at;
+        }
+        // nextest puts `$` between program and test.
+        let shown = name.replacen('$', "::", 1);
+        self.cases.push(
+            Case::new(shown, CaseStatus::Lost).because("it began and was not heard of again"),
+        );
+        self.heard += 1;
+        self.current.insert(name.to_owned(), self.cases.len() - 1);
+        self.cases.len() - 1
+    }
+
+    fn end_suite(&mut self, complete: bool) {
+        let Some(announced) = self.announced.take() else {
+            return;
+        };
+        let heard = std::mem::take(&mut self.heard);
+        // nextest speaks of a program again for each attempt; its names are unique.
+        self.current.retain(|name, _| name.contains('$'));
+        if complete {
+            return;
+        }
+        let missing = announced.saturating_sub(heard);
+        self.problems.push(if missing > 0 {
+            format!("nothing was heard of {missing} of {announced} tests")
+        } else {
+            "a test program ended before it could add up".to_owned()
+        });
+    }
+}
+
+/// Returns the name of a test without the number of its attempt, and whether it has one.
+fn attempt(name: &str) -> (&str, bool) {
+    match name.rsplit_once('#') {
+        Some((test, number)) if number.parse::<u32>().is_ok() => (test, true),
+        _ => (name, false),
+    }
+}
+
+fn seconds(value: &Value) -> Option<f64> {
+    let seconds = match value {
+        Value::String(text) => text.strip_suffix('s')?.parse().ok()?,
+        value => value.as_f64()?,
+    };
+    (seconds >= 0.0 && seconds.is_finite()).then_some(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> String {
+        let report = read(text).expect("it is libtest's");
+        let cases = report.cases.iter().map(|case| {
+            let message = case.message.as_deref().unwrap_or("-");
+            format!("{:<8} {}  {message}\n", case.status.as_str(), case.name)
+        });
+        let problems = report.problems.iter().map(|it| format!("! {it}\n"));
+        cases.chain(problems).collect()
+    }
+
+    #[test]
+    fn events_make_cases() {
+        insta::assert_snapshot!(told(include_str!("../../../tests/data/reports/libtest.json")), @"
+        passed   tests::adds  -
+        failed   tests::fails  assertion `left == right` failed: two is not three
+        passed   tests::flaky  -
+        skipped  tests::ignored  needs a GPU
+        passed   tests::panics  -
+        passed   src/lib.rs - two (line 1)  -
+        ");
+        insta::assert_snapshot!(told(include_str!("../../../tests/data/reports/nextest.json")), @"
+        failed   sample::sample::tests::fails  assertion `left == right` failed: two is not three
+        passed   sample::sample::tests::adds  -
+        skipped  sample::sample::tests::ignored  -
+        flaky    sample::sample::tests::flaky  -
+        passed   sample::sample::tests::panics  -
+        ");
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let text = "noise\n{\"type\":\"suite\",\"event\":\"started\",\"test_count\":3}\n\
+            {\"type\":\"test\",\"event\":\"started\",\"name\":\"a\"}\n{\"type\":\"test\",\"event\":\"timeout\",\"name\":\"a\"}\n{broken";
+        assert_eq!(
+            told(text),
+            "lost     a  it began and was not heard of again\n! nothing was heard of 2 of 3 tests\n"
+        );
+        assert_eq!(seconds(&Value::from("0.25s")), Some(0.25));
+    }
+}

@@ -1,0 +1,304 @@
+//! What test programs say of their tests: reports in many dialects, read into one list of cases.
+//!
+//! A format ([`junit`], [`libtest`], [`tap`], [`julia`]) turns text into a [`Report`]; [`merge`] adds the reports of several
+//! ranks up, the worst rank winning; [`verdict`] says what that means for the step. Reports are written by programs under
+//! test, which crash, so everything here takes any text: what cannot be understood is a [`ReportError`] or a problem of the
+//! report, never a panic and never nothing. `docs/reports.md` lists what is known of each dialect.
+//!
+//! This room reads no files: the driver brings their text.
+
+mod julia;
+mod junit;
+mod libtest;
+mod libtest_json;
+mod merge;
+mod tap;
+mod verdict;
+mod xml;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::clean::{one_line, printable, shortened};
+
+pub use merge::{Merged, MergedCase, RankReport, merge};
+pub use verdict::verdict;
+
+/// How long a message may be.
+const MESSAGE: usize = 300;
+
+/// How many bytes of evidence are kept of a case.
+const DETAIL: usize = 4 * 1024;
+
+/// How one test ended, from the best to the worst: of several ranks the worst counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CaseStatus {
+    /// Its program left it out.
+    Skipped,
+    /// It passed.
+    Passed,
+    /// It failed, as its program expected.
+    Xfailed,
+    /// It passed, though its program expected it to fail.
+    Xpassed,
+    /// It passed after another attempt.
+    Flaky,
+    /// It should have run and did not.
+    NotRun,
+    /// It found a fault.
+    Failed,
+    /// It could not be carried out.
+    Errored,
+    /// It did not end within its time.
+    TimedOut,
+    /// It died.
+    Crashed,
+    /// Nobody knows how it ended.
+    Lost,
+}
+
+impl CaseStatus {
+    /// Returns the word that stands in the documents.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Skipped => "skipped",
+            Self::Passed => "passed",
+            Self::Xfailed => "xfailed",
+            Self::Xpassed => "xpassed",
+            Self::Flaky => "flaky",
+            Self::NotRun => "not_run",
+            Self::Failed => "failed",
+            Self::Errored => "errored",
+            Self::TimedOut => "timed_out",
+            Self::Crashed => "crashed",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// Returns whether the test found a fault or came to grief.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(
+            self,
+            Self::Failed | Self::Errored | Self::TimedOut | Self::Crashed
+        )
+    }
+
+    /// Returns whether nothing is known of the test though there should be.
+    #[must_use]
+    pub fn is_unproved(self) -> bool {
+        matches!(self, Self::NotRun | Self::Lost)
+    }
+
+    /// Returns whether the test ran to its end and nothing is wrong.
+    #[must_use]
+    pub fn is_good(self) -> bool {
+        !self.is_failure() && !self.is_unproved() && self != Self::Skipped
+    }
+}
+
+impl fmt::Display for CaseStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One test of a report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// Its name, unique in the report.
+    pub name: String,
+    /// How it ended.
+    pub status: CaseStatus,
+    /// Why, in one line.
+    pub message: Option<String>,
+    /// What its program wrote of it.
+    pub detail: String,
+    /// How long it took.
+    pub seconds: Option<f64>,
+}
+
+impl Case {
+    fn new(name: impl Into<String>, status: CaseStatus) -> Self {
+        Self {
+            name: name.into(),
+            status,
+            message: None,
+            detail: String::new(),
+            seconds: None,
+        }
+    }
+
+    /// Sets why it ended so; blank text says nothing.
+    fn because(mut self, message: &str) -> Self {
+        let message = shortened(&one_line(message), MESSAGE);
+        self.message = (!message.is_empty()).then_some(message);
+        self
+    }
+
+    /// Sets what its program wrote; without a message, the first line of it is the message.
+    fn with_detail(mut self, detail: &str) -> Self {
+        let text = printable(detail);
+        let mut end = text.len().min(DETAIL);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text[..end].trim_end().clone_into(&mut self.detail);
+        if self.message.is_none() && self.status != CaseStatus::Passed {
+            let line = telling_line(&self.detail).to_owned();
+            self = self.because(&line);
+        }
+        self
+    }
+}
+
+/// Returns the line of a program's words that says most: what a Rust program panicked with, else the first one.
+fn telling_line(detail: &str) -> &str {
+    let mut lines = detail
+        .lines()
+        .filter(|line| !matches!(line.trim(), "" | "FAILED:"));
+    let panicked = |line: &&str| line.starts_with("thread '") && line.contains("panicked at ");
+    let first = lines.clone().next().unwrap_or_default();
+    match lines.find(panicked) {
+        Some(_) => lines.next().unwrap_or(first),
+        None => first,
+    }
+}
+
+/// The formats that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `JUnit` XML.
+    Junit,
+    /// What Rust's test programs print.
+    Libtest,
+    /// The same as JSON, a line each.
+    LibtestJson,
+    /// The Test Anything Protocol.
+    Tap,
+    /// The summary that Julia's `Test` prints.
+    Julia,
+}
+
+/// Who wrote a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dialect {
+    /// `JUnit` XML of somebody who is not known.
+    Junit,
+    /// nextest.
+    Nextest,
+    /// pytest.
+    Pytest,
+    /// `CTest`.
+    Ctest,
+    /// `GoogleTest`.
+    GoogleTest,
+    /// Catch2.
+    Catch2,
+    /// `TestReports` of Julia.
+    TestReports,
+    /// Rust's test programs.
+    Libtest,
+    /// Rust's test programs, as JSON.
+    LibtestJson,
+    /// The Test Anything Protocol.
+    Tap,
+    /// Julia's `Test`.
+    Julia,
+}
+
+/// What one report says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Who wrote it.
+    pub dialect: Dialect,
+    /// Its tests, in its order, each once.
+    pub cases: Vec<Case>,
+    /// What keeps it from being the whole truth: it was cut short, or contradicts itself.
+    pub problems: Vec<String>,
+}
+
+impl Report {
+    fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            cases: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Numbers tests of the same name, so that each is counted.
+    fn number_namesakes(&mut self) {
+        let mut seen = std::collections::HashMap::<String, u32>::new();
+        for case in &mut self.cases {
+            let count = seen.entry(case.name.clone()).or_default();
+            *count += 1;
+            if *count > 1 {
+                case.name = format!("{} #{count}", case.name);
+            }
+        }
+    }
+}
+
+/// Why a report cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReportError {
+    /// Its XML is broken.
+    #[error("its XML cannot be read at byte {at}: {what}")]
+    Xml {
+        /// Where.
+        at: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// The file system refused.
+    #[error("{what}")]
+    Unreadable {
+        /// What it said.
+        what: String,
+    },
+    /// It is too large to be a report.
+    #[error("its {size} bytes are too many for a report")]
+    TooLarge {
+        /// Its size.
+        size: u64,
+    },
+    /// It is something else.
+    #[error("it is no {what}")]
+    Not {
+        /// What it was to be.
+        what: &'static str,
+    },
+}
+
+/// Reads a report.
+pub fn read(format: Format, text: &str) -> Result<Report, ReportError> {
+    match format {
+        Format::Junit => junit::read(text),
+        Format::Libtest => libtest::read(text),
+        Format::LibtestJson => libtest_json::read(text),
+        Format::Tap => tap::read(text),
+        Format::Julia => julia::read(text),
+    }
+}
+
+/// Returns what the output of a program says of its tests, if it is in a format that is known and speaks for itself.
+///
+/// Ranks that write over one another leave lines that nobody can read: an output that does not add up is not recognised.
+#[must_use]
+pub fn recognise(output: &str) -> Option<Report> {
+    let text = printable(output);
+    let formats = [
+        (Format::Junit, text.contains("<testsuite")),
+        (Format::LibtestJson, libtest_json::is_likely(&text)),
+        (Format::Libtest, libtest::is_likely(&text)),
+        (Format::Tap, tap::is_likely(&text)),
+        (Format::Julia, julia::is_likely(&text)),
+    ];
+    let (format, _) = formats.into_iter().find(|(_, likely)| *likely)?;
+    read(format, &text).ok()
+}

@@ -1,0 +1,225 @@
+//! The Test Anything Protocol, versions 12 to 14, and writers that leave out numbers or the plan.
+//!
+//! Subtests stand indented below the test that sums them up, which is the one that counts.
+
+use super::{Case, CaseStatus, Dialect, Report, ReportError};
+
+/// Returns whether a text looks like it: a plan and a test, or a plan that skips everything.
+pub(super) fn is_likely(text: &str) -> bool {
+    let has_tests = text.lines().any(|line| test(line).is_some());
+    let first = text.lines().find_map(plan);
+    first.is_some_and(|plan| has_tests || plan.count == 0 && plan.reason.is_some())
+}
+
+/// Reads the output of one or several producers.
+pub(super) fn read(text: &str) -> Result<Report, ReportError> {
+    let mut reader = Reader::default();
+    text.lines().for_each(|line| reader.line(line));
+    if reader.cases.is_empty() && reader.planned.is_none() && reader.problems.is_empty() {
+        return Err(ReportError::Not { what: "TAP" });
+    }
+    let mut report = Report::new(Dialect::Tap);
+    let heard = reader.cases.len() as u64;
+    report.problems = reader.problems;
+    if let Some(planned) = reader.planned.filter(|&planned| planned != heard) {
+        let message = format!("{planned} tests were planned, and {heard} were reported");
+        if let Some(missing) = planned.checked_sub(heard).filter(|&missing| missing > 0) {
+            let name = "(tests that were planned)";
+            let why = format!("nothing was heard of {missing} of {planned} tests");
+            reader
+                .cases
+                .push(Case::new(name, CaseStatus::Lost).because(&why));
+        }
+        report.problems.push(message);
+    }
+    report.cases = reader
+        .cases
+        .into_iter()
+        .zip(
+            reader
+                .details
+                .into_iter()
+                .chain(std::iter::repeat(String::new())),
+        )
+        .map(|(case, detail)| match case.status {
+            CaseStatus::Failed | CaseStatus::Xfailed => case.with_detail(&detail),
+            _ => case,
+        })
+        .collect();
+    report.number_namesakes();
+    Ok(report)
+}
+
+#[derive(Default)]
+struct Reader {
+    planned: Option<u64>,
+    cases: Vec<Case>,
+    /// What stands below each case.
+    details: Vec<String>,
+    problems: Vec<String>,
+}
+
+impl Reader {
+    fn line(&mut self, line: &str) {
+        if let Some(plan) = plan(line) {
+            let planned = self.planned.unwrap_or(0).saturating_add(plan.count);
+            self.planned = Some(planned);
+        } else if let Some(case) = test(line) {
+            let number = self.cases.len() + 1;
+            let named = if case.name.is_empty() {
+                Case {
+                    name: format!("test {number}"),
+                    ..case
+                }
+            } else {
+                case
+            };
+            self.cases.push(named);
+            self.details.push(String::new());
+        } else if let Some(reason) = line.strip_prefix("Bail out!") {
+            self.problems
+                .push(format!("it bailed out: {}", super::one_line(reason)));
+        } else if line.starts_with("# Subtest") {
+            // Belongs to the test that comes.
+        } else if let Some(detail) = self.details.last_mut()
+            && (line.starts_with('#') || line.starts_with("  "))
+        {
+            detail.push_str(line.trim_start_matches('#').trim_start());
+            detail.push('\n');
+        }
+    }
+}
+
+struct Plan<'a> {
+    count: u64,
+    reason: Option<&'a str>,
+}
+
+/// Reads `1..7` and `1..0 # SKIP no MPI`.
+fn plan(line: &str) -> Option<Plan<'_>> {
+    let rest = line.strip_prefix("1..")?;
+    let (count, comment) = match rest.split_once('#') {
+        Some((count, comment)) => (count, Some(comment.trim())),
+        None => (rest, None),
+    };
+    Some(Plan {
+        count: count.trim().parse().ok()?,
+        reason: comment,
+    })
+}
+
+/// Reads `not ok 2 - name # TODO why`.
+fn test(line: &str) -> Option<Case> {
+    let (good, rest) = match line.strip_prefix("not ok") {
+        Some(rest) => (false, rest),
+        None => (true, line.strip_prefix("ok")?),
+    };
+    if !rest.is_empty() && !rest.starts_with(' ') {
+        return None;
+    }
+    let rest = rest.trim_start();
+    let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let rest = match rest.as_bytes().get(digits) {
+        None | Some(b' ') => &rest[digits..],
+        Some(_) => rest,
+    };
+    let (text, directive) = directive(rest);
+    let text = text.trim();
+    let name = text.strip_prefix("- ").unwrap_or(text).trim();
+    let (status, message) = match directive {
+        Some((Directive::Skip, why)) => (CaseStatus::Skipped, why),
+        Some((Directive::Todo, why)) if good => (CaseStatus::Xpassed, why),
+        Some((Directive::Todo, why)) => (CaseStatus::Xfailed, why),
+        None if good => (CaseStatus::Passed, ""),
+        None => (CaseStatus::Failed, ""),
+    };
+    Some(Case::new(name.replace("\\#", "#"), status).because(message))
+}
+
+enum Directive {
+    Skip,
+    Todo,
+}
+
+/// Splits the directive off: the last `#` that is not escaped, with a word that is known behind it.
+fn directive(text: &str) -> (&str, Option<(Directive, &str)>) {
+    for (at, _) in text.rmatch_indices('#') {
+        if text[..at].ends_with('\\') {
+            continue;
+        }
+        let comment = text[at + 1..].trim_start();
+        let word = comment.get(..4).unwrap_or_default().to_ascii_lowercase();
+        let kind = match word.as_str() {
+            "skip" => Directive::Skip,
+            "todo" => Directive::Todo,
+            _ => continue,
+        };
+        let why = comment.trim_start_matches(|c: char| !c.is_whitespace());
+        return (&text[..at], Some((kind, why.trim())));
+    }
+    (text, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> String {
+        let report = read(text).expect("it is TAP");
+        let cases = report.cases.iter().map(|case| {
+            let message = case.message.as_deref().unwrap_or("-");
+            format!("{:<8} {}  {message}\n", case.status.as_str(), case.name)
+        });
+        let problems = report.problems.iter().map(|it| format!("! {it}\n"));
+        cases.chain(problems).collect()
+    }
+
+    #[test]
+    fn what_perl_writes() {
+        insta::assert_snapshot!(told(include_str!("../../../tests/data/reports/perl.tap")), @"
+        passed   adds  -
+        failed   fails  -
+        skipped  test 3  no GPU
+        xfailed  todo fails  known bug
+        xpassed  todo passes  known bug
+        failed   letters  1..2
+        passed   inner  -
+        ");
+        insta::assert_snapshot!(told(include_str!("../../../tests/data/reports/perl-killed.tap")), @r#"
+        passed   first  -
+        lost     (tests that were planned)  nothing was heard of 2 of 3 tests
+        ! 3 tests were planned, and 1 were reported
+        "#);
+    }
+
+    #[test]
+    fn tests_in_all_their_shapes() {
+        let check = |text: &str, expected: &str| assert_eq!(told(text), expected, "{text}");
+        check("1..1\nok\n", "passed   test 1  -\n");
+        check("ok 1 hash \\# in it\n1..1", "passed   hash # in it  -\n");
+        check("not ok - 3 # skip later\n1..1", "skipped  3  later\n");
+        check("ok 2nd try\n1..1", "passed   2nd try  -\n");
+        check("not ok 1 - see #12\n# why\n1..1", "failed   see #12  why\n");
+        check("okay\nok 1\n", "passed   test 1  -\n");
+        check("1..0 # SKIP no MPI\n", "");
+        check(
+            "1..3\nok 1\nBail out!  disk full\n",
+            "passed   test 1  -\nlost     (tests that were planned)  nothing was heard of 2 of 3 tests\n\
+             ! it bailed out: disk full\n! 3 tests were planned, and 1 were reported\n",
+        );
+        check(
+            "1..1\nok 1\nok 2\n",
+            "passed   test 1  -\npassed   test 2  -\n! 1 tests were planned, and 2 were reported\n",
+        );
+        assert!(!is_likely("ok, done\n1..2\n"));
+        assert!(!is_likely("ok 1\n"));
+        assert!(is_likely("1..0 # SKIP none\n") && !is_likely("1..0\n"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read(text in "(ok|not ok| |1|\\.\\.|#|skip|TODO|\\\\|-|\n|.){0,40}") {
+            let _read = read(&text).is_ok();
+        }
+    }
+}

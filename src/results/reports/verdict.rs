@@ -1,0 +1,127 @@
+//! What its report means for a step: the exit code and the report are two witnesses, and the worse one is believed.
+
+use super::merge::Merged;
+use crate::scheduler::Outcome;
+
+/// Tests that a message names.
+const NAMED: usize = 3;
+
+/// Returns the outcome of a step that ended so and left this report, and why, where the report changes anything.
+#[must_use]
+pub fn verdict(ended: Outcome, report: &Merged) -> Option<(Outcome, String)> {
+    let named = |wanted: &dyn Fn(super::CaseStatus) -> bool| {
+        let names = report
+            .cases
+            .iter()
+            .filter(|it| wanted(it.case.status))
+            .map(|it| it.case.name.as_str())
+            .collect::<Vec<_>>();
+        let more = names.len().saturating_sub(NAMED);
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        (
+            names.len(),
+            names[..names.len().min(NAMED)].join(", ") + &more,
+        )
+    };
+    let total = report.cases.len();
+    let (failures, failed) = named(&super::CaseStatus::is_failure);
+    let (unproved, lost) = named(&super::CaseStatus::is_unproved);
+    match ended {
+        Outcome::Failed if failures > 0 => Some((
+            ended,
+            format!("{failures} of {total} tests failed: {failed}"),
+        )),
+        Outcome::Failed if unproved == 0 && total > 0 && report.problems.is_empty() => Some((
+            ended,
+            format!("its program failed, though no test of its report did ({total} tests)"),
+        )),
+        Outcome::Passed if failures > 0 => Some((
+            Outcome::Failed,
+            format!(
+                "{failures} of {total} tests failed, though its program ended with 0: {failed}"
+            ),
+        )),
+        Outcome::Passed if !report.problems.is_empty() => {
+            Some((Outcome::Lost, report.problems.join("; ")))
+        }
+        Outcome::Passed if unproved > 0 => Some((
+            Outcome::NotRun,
+            format!("{unproved} of {total} tests did not run: {lost}"),
+        )),
+        Outcome::Passed if total == 0 => {
+            Some((Outcome::NotRun, "its report lists no test".to_owned()))
+        }
+        Outcome::Passed if report.ran_nothing() => Some((
+            Outcome::Skipped,
+            format!("all {total} tests of its report were skipped"),
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Format, RankReport, merge, read};
+    use super::*;
+
+    #[test]
+    fn the_worse_witness_is_believed() {
+        use Outcome::{Failed, Lost, NotRun, Passed, Skipped, Timeout};
+        let check = |ended, tap: &str, expected: Option<(Outcome, &str)>| {
+            let report = RankReport {
+                rank: None,
+                file: "t.tap".to_owned(),
+                report: read(Format::Tap, tap),
+            };
+            let found = verdict(ended, &merge(vec![report], None));
+            let expected = expected.map(|(outcome, why)| (outcome, why.to_owned()));
+            assert_eq!(found, expected, "{ended} {tap}");
+        };
+        check(Passed, "1..1\nok 1\n", None);
+        check(Timeout, "1..1\nnot ok 1\n", None);
+        check(
+            Passed,
+            "1..2\nok 1\nnot ok 2 - b\n",
+            Some((
+                Failed,
+                "1 of 2 tests failed, though its program ended with 0: b",
+            )),
+        );
+        check(
+            Failed,
+            "1..5\nnot ok 1\nnot ok 2\nnot ok 3\nnot ok 4\nok 5\n",
+            Some((
+                Failed,
+                "4 of 5 tests failed: test 1, test 2, test 3 and 1 more",
+            )),
+        );
+        check(
+            Failed,
+            "1..1\nok 1\n",
+            Some((
+                Failed,
+                "its program failed, though no test of its report did (1 tests)",
+            )),
+        );
+        check(
+            Passed,
+            "1..2\nok 1\n",
+            Some((Lost, "`t.tap`: 2 tests were planned, and 1 were reported")),
+        );
+        check(Passed, "hello", Some((Lost, "`t.tap`: it is no TAP")));
+        check(
+            Passed,
+            "1..0 # SKIP none\n",
+            Some((NotRun, "its report lists no test")),
+        );
+        check(
+            Passed,
+            "1..1\nok 1 # SKIP no GPU\n",
+            Some((Skipped, "all 1 tests of its report were skipped")),
+        );
+    }
+}
