@@ -207,18 +207,32 @@ static int share(const struct dl_phdr_info *info, const struct module *module, i
     return mmap(region->start, region->length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, (off_t)offset) != MAP_FAILED;
 }
 
-static int keep_module(const struct dl_phdr_info *info, const struct module *module) {
+/* Names a file beside the one that the runtime writes: STEM.KIND-NUMBER.profraw. */
+static int name_file(char *path, const char *kind, int number) {
     const char *prefix = getenv("HPC_CI_LIVE_PROFILE");
     char host[256] = "";
-    struct region *region = &regions[region_count];
-    int file, kept, number = region_count;
-    if (!prefix || region_count == MOST_REGIONS || !is_plain(module)) return 0;
+    int length;
     gethostname(host, sizeof host - 1);
-    do { /* A process that replaced its program has files of the same number already. */
-        int length = snprintf(region->path, sizeof region->path, "%s.%s.%ld.live-%d.profraw", prefix, host, (long)owner, ++number);
-        if (length < 0 || (size_t)length >= sizeof region->path) return 0;
-        file = open(region->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    } while (file < 0 && errno == EEXIST && number < 1000);
+    length = prefix ? snprintf(path, PATH_MAX, "%s.%s.%ld.%s-%d.profraw", prefix, host, (long)owner, kind, number) : -1;
+    return length > 0 && length < PATH_MAX;
+}
+
+/* A program that took the place of another, or a process of the same number, left its counters: they get a name of their own,
+ * since what the runtime writes at the end of this one does not hold them. */
+static void keep_earlier(void) {
+    char live[PATH_MAX], kept[PATH_MAX];
+    int number, free = 1;
+    for (number = 1; name_file(live, "live", number) && !access(live, F_OK); number++) {
+        while (name_file(kept, "kept", free) && !access(kept, F_OK)) free++;
+        if (rename(live, kept)) return;
+    }
+}
+
+static int keep_module(const struct dl_phdr_info *info, const struct module *module) {
+    struct region *region = &regions[region_count];
+    int file, kept;
+    if (region_count == MOST_REGIONS || !is_plain(module) || !name_file(region->path, "live", region_count + 1)) return 0;
+    file = open(region->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (file < 0) return 0;
     kept = share(info, module, file, region);
     if (!kept) unlink(region->path);
@@ -237,7 +251,10 @@ static int visit(struct dl_phdr_info *info, size_t size, void *nothing) {
     if (path[0] != '/' && !strchr(path, '/')) return 0; /* What the kernel maps by itself. */
     file = map_file(path, &length);
     if (!file) return 0;
-    if (find_sections(file, length, (char *)info->dlpi_addr, &module) && !keep_module(info, &module)) lost_count++;
+    if (find_sections(file, length, (char *)info->dlpi_addr, &module)) {
+        if (!region_count && !lost_count) keep_earlier();
+        if (!keep_module(info, &module)) lost_count++;
+    }
     munmap(file, length);
     return 0;
 }

@@ -7,6 +7,7 @@ pub mod export;
 pub(crate) mod hash;
 pub mod lcov;
 pub mod lines;
+pub mod live;
 pub mod mapping;
 pub mod merge;
 pub mod object;

@@ -1,11 +1,11 @@
 //! What an attempt left in its folder: exit record, notes of the ranks, profiles, tracefiles, logs.
 
-use std::collections::HashSet;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::coverage::live;
 use crate::process::tail;
 use crate::scheduler::{ExitRecord, RankExit};
 
@@ -138,22 +138,8 @@ fn rank_note(name: &str, text: &str) -> RankNote {
 }
 
 /// Returns the raw profiles of a start, sorted by name.
-///
-/// The empty file that the runtime of a dead process leaves says nothing where the preloaded library kept its counters.
 pub(super) fn profiles(start: &Path) -> Vec<PathBuf> {
-    let all = files(start, "profiles", ".profraw");
-    let kept: HashSet<PathBuf> = all.iter().filter_map(|path| dead_twin(path)).collect();
-    let is_empty = |path: &Path| fs_err::metadata(path).is_ok_and(|it| it.len() == 0);
-    all.into_iter()
-        .filter(|path| !(kept.contains(path) && is_empty(path)))
-        .collect()
-}
-
-/// Returns what the runtime's own file beside `STEM.live-N.profraw` is called.
-fn dead_twin(path: &Path) -> Option<PathBuf> {
-    let name = path.file_name()?.to_str()?;
-    let (stem, _) = name.rsplit_once(".live-")?;
-    Some(path.with_file_name(format!("{stem}.profraw")))
+    live::each_process_once(files(start, "profiles", ".profraw"))
 }
 
 /// Returns the files below the `profiles` or `tracefiles` folder of a start, sorted by name.
@@ -179,41 +165,8 @@ pub(super) fn names(dir: &Path) -> Vec<String> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_empty_twin_of_kept_counters_is_no_profile() {
-        let start = tempfile::tempdir().unwrap();
-        let dir = start.path().join("profiles");
-        fs_err::create_dir(&dir).unwrap();
-        for (name, text) in [
-            ("r0.n1.local.7.profraw", ""),
-            ("r0.n1.local.7.live-1.profraw", "kept"),
-            (
-                "r1.n1.local.8.profraw",
-                "of the program that took its place",
-            ),
-            ("r1.n1.local.8.live-1.profraw", "kept"),
-            ("r2.n1.local.9.profraw", ""),
-        ] {
-            fs_err::write(dir.join(name), text).unwrap();
-        }
-        let names: Vec<String> = profiles(start.path())
-            .iter()
-            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
-            .collect();
-        assert_eq!(
-            names,
-            [
-                "r0.n1.local.7.live-1.profraw",
-                "r1.n1.local.8.live-1.profraw",
-                "r1.n1.local.8.profraw",
-                "r2.n1.local.9.profraw",
-            ]
-        );
-    }
 
     #[test]
     fn notes_tell_who_ended_and_who_did_not() {

@@ -49,7 +49,8 @@ fi
 rank={rank}
 {alone}{check_size}host=$(uname -n)
 HPC_CI_RANK=$rank
-LLVM_PROFILE_FILE=$HPC_CI_OUT/profiles/r${{rank:-x}}.{pattern}
+profiles=$HPC_CI_OUT/profiles
+LLVM_PROFILE_FILE=$profiles/r${{rank:-x}}.{pattern}
 export HPC_CI_RANK LLVM_PROFILE_FILE
 note=$HPC_CI_OUT/ranks/r${{rank:-x}}.$host.$$
 printf 'start %s %s\n' "$host" "$(date +%s.%N)" >"$note"
@@ -75,7 +76,7 @@ exit "$code"
 /// Only the program gets the library, not this shell.
 fn preload(library: &str) -> String {
     format!(
-        r#"HPC_CI_LIVE_PROFILE=$HPC_CI_OUT/profiles/r${{rank:-x}}
+        r#"HPC_CI_LIVE_PROFILE=$profiles/r${{rank:-x}}
 keep={}
 case ":${{LD_PRELOAD:-}}:" in *":$keep:"*) keep=$LD_PRELOAD ;; *) keep=$keep${{LD_PRELOAD:+:$LD_PRELOAD}} ;; esac
 export HPC_CI_LIVE_PROFILE

@@ -175,6 +175,50 @@ fn programs_of_cargo_keep_their_counters_too() {
     }
 }
 
+/// Its exit handlers run after the runtime wrote: what it wrote must not be counted again.
+#[test]
+fn a_death_on_the_way_out_and_a_replaced_program_count_once() {
+    let project = project(
+        r#"
+[build.tests]
+command = "clang-22 -g -o leaves src/leaves.c"
+coverage = "llvm"
+[[test]]
+name = "dies on the way out"
+command = ["./leaves", "crash"]
+expect = "fail"
+[[test]]
+name = "is replaced"
+command = ["./leaves", "replace"]
+"#,
+    );
+    project.file(
+        "src/leaves.c",
+        r#"#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static void crash(void) {
+    abort();
+}
+__attribute__((constructor(101))) static void first(int argc, char **argv) {
+    if (argc > 1 && !strcmp(argv[1], "crash"))
+        atexit(crash);
+}
+int main(int argc, char **argv) {
+    if (argc > 1 && !strcmp(argv[1], "replace"))
+        execl(argv[0], argv[0], "again", NULL);
+    return 0;
+}
+"#,
+    );
+    project.commit();
+    let done = run(&project, &[]).exits_with(0);
+    let lines = done.line_hits("src/leaves.c");
+    // Once each: dies on the way out, is replaced, takes its place.
+    assert_eq!(hits(&lines, 11), 3, "{lines:?} {}", done.err);
+    assert_eq!(hits(&lines, 13), 1, "{lines:?}");
+}
+
 /// The library keeps out of what has no counters, minds its own signals, or brings a library of its own.
 #[test]
 fn other_programs_are_left_as_they_are() {
