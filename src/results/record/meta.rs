@@ -541,7 +541,12 @@ pub(crate) mod example {
             }],
             binaries: Vec::new(),
             ranks: Some(RankLedger::of_steps(vec![ledger])),
-            dying_ranks: Vec::new(),
+            dying_ranks: vec![DyingRanks {
+                build: "tests".to_owned(),
+                way: Way::Preload,
+                continuous_cost_percent: None,
+                reasons: Vec::new(),
+            }],
         }
     }
 }
