@@ -6,6 +6,7 @@ pub mod console;
 mod coverage;
 mod fetch;
 mod manual;
+mod pack;
 mod plan;
 mod run;
 mod setting;
@@ -69,6 +70,9 @@ enum Command {
     Completions(manual::CompletionsArgs),
     /// Writes the manual page to standard output.
     Man,
+    /// Runs the steps of a pack within its allocation; its job script says this.
+    #[command(hide = true)]
+    RunPack(pack::PackArgs),
 }
 
 /// Parses the command line, does what it says and returns the exit code.
@@ -119,6 +123,7 @@ async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
         Some(Command::Merge(args)) => coverage::merge(&args, console),
         Some(Command::Completions(args)) => manual::completions(&args),
         Some(Command::Man) => manual::man(),
+        Some(Command::RunPack(args)) => pack::run_pack(&args, global, console).await,
     }
 }
 

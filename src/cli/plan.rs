@@ -89,6 +89,10 @@ async fn planned(
             Place::Allocation => place::allocation_identity(),
             Place::Job | Place::Here => Vec::new(),
         },
+        hosts: match place {
+            Place::Allocation => place::hosts_of_allocation(),
+            Place::Job | Place::Here => Vec::new(),
+        },
     };
     Ok((planned, common))
 }
@@ -130,7 +134,7 @@ fn shown(planned: &Planned, common: &request::Common, step: &Step) -> Shown {
         variables,
         keeping,
     };
-    let attempt = request::attempt(common, &folder, step, 1, &build);
+    let attempt = request::attempt(common, &folder, step, 1, &build, &[]);
     let submit = match common.place {
         Place::Job => {
             let words = std::iter::once("sbatch".to_owned()).chain(slurm::argv(&attempt.request));

@@ -29,10 +29,7 @@ pub(super) async fn run(
     folder.create().map_err(Error::File)?;
     super::trace::to_file(&folder.log(), global.verbose).map_err(Error::File)?;
     let inherited = scrub(std::env::vars_os(), &setting.token_variables());
-    let observer: Observer = {
-        let console = Arc::clone(console);
-        Arc::new(move |event: Progress| console.show(event))
-    };
+    let observer = observer(console);
     console.tell(&format!(
         "run {} of {}",
         folder.id(),
@@ -63,6 +60,11 @@ pub(super) async fn run(
     })
 }
 
+pub(super) fn observer(console: &Arc<Console>) -> Observer {
+    let console = Arc::clone(console);
+    Arc::new(move |event: Progress| console.show(event))
+}
+
 fn request(setting: &Setting, args: &RunArgs, planned: Planned, place: Place) -> drive::Request {
     let site = setting.site.clone();
     let mut again = vec!["hpc-ci".to_owned()];
@@ -79,6 +81,7 @@ fn request(setting: &Setting, args: &RunArgs, planned: Planned, place: Place) ->
     }
     drive::Request {
         artifacts: setting.path(&site.workspace.artifacts),
+        state: setting.path(&site.workspace.state),
         coverage: planned.suite.coverage,
         plan: planned.plan,
         origin: planned.origin,

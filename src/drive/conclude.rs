@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::builds::Builder;
 use super::cover::{Covered, cover};
 use super::live::Attempt;
-use super::place::Resources;
+use super::place;
 use super::progress::Observer;
 use super::state::RunState;
 use super::{Built, DriveError, Finished, Run, collect, meta, reports};
@@ -653,5 +653,5 @@ fn some_ratio(share: Share) -> Option<Ratio> {
 
 /// The processors of this machine, for steps that ran here.
 pub(super) fn local_cores() -> u32 {
-    Resources::here().cores
+    place::here().cores
 }

@@ -1,6 +1,7 @@
 //! Where the files of a run stand.
 //!
-//! `WORKSPACE/runs/RUN-ID/` holds the plan, the journal, the log, `builds/BUILD/`, `steps/SLUG/ATTEMPT/` and `ended/`, into
+//! `WORKSPACE/runs/RUN-ID/` holds the plan, the journal, the log, `builds/BUILD/`, `steps/SLUG/ATTEMPT/`,
+//! `batches/NUMBER/` of each array and pack, and `ended/`, into
 //! which every job script drops an empty file when its exit record is complete: one directory read tells of all arrivals.
 
 use std::collections::BTreeSet;
@@ -39,6 +40,16 @@ impl RunFolder {
         Self {
             id: id.to_owned(),
             root: workspace.join("runs").join(id),
+        }
+    }
+
+    /// Returns the run folder that stands here.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        let id = root.file_name().unwrap_or_default().to_string_lossy();
+        Self {
+            id: id.into_owned(),
+            root: root.to_owned(),
         }
     }
 
@@ -120,6 +131,12 @@ impl RunFolder {
     #[must_use]
     pub fn attempt(&self, slug: &str, attempt: u32) -> PathBuf {
         self.steps().join(slug).join(attempt.to_string())
+    }
+
+    /// Returns the folder of an array or pack.
+    #[must_use]
+    pub fn batch(&self, number: u32) -> PathBuf {
+        self.root.join("batches").join(number.to_string())
     }
 
     fn builds(&self) -> PathBuf {

@@ -9,7 +9,9 @@ use super::collect;
 use super::progress::Progress as Tell;
 use crate::scheduler::pending;
 use crate::scheduler::verdict::CancelCause;
-use crate::scheduler::{ExitRecord, JobId, JobRecord, JobState, JobStatus, Phase, Verdict};
+use crate::scheduler::{
+    ExitRecord, JobId, JobRecord, JobState, JobStatus, Phase, Verdict, is_fault_of_place,
+};
 
 /// How long the books may lag behind the queue before the queue's word is taken.
 pub(super) const BOOKS_LAG: Duration = Duration::from_secs(20);
@@ -25,6 +27,8 @@ pub(super) struct Attempt {
     /// Every node that the queue, the books or a rank told of: a job that completes loses its nodes one by one.
     pub(super) nodes: BTreeSet<String>,
     pub(super) verdict: Verdict,
+    /// Whether other steps shared its job.
+    pub(super) packed: bool,
 }
 
 /// A job that the scheduler has.
@@ -37,6 +41,8 @@ pub(super) struct Live {
     pub(super) last: Option<JobStatus>,
     pub(super) nodes: BTreeSet<String>,
     pub(super) cause: Option<CancelCause>,
+    /// The time of its job, where that is not its own.
+    pub(super) limit: Option<Duration>,
 }
 
 impl Attempt {
@@ -45,6 +51,27 @@ impl Attempt {
         let record = self.exit.as_ref().map(|exit| exit.ended - exit.started);
         let own = record.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         own.or_else(|| self.record.as_ref()?.elapsed)
+    }
+}
+
+impl Attempt {
+    /// Returns whether not the step but its place was at fault. A step that still has time when its allocation ends was packed
+    /// too tightly.
+    pub(super) fn fault_of_place(&self) -> bool {
+        let own = self.exit.as_ref().is_some_and(|exit| exit.timed_out);
+        let ran_out = self
+            .record
+            .as_ref()
+            .is_some_and(|record| record.state == JobState::Timeout && !own);
+        is_fault_of_place(&self.verdict, self.exit.as_ref()) || self.packed && ran_out
+    }
+
+    /// Returns the nodes to keep away from: of several nobody knows which one it was, and Slurm leaves out those that are down.
+    pub(super) fn bad_nodes(&self) -> Vec<String> {
+        match self.nodes.len() {
+            1 => self.nodes.iter().cloned().collect(),
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -58,6 +85,7 @@ impl Live {
             last: None,
             nodes: BTreeSet::new(),
             cause: None,
+            limit: None,
         }
     }
 
@@ -115,6 +143,10 @@ impl Live {
             }
             Phase::Running | Phase::Ended => None,
         };
+        if status.reason.as_deref() == Some("JobArrayTaskLimit") {
+            // It waits for us, not in the queue.
+            self.pending_since = Instant::now();
+        }
         if status.state == JobState::Suspended {
             // The clock of a suspended job stands still.
             self.running_since = Some(Instant::now());
@@ -143,9 +175,9 @@ impl Live {
     }
 
     /// The queue's last word as a record, once the books have had time to catch up, or where there are none.
-    pub(super) fn queue_record(&self, waited: Duration) -> Option<JobRecord> {
+    pub(super) fn queue_record(&self, waited: Duration, lag: Duration) -> Option<JobRecord> {
         let last = self.last.as_ref()?;
-        if !last.state.ended() || waited < BOOKS_LAG {
+        if !last.state.ended() || waited < lag {
             return None;
         }
         Some(JobRecord::from(last))

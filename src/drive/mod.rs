@@ -10,15 +10,20 @@ mod cover;
 mod dying;
 mod engine;
 pub mod folder;
+pub mod history;
 pub mod journal;
 mod ledger;
 mod live;
 mod meta;
+mod pack;
+mod packs;
 pub mod place;
+mod prepare;
 pub mod progress;
 mod reports;
 pub mod request;
 pub mod state;
+mod submit;
 pub mod trees;
 mod watch;
 
@@ -33,15 +38,20 @@ use crate::cancel::Cancel;
 use crate::config::{Coverage, DyingRanks, Site};
 use crate::git::{self, CheckoutOptions};
 use crate::launch::Place;
-use crate::plan::{Build, Plan};
+use crate::plan::{Build, Plan, Step, Strategy};
 use crate::scheduler::local::{Ask, Local};
-use crate::scheduler::{Scheduler, Slurm};
+use crate::scheduler::slurm::Cluster;
+use crate::scheduler::{Outcome, Scheduler, Slurm};
 use builds::Builder;
 use folder::RunFolder;
+use history::History;
 use journal::Journal;
-use place::Resources;
+pub use pack::run_pack;
+use prepare::Prepare;
 use progress::{Observer, Progress};
 use state::{Event, RunState};
+use submit::Ground;
+pub use submit::grounds;
 use trees::{Credentials, Origin, TreeError, Trees};
 
 /// How long a Slurm command may take before it counts as silent: sbatch tries for two minutes by itself while the controller
@@ -63,6 +73,8 @@ pub struct Request {
     pub origin: Origin,
     /// The workspace.
     pub workspace: PathBuf,
+    /// The folder of what is remembered between runs.
+    pub state: PathBuf,
     /// Where artifacts go.
     pub artifacts: PathBuf,
     /// Where steps run.
@@ -221,23 +233,27 @@ pub async fn run(
         .build_all(&builder, &mut journal, &mut state, observer, cancel)
         .await?;
     let scheduler = run.scheduler();
-    let tasks = BuildTrees::of(&builder, &run.request.plan, &built);
-    let prepare = |index: usize, attempt: u32| run.prepare(&tasks, index, attempt);
+    let mut history = History::read(&run.request.state, &run.request.project);
+    let cluster = run.outline(&scheduler, observer).await;
     let attempts = watch::run(
         watch::Setting {
             plan: &run.request.plan,
             folder: &run.folder,
             scheduler: &scheduler,
-            room: run.room(),
+            ground: run.ground(&cluster, &history, observer).await,
             started,
             observer,
             cancel,
-            prepare: &prepare,
+            prepare: &run.prepare(&builder, &built),
         },
         &mut state,
         &mut journal,
     )
     .await?;
+    history.add(Utc::now().timestamp(), run.elapsed(&attempts));
+    if let Err(error) = history.write(&run.request.state, &run.request.project) {
+        tracing::warn!(%error, "what the steps took cannot be remembered");
+    }
     let finished =
         conclude::conclude(&run, &builder, &state, &attempts, &built, observer, color).await?;
     note(
@@ -346,27 +362,6 @@ struct Run {
     started: DateTime<Utc>,
 }
 
-/// Tree and instrumentation of each build, as the steps need them.
-struct BuildTrees(BTreeMap<String, request::Made>);
-
-impl BuildTrees {
-    fn of(builder: &Builder<'_>, plan: &Plan, built: &BTreeMap<String, Built>) -> Self {
-        let entry = |build: &Build| {
-            let dying = built.get(&build.id).map(|built| &built.dying);
-            let mode = dying.map(dying::Choice::mode).unwrap_or_default();
-            let of_build = request::Made {
-                tree: builder.tree(build),
-                variables: builder.instrumentation(build, mode).unwrap_or_default(),
-                keeping: dying
-                    .map(|choice| choice.keeping().clone())
-                    .unwrap_or_default(),
-            };
-            (build.id.clone(), of_build)
-        };
-        Self(plan.builds.iter().map(entry).collect())
-    }
-}
-
 fn open(request: &Request, folder: &RunFolder) -> Result<Journal, DriveError> {
     let failed = |source| DriveError::Folder {
         path: folder.root().to_owned(),
@@ -426,14 +421,65 @@ impl Run {
         }
     }
 
-    fn room(&self) -> watch::Room {
-        match self.request.place {
-            Place::Job => watch::Room::Jobs(self.request.site.scheduler.max_in_flight as usize),
-            Place::Allocation => {
-                watch::Room::Cores(Resources::of_allocation().map_or(1, |it| it.cores))
-            }
-            Place::Here => watch::Room::Cores(Resources::here().cores),
+    /// Asks what arrays and packs can hold, where there are any.
+    async fn outline(&self, scheduler: &Scheduler, observer: &Observer) -> Cluster {
+        let grouped = |step: &Step| step.runs() && step.strategy != Strategy::Jobs;
+        let Scheduler::Slurm(slurm) = scheduler else {
+            return Cluster::default();
+        };
+        if !self.request.plan.steps.iter().any(grouped) {
+            return Cluster::default();
         }
+        slurm.outline().await.unwrap_or_else(|error| {
+            observer(Progress::Note(format!(
+                "{error}: what the partitions can hold is not known, so there are no arrays, and packs are as small as can be"
+            )));
+            Cluster::default()
+        })
+    }
+
+    async fn ground<'a>(
+        &'a self,
+        cluster: &'a Cluster,
+        history: &'a History,
+        observer: &Observer,
+    ) -> Ground<'a> {
+        let place = self.request.place;
+        match place {
+            Place::Job => Ground::Slurm {
+                most: self.request.site.scheduler.max_in_flight as usize,
+                cluster,
+                history,
+            },
+            Place::Allocation => Ground::Hosts {
+                place,
+                hosts: place::hosts_of_allocation(),
+                end: place::end_of_allocation(
+                    &Slurm::new(self.inherited.clone(), SLURM_DEADLINE),
+                    observer,
+                )
+                .await,
+                history: Some(history),
+            },
+            Place::Here => Ground::Hosts {
+                place,
+                hosts: vec![place::here()],
+                end: None,
+                history: Some(history),
+            },
+        }
+    }
+
+    /// How long the steps took that passed: others say little of the next time.
+    fn elapsed(&self, attempts: &BTreeMap<(usize, u32), live::Attempt>) -> Vec<(String, Duration)> {
+        let passed = attempts
+            .iter()
+            .filter(|(_, attempt)| attempt.verdict.outcome == Outcome::Passed);
+        let took = passed.filter_map(|((index, _), attempt)| {
+            let step = &self.request.plan.steps[*index];
+            Some((step.name.clone(), attempt.elapsed()?))
+        });
+        took.collect()
     }
 
     async fn build_all(
@@ -510,28 +556,30 @@ impl Run {
         })
     }
 
-    /// Writes script and wrapper of an attempt and returns what the scheduler is asked for.
-    fn prepare(
-        &self,
-        trees: &BuildTrees,
-        index: usize,
-        attempt: u32,
-    ) -> std::io::Result<crate::scheduler::JobRequest> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let step = &self.request.plan.steps[index];
-        let made = trees
-            .0
-            .get(&step.build)
-            .ok_or_else(|| std::io::Error::other(format!("no build `{}`", step.build)))?;
-        let made = request::attempt(&self.common(), &self.folder, step, attempt, made);
-        let dir = self.folder.attempt(&step.slug, attempt);
-        fs_err::create_dir_all(&dir)?;
-        for (name, text) in [("job.sh", &made.script), ("rank.sh", &made.wrapper)] {
-            let path = dir.join(name);
-            fs_err::write(&path, text)?;
-            fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    fn prepare<'a>(
+        &'a self,
+        builder: &Builder<'_>,
+        built: &BTreeMap<String, Built>,
+    ) -> Prepare<'a> {
+        let of_build = |build: &Build| {
+            let dying = built.get(&build.id).map(|built| &built.dying);
+            let way = dying.map(dying::Choice::mode).unwrap_or_default();
+            let made = request::Made {
+                tree: builder.tree(build),
+                variables: builder.instrumentation(build, way).unwrap_or_default(),
+                keeping: dying
+                    .map(|choice| choice.keeping().clone())
+                    .unwrap_or_default(),
+            };
+            (build.id.clone(), made)
+        };
+        Prepare {
+            plan: &self.request.plan,
+            folder: &self.folder,
+            common: self.common(),
+            made: self.request.plan.builds.iter().map(of_build).collect(),
+            at_once: self.request.site.scheduler.max_in_flight,
         }
-        Ok(made.request)
     }
 
     fn common(&self) -> request::Common {
@@ -541,6 +589,10 @@ impl Run {
             place: self.request.place,
             allocation: match self.request.place {
                 Place::Allocation => place::allocation_identity(),
+                Place::Job | Place::Here => Vec::new(),
+            },
+            hosts: match self.request.place {
+                Place::Allocation => place::hosts_of_allocation(),
                 Place::Job | Place::Here => Vec::new(),
             },
         }

@@ -2,12 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::folder::{RunFolder, ended_name};
+use super::place;
 use crate::build::environment::{self, Setup};
 use crate::config::{self, CommandLine, Environment, LauncherKind, Memory};
 use crate::launch::{Cwd, Job, Keeping, Kind, Launch, Place, Pmi, Program};
+use crate::plan::group::Pack;
 use crate::plan::{Producer, Resources, Step, StepKind};
-use crate::scheduler::JobRequest;
+use crate::scheduler::admission::Host;
+use crate::scheduler::{Array, JobRequest};
 
 /// What all attempts of a run have in common.
 #[derive(Debug, Clone)]
@@ -20,6 +25,8 @@ pub struct Common {
     pub place: Place,
     /// The variables that identify the allocation, where steps run inside one.
     pub allocation: Vec<(String, String)>,
+    /// The nodes that steps share, where they are not jobs of their own.
+    pub hosts: Vec<Host>,
 }
 
 /// One attempt of one step: its script, its wrapper and the job that runs it.
@@ -34,7 +41,7 @@ pub struct Attempt {
 }
 
 /// What a step takes from its build.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Made {
     /// The work tree.
     pub tree: PathBuf,
@@ -44,7 +51,7 @@ pub struct Made {
     pub keeping: Keeping,
 }
 
-/// Returns all that an attempt needs.
+/// Returns all that an attempt needs; `on` are the nodes of the allocation that it is to have, where that is decided.
 #[must_use]
 pub fn attempt(
     common: &Common,
@@ -52,10 +59,11 @@ pub fn attempt(
     step: &Step,
     number: u32,
     made: &Made,
+    on: &[String],
 ) -> Attempt {
     let tree = &made.tree;
     let dir = folder.attempt(&step.slug, number);
-    let launch = launch(step, common);
+    let launch = launch(step, common, on);
     let keeping = match step.coverage {
         Producer::Llvm => &made.keeping,
         _ => &Keeping::Nothing,
@@ -146,6 +154,7 @@ fn request(
         ranks_per_node: resources.ranks_per_node,
         cpus_per_rank: resources.cpus_per_rank,
         gpus_per_rank: resources.gpus_per_rank,
+        gpus_per_node: None,
         gres: resources.gres.clone(),
         memory: resources.memory.map(Memory::bytes),
         memory_per_cpu: resources.memory_per_cpu.map(Memory::bytes),
@@ -153,7 +162,71 @@ fn request(
         requeue: false,
         dependency: None,
         exclude: Vec::new(),
+        array: None,
         options: options(resources),
+    }
+}
+
+/// Returns the request of an array of steps that all ask for the same as this one.
+#[must_use]
+pub fn array(
+    common: &Common,
+    folder: &RunFolder,
+    batch: u32,
+    alike: JobRequest,
+    tasks: usize,
+    at_once: u32,
+) -> JobRequest {
+    let dir = folder.batch(batch);
+    JobRequest {
+        name: format!("hpc-ci/{}/array of {tasks} steps", common.project),
+        comment: Some(format!("hpc-ci run {} batch {batch}", folder.id())),
+        script: text(&dir.join("job.sh")).into(),
+        output: text(&dir).into(),
+        cwd: text(folder.root()).into(),
+        array: Some(Array {
+            tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
+            at_once,
+        }),
+        ..alike
+    }
+}
+
+/// Returns the request of an allocation for the steps of a pack, of which `first` is one.
+#[must_use]
+pub fn pack(
+    common: &Common,
+    folder: &RunFolder,
+    batch: u32,
+    pack: &Pack,
+    first: &Step,
+) -> JobRequest {
+    let dir = folder.batch(batch);
+    let resources = &first.resources;
+    JobRequest {
+        name: format!(
+            "hpc-ci/{}/pack of {} steps",
+            common.project,
+            pack.steps.len()
+        ),
+        comment: Some(format!("hpc-ci run {} batch {batch}", folder.id())),
+        script: text(&dir.join("job.sh")).into(),
+        output: text(&dir.join("log.txt")).into(),
+        cwd: text(folder.root()).into(),
+        partition: resources.partition.clone(),
+        account: resources.account.clone(),
+        qos: resources.qos.clone(),
+        reservation: resources.reservation.clone(),
+        constraint: resources.constraint.clone(),
+        time: pack.time,
+        nodes: Some(pack.nodes),
+        ranks: pack.nodes.saturating_mul(pack.cores),
+        ranks_per_node: Some(pack.cores),
+        gpus_per_node: pack.gpus,
+        gres: resources.gres.clone(),
+        memory: pack.memory,
+        options: resources.options.clone(),
+        ..JobRequest::default()
     }
 }
 
@@ -168,28 +241,13 @@ fn options(resources: &Resources) -> Vec<String> {
 }
 
 /// The fewest nodes of the allocation that hold a step which does not say how many: steps side by side need the others.
-fn fewest_nodes(step: &Step, common: &Common) -> Option<u32> {
-    let cpus = common
-        .allocation
-        .iter()
-        .find(|(name, _)| name == "SLURM_JOB_CPUS_PER_NODE")?;
-    let allocation = super::place::Resources::parse(&cpus.1)?;
-    let each = (allocation.cores / allocation.nodes.max(1)).max(1);
-    let resources = &step.resources;
-    let wanted = resources
-        .ranks
-        .saturating_mul(resources.cpus_per_rank.unwrap_or(1));
-    let by_ranks = resources
-        .ranks_per_node
-        .map(|per_node| resources.ranks.div_ceil(per_node.max(1)));
-    Some(
-        by_ranks
-            .unwrap_or_else(|| wanted.div_ceil(each))
-            .clamp(1, allocation.nodes.max(1)),
-    )
+fn nodes_inside(step: &Step, common: &Common, on: &[String]) -> u32 {
+    let placed = u32::try_from(on.len()).unwrap_or(u32::MAX);
+    let wanted = || place::demand(step, Place::Allocation, &common.hosts).nodes;
+    if placed > 0 { placed } else { wanted() }
 }
 
-fn launch(step: &Step, common: &Common) -> Launch {
+fn launch(step: &Step, common: &Common, on: &[String]) -> Launch {
     let place = common.place;
     let kind = match (step.launcher.kind, place) {
         (LauncherKind::None, _) => Kind::None,
@@ -216,7 +274,12 @@ fn launch(step: &Step, common: &Common) -> Launch {
         },
         wrap: step.launcher.wrap.clone(),
         ranks: step.resources.ranks,
-        nodes: step.resources.nodes.or_else(|| fewest_nodes(step, common)),
+        nodes: match place {
+            Place::Allocation => Some(nodes_inside(step, common, on)),
+            Place::Job | Place::Here => step.resources.nodes,
+        },
+        on: on.to_vec(),
+        memory: step.resources.memory.map(Memory::bytes),
         ranks_per_node: step.resources.ranks_per_node,
         cpus_per_rank: step.resources.cpus_per_rank,
         gpus_per_rank: step.resources.gpus_per_rank,

@@ -1,6 +1,6 @@
 //! The state of a run as a fold over its events, and what follows from it. No clock, no Slurm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,9 @@ pub enum Event {
         attempt: u32,
         /// The job's unique name.
         name: String,
+        /// Which part of the job it is, if others share it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        part: Option<Part>,
     },
     /// The scheduler took the job.
     Submitted {
@@ -67,6 +70,9 @@ pub enum Event {
         attempt: u32,
         /// How.
         verdict: Verdict,
+        /// It is tried once more, away from these nodes: not the step but its place was at fault.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        elsewhere: Option<Vec<String>>,
     },
     /// Somebody asked the run to stop.
     Stopping {
@@ -78,6 +84,41 @@ pub enum Event {
         /// Its exit code.
         exit_code: u8,
     },
+}
+
+/// Which part of a job a step is, where several share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// A task of an array.
+    Task {
+        /// The number of the array in the run folder.
+        batch: u32,
+        /// The number of the task.
+        task: u32,
+    },
+    /// One of many in an allocation.
+    Packed {
+        /// The number of the pack in the run folder.
+        batch: u32,
+    },
+}
+
+impl Part {
+    /// Returns whether the step shares an allocation with others.
+    #[must_use]
+    pub fn is_packed(self) -> bool {
+        matches!(self, Self::Packed { .. })
+    }
+
+    /// Returns the id of a step that is this part of a job.
+    #[must_use]
+    pub fn of(part: Option<Self>, job: &JobId) -> JobId {
+        match part {
+            Some(Self::Task { task, .. }) => job.task(task),
+            Some(Self::Packed { .. }) | None => job.clone(),
+        }
+    }
 }
 
 /// How far a step is.
@@ -100,6 +141,13 @@ pub struct StepState {
     pub attempt: u32,
     /// How far it is.
     pub progress: Progress,
+    /// Which part of its job it is, where several share it.
+    pub part: Option<Part>,
+    /// Nodes to keep away from: an attempt failed there, and the step was not at fault.
+    pub avoid: Vec<String>,
+    /// How many attempts ended because of their place.
+    pub misplaced: u32,
+    failures: u32,
     name: String,
     needs: Vec<usize>,
     build: String,
@@ -121,7 +169,7 @@ impl StepState {
     /// Returns whether the step passed only after a failing attempt.
     #[must_use]
     pub fn flaky(&self) -> bool {
-        self.attempt > 1
+        self.failures > 0
             && self
                 .verdict()
                 .is_some_and(|verdict| verdict.outcome == Outcome::Passed)
@@ -142,6 +190,13 @@ pub struct RunState {
     steps: Vec<StepState>,
     builds: BTreeMap<String, BuildState>,
     stopping: bool,
+    /// The steps that need each step.
+    dependents: Vec<Vec<usize>>,
+    waiting: BTreeSet<usize>,
+    /// Steps that are being submitted or have a job.
+    active: BTreeSet<usize>,
+    /// Steps that ended since somebody last took them.
+    ended: Vec<usize>,
 }
 
 impl RunState {
@@ -171,6 +226,10 @@ impl RunState {
                 .map(|step| StepState {
                     attempt: 1,
                     progress: at_rest(&step.disposition),
+                    part: None,
+                    avoid: Vec::new(),
+                    misplaced: 0,
+                    failures: 0,
                     name: step.name.clone(),
                     needs: needs(step),
                     build: step.build.clone(),
@@ -185,8 +244,28 @@ impl RunState {
                 .map(|build| (build.id.clone(), BuildState::Pending))
                 .collect(),
             stopping: false,
+            dependents: vec![Vec::new(); plan.steps.len()],
+            waiting: BTreeSet::new(),
+            active: BTreeSet::new(),
+            ended: Vec::new(),
         };
-        state.propagate();
+        for index in 0..state.steps.len() {
+            for need in state.steps[index].needs.clone() {
+                state.dependents[need].push(index);
+            }
+        }
+        (0..state.steps.len()).for_each(|index| state.moved(index));
+        (0..state.steps.len()).for_each(|index| state.drop_lost(index));
+        state
+    }
+
+    /// Returns the same, with attempts numbered from these on.
+    #[must_use]
+    pub fn from_attempts(plan: &Plan, attempts: &[u32]) -> Self {
+        let mut state = Self::new(plan);
+        for (step, attempt) in state.steps.iter_mut().zip(attempts) {
+            step.attempt = *attempt;
+        }
         state
     }
 
@@ -196,64 +275,111 @@ impl RunState {
         &self.steps
     }
 
+    /// Returns the index of the step with this slug.
+    #[must_use]
+    pub fn index(&self, slug: &str) -> Option<usize> {
+        self.slugs.get(slug).copied()
+    }
+
     /// Returns whether every step has ended.
     #[must_use]
     pub fn finished(&self) -> bool {
-        self.steps.iter().all(|step| step.verdict().is_some())
+        self.waiting.is_empty() && self.active.is_empty()
+    }
+
+    /// Returns the steps that have ended since the last call, in the order in which they did.
+    pub fn take_ended(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Returns the live jobs with their steps.
     pub fn live(&self) -> impl Iterator<Item = (usize, &JobId)> {
-        self.steps
+        self.active
             .iter()
-            .enumerate()
-            .filter_map(|(index, step)| match &step.progress {
+            .filter_map(|&index| match &self.steps[index].progress {
                 Progress::Live(job) => Some((index, job)),
                 Progress::Waiting | Progress::Submitting | Progress::Done(_) => None,
             })
     }
 
-    /// Returns the steps that may start now: built, their needs passed, their serial group free, within `room` jobs.
+    /// Returns the steps that may start now: built, their needs passed, their serial group free; at most `room` of those that
+    /// are `counted`.
     #[must_use]
-    pub fn startable(&self, room: usize) -> Vec<usize> {
+    pub fn startable(&self, room: usize, counted: impl Fn(usize) -> bool) -> Vec<usize> {
         if self.stopping {
             return Vec::new();
         }
-        let active =
-            |step: &&StepState| matches!(step.progress, Progress::Submitting | Progress::Live(_));
-        let mut groups: Vec<&str> = self
-            .steps
-            .iter()
-            .filter(active)
-            .filter_map(|step| step.serial.as_deref())
-            .collect();
-        let room = room.saturating_sub(self.steps.iter().filter(active).count());
+        let active = self.active.iter().map(|&index| &self.steps[index]);
+        let mut groups: BTreeSet<&str> = active.filter_map(|step| step.serial.as_deref()).collect();
         let mut ready = Vec::new();
-        for (index, step) in self.steps.iter().enumerate() {
-            if ready.len() == room {
-                break;
-            }
-            if step.progress != Progress::Waiting || !self.released(step) {
+        let mut left = room;
+        for &index in &self.waiting {
+            let step = &self.steps[index];
+            let counts = counted(index);
+            if counts && left == 0 || !self.released(step) {
                 continue;
             }
-            if let Some(group) = step.serial.as_deref() {
-                if groups.contains(&group) {
-                    continue;
-                }
-                groups.push(group);
+            if step
+                .serial
+                .as_deref()
+                .is_some_and(|group| !groups.insert(group))
+            {
+                continue;
             }
+            left -= usize::from(counts);
             ready.push(index);
         }
         ready
     }
 
+    /// Adds the steps that can share a job with these because all that they wait for is in it as well: `together` tells of a
+    /// step that is in it and one that may be.
+    #[must_use]
+    pub fn with_followers(
+        &self,
+        mut ready: Vec<usize>,
+        together: impl Fn(usize, usize) -> bool,
+    ) -> Vec<usize> {
+        let active = self.active.iter().map(|&index| &self.steps[index]);
+        let taken: BTreeSet<&str> = active.filter_map(|step| step.serial.as_deref()).collect();
+        let mut inside: BTreeSet<usize> = ready.iter().copied().collect();
+        let serial = |index: usize| Some((self.steps[index].serial.as_deref()?, index));
+        let mut groups: BTreeMap<&str, usize> = ready.iter().filter_map(|&it| serial(it)).collect();
+        // A step stands behind those that it needs.
+        for &index in &self.waiting {
+            let step = &self.steps[index];
+            let built = self.builds.get(&step.build) == Some(&BuildState::Built);
+            let group = step.serial.as_deref();
+            if inside.contains(&index) || !built || group.is_some_and(|it| taken.contains(it)) {
+                continue;
+            }
+            let open = step
+                .needs
+                .iter()
+                .copied()
+                .filter(|&need| !self.passed(need));
+            let before = open.chain(group.and_then(|group| groups.get(group).copied()));
+            let before: Vec<usize> = before.collect();
+            let all = before
+                .iter()
+                .all(|other| inside.contains(other) && together(*other, index));
+            if all && !before.is_empty() {
+                inside.insert(index);
+                groups.extend(serial(index));
+                ready.push(index);
+            }
+        }
+        ready
+    }
+
+    fn passed(&self, index: usize) -> bool {
+        let verdict = self.steps[index].verdict();
+        verdict.is_some_and(|verdict| verdict.outcome == Outcome::Passed)
+    }
+
     fn released(&self, step: &StepState) -> bool {
-        let passed = |index: &usize| {
-            self.steps[*index]
-                .verdict()
-                .is_some_and(|verdict| verdict.outcome == Outcome::Passed)
-        };
-        self.builds.get(&step.build) == Some(&BuildState::Built) && step.needs.iter().all(passed)
+        self.builds.get(&step.build) == Some(&BuildState::Built)
+            && step.needs.iter().all(|&index| self.passed(index))
     }
 
     /// Takes an event in. Events about steps that are not in the plan, or that have ended, change nothing.
@@ -262,8 +388,16 @@ impl RunState {
             Event::Started { .. } | Event::Finished { .. } => {}
             Event::Built { build, .. } => self.set_build(build, BuildState::Built),
             Event::BuildFailed { build, .. } => self.set_build(build, BuildState::Failed),
-            Event::Submitting { step, attempt, .. } => {
-                self.advance(step, *attempt, |step| step.progress = Progress::Submitting);
+            Event::Submitting {
+                step,
+                attempt,
+                part,
+                ..
+            } => {
+                self.advance(step, *attempt, |step| {
+                    step.progress = Progress::Submitting;
+                    step.part = *part;
+                });
             }
             Event::Submitted { step, attempt, job } => {
                 self.advance(step, *attempt, |step| {
@@ -271,32 +405,42 @@ impl RunState {
                 });
             }
             Event::NotSubmitted { step, attempt } => {
-                self.advance(step, *attempt, |step| step.progress = Progress::Waiting);
+                self.advance(step, *attempt, |step| {
+                    step.progress = Progress::Waiting;
+                    step.part = None;
+                });
             }
             Event::Ended {
                 step,
                 attempt,
                 verdict,
+                elsewhere,
             } => {
+                let again = elsewhere.as_ref().filter(|_| !self.stopping);
                 let stopping = self.stopping;
-                self.advance(step, *attempt, |step| step.end(verdict.clone(), stopping));
+                self.advance(step, *attempt, |step| match again {
+                    Some(nodes) => step.move_away(nodes),
+                    None => step.end(verdict.clone(), stopping),
+                });
             }
             Event::Stopping { .. } => {
                 self.stopping = true;
-                for step in &mut self.steps {
-                    if step.progress == Progress::Waiting {
-                        step.progress =
-                            Progress::Done(not_run("the run was stopped before the step began"));
-                    }
+                for index in std::mem::take(&mut self.waiting) {
+                    self.steps[index].progress =
+                        Progress::Done(not_run("the run was stopped before the step began"));
+                    self.moved(index);
                 }
             }
         }
-        self.propagate();
     }
 
     fn set_build(&mut self, build: &str, state: BuildState) {
         if let Some(slot) = self.builds.get_mut(build) {
             *slot = state;
+        }
+        let waiting: Vec<usize> = self.waiting.iter().copied().collect();
+        for index in waiting {
+            self.drop_lost(index);
         }
     }
 
@@ -307,24 +451,38 @@ impl RunState {
         let step = &mut self.steps[index];
         if step.verdict().is_none() && step.attempt == attempt {
             change(step);
+            self.moved(index);
+            self.drop_lost(index);
         }
     }
 
-    /// Ends the steps that can never start: their build failed, or one of their needs did not pass.
-    fn propagate(&mut self) {
-        loop {
-            let lost: Vec<(usize, String)> = self
-                .steps
-                .iter()
-                .enumerate()
-                .filter(|(_, step)| step.progress == Progress::Waiting)
-                .filter_map(|(index, step)| Some((index, self.obstacle(step)?)))
-                .collect();
-            if lost.is_empty() {
-                return;
+    /// Notes where a step is now.
+    fn moved(&mut self, index: usize) {
+        self.waiting.remove(&index);
+        self.active.remove(&index);
+        match &self.steps[index].progress {
+            Progress::Waiting => {
+                self.waiting.insert(index);
             }
-            for (index, why) in lost {
+            Progress::Submitting | Progress::Live(_) => {
+                self.active.insert(index);
+            }
+            Progress::Done(_) => self.ended.push(index),
+        }
+    }
+
+    /// Ends a step that can never start, because its build failed or one of its needs did not pass, and those behind it.
+    fn drop_lost(&mut self, index: usize) {
+        let mut suspects = vec![index];
+        while let Some(index) = suspects.pop() {
+            if self.steps[index].progress == Progress::Waiting
+                && let Some(why) = self.obstacle(&self.steps[index])
+            {
                 self.steps[index].progress = Progress::Done(not_run(&why));
+                self.moved(index);
+            }
+            if self.steps[index].verdict().is_some() && !self.passed(index) {
+                suspects.extend(&self.dependents[index]);
             }
         }
     }
@@ -344,13 +502,25 @@ impl RunState {
 }
 
 impl StepState {
+    fn move_away(&mut self, nodes: &[String]) {
+        self.misplaced += 1;
+        self.avoid = nodes.to_vec();
+        self.try_again();
+    }
+
+    fn try_again(&mut self) {
+        self.attempt += 1;
+        self.progress = Progress::Waiting;
+        self.part = None;
+    }
+
     fn end(&mut self, verdict: Verdict, stopping: bool) {
         let verdict = expected(verdict, self.expect);
         let again =
-            verdict.outcome.status() == Status::Failed && self.attempt <= self.retries && !stopping;
+            verdict.outcome.status() == Status::Failed && self.failures < self.retries && !stopping;
         if again {
-            self.attempt += 1;
-            self.progress = Progress::Waiting;
+            self.failures += 1;
+            self.try_again();
         } else {
             self.progress = Progress::Done(verdict);
         }
@@ -464,6 +634,7 @@ serial = "disk"
             step: step.into(),
             attempt,
             verdict: Verdict::new(outcome, "x"),
+            elsewhere: None,
         }
     }
 
@@ -475,15 +646,19 @@ serial = "disk"
     #[test]
     fn steps_wait_for_build_needs_and_their_serial_group() {
         let mut state = state(STEPS);
-        assert_eq!(state.startable(9), Vec::<usize>::new());
+        assert_eq!(state.startable(9, |_| true), Vec::<usize>::new());
         state.apply(&built());
-        assert_eq!(state.startable(9), [0, 2]);
-        assert_eq!(state.startable(1), [0], "no more than there is room for");
+        assert_eq!(state.startable(9, |_| true), [0, 2]);
+        assert_eq!(
+            state.startable(1, |_| true),
+            [0],
+            "no more than there is room for"
+        );
         state.apply(&submitted("third", 1));
-        assert_eq!(state.startable(9), [0]);
+        assert_eq!(state.startable(9, |_| true), [0]);
         state.apply(&ended("third", 1, Outcome::Passed));
         state.apply(&ended("first", 1, Outcome::Passed));
-        assert_eq!(state.startable(9), [1, 3]);
+        assert_eq!(state.startable(9, |_| true), [1, 3]);
     }
 
     #[test]
@@ -511,6 +686,50 @@ serial = "disk"
     }
 
     #[test]
+    fn a_place_that_failed_is_left_and_is_no_failure_of_the_step() {
+        let mut state = state(STEPS);
+        state.apply(&built());
+        state.apply(&Event::Ended {
+            step: "first".into(),
+            attempt: 1,
+            verdict: Verdict::new(Outcome::NodeFailure, "x"),
+            elsewhere: Some(vec!["n2".into()]),
+        });
+        let step = &state.steps()[0];
+        assert_eq!(
+            (step.attempt, step.avoid.as_slice()),
+            (2, &["n2".to_owned()][..])
+        );
+        assert!(state.startable(9, |_| true).contains(&0));
+        // The retry of a failing test is still to come.
+        state.apply(&ended("first", 2, Outcome::Failed));
+        assert_eq!(outcomes(&state)[0], None);
+        state.apply(&ended("first", 3, Outcome::Passed));
+        assert!(state.steps()[0].flaky());
+    }
+
+    #[test]
+    fn what_waits_only_for_the_others_may_come_along() {
+        let mut state = state(STEPS);
+        state.apply(&built());
+        let ready = state.startable(9, |_| true);
+        assert_eq!(ready, [0, 2]);
+        assert_eq!(
+            state.with_followers(ready.clone(), |_, _| true),
+            [0, 2, 1, 3]
+        );
+        assert_eq!(state.with_followers(ready, |_, _| false), [0, 2]);
+        state.apply(&submitted("third", 1));
+        assert_eq!(
+            state.with_followers(vec![0], |_, _| true),
+            [0, 1],
+            "the disk is in use"
+        );
+        let uncounted = state.startable(0, |index| index != 0);
+        assert_eq!(uncounted, [0], "what is not counted needs no room");
+    }
+
+    #[test]
     fn a_failed_build_and_a_stop_leave_nothing_waiting() {
         let mut failed = state(STEPS);
         failed.apply(&Event::BuildFailed {
@@ -523,7 +742,7 @@ serial = "disk"
         stopped.apply(&built());
         stopped.apply(&submitted("first", 1));
         stopped.apply(&Event::Stopping { signal: 2 });
-        assert_eq!(stopped.startable(9), Vec::<usize>::new());
+        assert_eq!(stopped.startable(9, |_| true), Vec::<usize>::new());
         assert!(!stopped.finished(), "a live job is waited for");
         stopped.apply(&ended("first", 1, Outcome::Cancelled));
         assert!(stopped.finished());

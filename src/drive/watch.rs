@@ -1,4 +1,4 @@
-//! Submits the steps, watches their jobs and judges their ends.
+//! Watches the jobs of the steps and judges their ends; they are submitted in [`submit`](super::submit).
 //!
 //! One question a tick for all jobs of the run. The tick grows while nothing happens and shrinks when an exit record arrives;
 //! a question without an answer is a missing observation, never a failed job.
@@ -12,24 +12,27 @@ use super::collect;
 use super::folder::{RunFolder, ended_name};
 use super::journal::{Journal, JournalError};
 use super::live::{Attempt, BOOKS_LAG, Live};
+use super::packs::Packs;
+use super::prepare::Prepare;
 use super::progress::{Observer, Progress as Tell};
 use super::reports;
-use super::state::{Event, RunState};
+use super::state::{Event, Part, RunState};
+use super::submit::{Ground, Submission};
 use crate::cancel::Cancel;
-use crate::plan::{Plan, StepKind};
-use crate::scheduler::admission::{Demand, admit};
+use crate::config::Walltime;
+use crate::plan::Plan;
 use crate::scheduler::verdict::{CancelCause, judge};
 use crate::scheduler::{
-    Accounting, Evidence, JobId, JobRecord, JobRequest, JobState, JobStatus, Outcome, QueryError,
-    Scheduler, SubmitError, Verdict,
+    Accounting, Evidence, ExitRecord, JobId, JobRecord, JobState, JobStatus, Outcome, QueryError,
+    Scheduler,
 };
 
 /// Between two looks into the folder of arrivals.
 const GLANCE: Duration = Duration::from_millis(100);
 /// The least time between two questions to Slurm.
-const SHORTEST_TICK: Duration = Duration::from_millis(500);
+pub(super) const SHORTEST_TICK: Duration = Duration::from_millis(500);
 /// The most time between two questions while nothing happens.
-const LONGEST_TICK: Duration = Duration::from_mins(1);
+pub(super) const LONGEST_TICK: Duration = Duration::from_mins(1);
 /// How long an exit record may take over a network file system.
 const RECORD_LAG: Duration = Duration::from_secs(15);
 /// How long a job may outlive its own time limit before it counts as lost.
@@ -37,26 +40,23 @@ const OVERSTAY: Duration = Duration::from_mins(30);
 /// How long cancelled jobs may take to end when the run is stopped.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many steps may be under way.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Room {
-    /// As many jobs as this.
-    Jobs(usize),
-    /// As many as fit on these cores.
-    Cores(u32),
-}
+/// Between two notices of an outage that lasts.
+const OUTAGE_NOTICE: Duration = Duration::from_mins(10);
+/// How often a step is tried elsewhere because its place was at fault.
+pub(super) const MISPLACED: u32 = 2;
+/// A look into the folder of arrivals may take this share of the time: one in so many.
+const GLANCE_SHARE: u32 = 20;
 
 /// What the steps of a run are watched with.
 pub(super) struct Setting<'a> {
     pub(super) plan: &'a Plan,
     pub(super) folder: &'a RunFolder,
     pub(super) scheduler: &'a Scheduler,
-    pub(super) room: Room,
+    pub(super) ground: Ground<'a>,
     pub(super) started: DateTime<Utc>,
     pub(super) observer: &'a Observer,
     pub(super) cancel: &'a Cancel,
-    /// Writes the files of an attempt and says what to ask the scheduler for.
-    pub(super) prepare: &'a dyn Fn(usize, u32) -> std::io::Result<JobRequest>,
+    pub(super) prepare: &'a Prepare<'a>,
 }
 
 /// Runs all steps to their end and returns what is known of each attempt, by step and number.
@@ -77,13 +77,13 @@ pub(super) async fn run(
         attempts: BTreeMap::new(),
         live: BTreeMap::new(),
         arrived: BTreeSet::new(),
-        doubtful: BTreeSet::new(),
-        told: BTreeSet::new(),
+        submission: Submission::default(),
+        packs: Packs::default(),
         tick: SHORTEST_TICK,
         asked: None,
-        hold: None,
-        backoff: SHORTEST_TICK,
-        outage: false,
+        outage: None,
+        books_kept: true,
+        books_next: false,
         stopping: None,
     };
     loop {
@@ -94,11 +94,11 @@ pub(super) async fn run(
         if watch.state.finished() {
             break;
         }
-        watch.pause().await;
+        let ask = watch.pause().await;
         let stop = watch.setting.cancel.clone();
         let stopping = watch.stopping.is_some();
         tokio::select! {
-            looked = watch.look() => looked?,
+            looked = watch.look(ask) => looked?,
             // A silent controller must not hold up the end.
             () = stop.token().cancelled(), if !stopping => {}
         }
@@ -107,47 +107,60 @@ pub(super) async fn run(
     Ok(watch.attempts)
 }
 
-struct Watch<'a, 'b> {
-    setting: Setting<'a>,
-    state: &'b mut RunState,
-    journal: &'b mut Journal,
-    attempts: BTreeMap<(usize, u32), Attempt>,
-    live: BTreeMap<usize, Live>,
+pub(super) struct Watch<'a, 'b> {
+    pub(super) setting: Setting<'a>,
+    pub(super) state: &'b mut RunState,
+    pub(super) journal: &'b mut Journal,
+    pub(super) attempts: BTreeMap<(usize, u32), Attempt>,
+    pub(super) live: BTreeMap<usize, Live>,
     /// Names in the folder of arrivals that were seen already.
     arrived: BTreeSet<String>,
-    /// Steps whose job may have been submitted without our hearing of it.
-    doubtful: BTreeSet<usize>,
-    /// Steps whose end was told.
-    told: BTreeSet<usize>,
-    tick: Duration,
+    pub(super) submission: Submission,
+    pub(super) packs: Packs,
+    pub(super) tick: Duration,
     asked: Option<Instant>,
-    /// No submission before this.
-    hold: Option<Instant>,
-    backoff: Duration,
-    outage: bool,
+    /// Since when the scheduler has given no answer.
+    outage: Option<Outage>,
+    /// Whether this cluster keeps books, as far as we know.
+    books_kept: bool,
+    /// Whether the last question went to them.
+    books_next: bool,
     stopping: Option<Instant>,
 }
 
+/// A scheduler that gives no answer.
+#[derive(Debug, Clone, Copy)]
+struct Outage {
+    since: Instant,
+    /// When it was last told.
+    told: Option<Instant>,
+}
+
 impl Watch<'_, '_> {
-    fn tell(&self, event: Tell) {
+    pub(super) fn tell(&self, event: Tell) {
         (self.setting.observer)(event);
     }
 
-    fn note(&mut self, event: &Event) -> Result<(), JournalError> {
-        self.journal.append(event)?;
-        self.state.apply(event);
+    pub(super) fn note(&mut self, event: &Event) -> Result<(), JournalError> {
+        self.note_all(std::slice::from_ref(event))
+    }
+
+    /// Writes events down, then lets them happen.
+    pub(super) fn note_all(&mut self, events: &[Event]) -> Result<(), JournalError> {
+        self.journal.append_all(events)?;
+        for event in events {
+            self.state.apply(event);
+        }
         Ok(())
     }
 
     /// Tells of steps that have ended since the last call, also of those that never began.
     fn tell_ends(&mut self) {
-        for (index, step) in self.state.steps().iter().enumerate() {
+        for index in self.state.take_ended() {
+            let step = &self.state.steps()[index];
             let Some(verdict) = step.verdict() else {
                 continue;
             };
-            if !self.told.insert(index) {
-                continue;
-            }
             let good = matches!(verdict.outcome, Outcome::Passed | Outcome::Skipped);
             let record = self.attempts.get(&(index, step.attempt));
             (self.setting.observer)(Tell::Ended {
@@ -172,7 +185,8 @@ impl Watch<'_, '_> {
         ));
         let signal = self.setting.cancel.signal().unwrap_or(0);
         self.note(&Event::Stopping { signal })?;
-        let jobs: Vec<JobId> = self.state.live().map(|(_, job)| job.clone()).collect();
+        let jobs: BTreeSet<JobId> = self.state.live().map(|(_, job)| job.clone()).collect();
+        let jobs: Vec<JobId> = jobs.into_iter().collect();
         for live in self.live.values_mut() {
             live.cause = Some(CancelCause::Asked);
         }
@@ -199,157 +213,14 @@ impl Watch<'_, '_> {
         )));
     }
 
-    // ---- submitting
-
-    fn ready(&self) -> Vec<usize> {
-        match self.setting.room {
-            Room::Jobs(jobs) => self.state.startable(jobs),
-            Room::Cores(cores) => {
-                let demand = |&index: &usize| self.demand(index, cores);
-                let running: Vec<Demand> = self.live.keys().map(demand).collect();
-                let waiting = self.state.startable(usize::MAX);
-                let demands: Vec<Demand> = waiting.iter().map(demand).collect();
-                let admitted = admit(cores, &running, &demands);
-                admitted.into_iter().map(|at| waiting[at]).collect()
-            }
-        }
-    }
-
-    /// A benchmark that shares the cores measures its neighbours, so it takes them all.
-    fn demand(&self, index: usize, all: u32) -> Demand {
-        let step = &self.setting.plan.steps[index];
-        let resources = &step.resources;
-        let cores = match step.kind {
-            StepKind::Benchmark(_) => all,
-            StepKind::Test => resources
-                .ranks
-                .saturating_mul(resources.cpus_per_rank.unwrap_or(1)),
-        };
-        Demand {
-            cores,
-            serial: step.serial.clone(),
-        }
-    }
-
-    async fn submit(&mut self) -> Result<(), JournalError> {
-        if self.hold.is_some_and(|until| Instant::now() < until) {
-            return Ok(());
-        }
-        self.hold = None;
-        for index in self.ready() {
-            if self.setting.cancel.asked() || self.hold.is_some() {
-                break;
-            }
-            self.submit_one(index).await?;
-        }
-        Ok(())
-    }
-
-    async fn submit_one(&mut self, index: usize) -> Result<(), JournalError> {
-        let slug = self.setting.plan.steps[index].slug.clone();
-        let attempt = self.state.steps()[index].attempt;
-        let request = match (self.setting.prepare)(index, attempt) {
-            Ok(request) => request,
-            Err(error) => {
-                let verdict = Verdict::new(
-                    Outcome::LaunchFailed,
-                    format!("the files of the step could not be written: {error}"),
-                );
-                return self.end(index, attempt, None, verdict);
-            }
-        };
-        self.note(&Event::Submitting {
-            step: slug.clone(),
-            attempt,
-            name: request.name.clone(),
-        })?;
-        let submitted = self.submit_or_find(index, &request).await;
-        if matches!(submitted, Err(SubmitError::Uncertain { .. })) {
-            self.doubtful.insert(index);
-        } else {
-            self.doubtful.remove(&index);
-        }
-        match submitted {
-            Ok(job) => {
-                self.backoff = SHORTEST_TICK;
-                self.note(&Event::Submitted {
-                    step: slug,
-                    attempt,
-                    job: job.clone(),
-                })?;
-                self.tell(Tell::Queued {
-                    step: self.setting.plan.steps[index].name.clone(),
-                    job: job.to_string(),
-                    reason: None,
-                });
-                self.live.insert(index, Live::new());
-                self.tick = SHORTEST_TICK;
-                Ok(())
-            }
-            Err(error) if error.may_pass_later() => {
-                self.tell(Tell::Note(format!(
-                    "{error}; trying again in {:.0} s",
-                    self.backoff.as_secs_f64()
-                )));
-                self.hold = Some(Instant::now() + self.backoff);
-                self.backoff = (self.backoff * 2).min(LONGEST_TICK);
-                self.note(&Event::NotSubmitted {
-                    step: slug,
-                    attempt,
-                })
-            }
-            Err(error) => {
-                let help = error
-                    .help()
-                    .map_or(String::new(), |help| format!("; {help}"));
-                let verdict = Verdict::new(Outcome::Rejected, format!("{error}{help}"));
-                self.end(index, attempt, None, verdict)
-            }
-        }
-    }
-
-    /// Submits a job; one that may have been submitted without our hearing of it is looked for first, however often that
-    /// takes: a controller that hung creates the job when it comes back.
-    async fn submit_or_find(
-        &self,
-        index: usize,
-        request: &JobRequest,
-    ) -> Result<JobId, SubmitError> {
-        if self.doubtful.contains(&index) {
-            let scheduler = self.setting.scheduler;
-            let found = scheduler.find(request, self.setting.started).await;
-            let found = found.map_err(|error| SubmitError::Uncertain {
-                said: error.to_string(),
-            })?;
-            if let Some(job) = found.into_iter().find(|job| !self.is_known(job)) {
-                return Ok(job);
-            }
-        }
-        self.setting.scheduler.submit(request).await
-    }
-
-    fn is_known(&self, job: &JobId) -> bool {
-        let ended = self
-            .attempts
-            .values()
-            .filter_map(|attempt| attempt.job.as_ref());
-        self.state
-            .live()
-            .map(|(_, live)| live)
-            .chain(ended)
-            .any(|known| known == job)
-    }
-
     // ---- watching
 
     /// Waits until something may have happened: the tick is over, an exit record arrived, a local step ended, a signal came.
-    async fn pause(&mut self) {
-        let due = self
-            .asked
-            .map_or_else(Instant::now, |asked| asked + self.tick);
-        let earliest = self
-            .asked
-            .map_or_else(Instant::now, |asked| asked + SHORTEST_TICK);
+    /// Returns whether the scheduler is to be asked.
+    async fn pause(&mut self) -> bool {
+        let after = |wait: Duration| self.asked.map_or_else(Instant::now, |asked| asked + wait);
+        let (earliest, mut due) = (after(SHORTEST_TICK), after(self.tick));
+        let mut glance = GLANCE;
         loop {
             let local = async {
                 match self.setting.scheduler {
@@ -364,34 +235,44 @@ impl Watch<'_, '_> {
                 self.setting.cancel.token().cancelled().await;
             };
             tokio::select! {
-                () = local => return,
-                () = signal => return,
-                () = tokio::time::sleep(GLANCE) => {}
+                () = local => return true,
+                () = signal => return false,
+                () = tokio::time::sleep(glance) => {}
             }
+            let looked = Instant::now();
             let arrival = self.arrivals();
             let now = Instant::now();
-            if arrival {
+            glance = GLANCE.max((now - looked) * GLANCE_SHARE);
+            let (of_jobs, of_packs) = self.expecting();
+            if of_jobs {
+                due = earliest;
                 self.tick = SHORTEST_TICK;
             }
-            let wanted = if arrival || self.expecting() {
-                earliest
-            } else {
-                due
-            };
-            let resubmit = self.hold.is_some_and(|until| now >= until);
-            if resubmit || (now >= wanted && !self.live.is_empty()) {
-                return;
+            let ask = now >= due && !self.live.is_empty();
+            // What a pack has to tell needs no question.
+            let told = self.packs.any() && (arrival || of_packs);
+            if ask || told || self.submission.due(now) {
+                return ask;
             }
         }
     }
 
-    /// Whether an exit record has come whose job the scheduler has not yet been asked about to the end.
-    fn expecting(&self) -> bool {
-        self.live.keys().any(|&index| {
-            let attempt = self.state.steps()[index].attempt;
-            self.arrived
-                .contains(&ended_name(&self.setting.plan.steps[index].slug, attempt))
-        })
+    /// Whether an exit record has come whose step has not been judged yet: of one with a job of its own, of a packed one.
+    fn expecting(&self) -> (bool, bool) {
+        let mut expecting = (false, false);
+        for &index in self.live.keys().filter(|index| self.has_arrived(**index)) {
+            match self.state.steps()[index].part {
+                Some(Part::Packed { .. }) => expecting.1 = true,
+                Some(Part::Task { .. }) | None => expecting.0 = true,
+            }
+        }
+        expecting
+    }
+
+    fn has_arrived(&self, index: usize) -> bool {
+        let attempt = self.state.steps()[index].attempt;
+        let slug = &self.setting.plan.steps[index].slug;
+        self.arrived.contains(&ended_name(slug, attempt))
     }
 
     fn arrivals(&mut self) -> bool {
@@ -401,12 +282,31 @@ impl Watch<'_, '_> {
         self.arrived.len() > before
     }
 
-    async fn look(&mut self) -> Result<(), JournalError> {
-        let jobs: Vec<JobId> = self.state.live().map(|(_, job)| job.clone()).collect();
-        if jobs.is_empty() {
+    /// Takes in what is new. Slurm gets one question at most: after the ends that we know of it is the books', else the queue's.
+    async fn look(&mut self, ask: bool) -> Result<(), JournalError> {
+        self.read_packs()?;
+        if !ask {
             return Ok(());
         }
         self.asked = Some(Instant::now());
+        if matches!(self.setting.scheduler, Scheduler::Local(_)) {
+            self.ask_queue().await?;
+            return self.ask_books().await;
+        }
+        self.books_next = !self.books_next && !self.ended_jobs().is_empty();
+        if self.books_next && self.books_kept {
+            self.ask_books().await
+        } else {
+            self.ask_queue().await
+        }
+    }
+
+    async fn ask_queue(&mut self) -> Result<(), JournalError> {
+        let jobs: BTreeSet<JobId> = self.state.live().map(|(_, job)| job.clone()).collect();
+        let jobs: Vec<JobId> = jobs.into_iter().collect();
+        if jobs.is_empty() {
+            return Ok(());
+        }
         let observation = match self.setting.scheduler.poll(&jobs).await {
             Ok(observation) => observation,
             Err(error) => {
@@ -414,30 +314,49 @@ impl Watch<'_, '_> {
                 return Ok(());
             }
         };
-        if std::mem::take(&mut self.outage) {
-            self.tell(Tell::Note("the scheduler answers again".to_owned()));
+        if let Some(outage) = self.outage.take() {
+            let silent = outage.since.elapsed().as_secs();
+            self.tell(Tell::Note(format!(
+                "the scheduler answers again after {}",
+                Walltime::from_secs(silent)
+            )));
         }
-        let changed = self.take_in(observation.jobs);
+        let changed = self.take_in(&observation.jobs);
         self.tick = if changed {
             SHORTEST_TICK
         } else {
-            (self.tick * 3 / 2).min(LONGEST_TICK)
+            jittered((self.tick * 3 / 2).min(LONGEST_TICK))
         };
         self.drop_hopeless().await;
-        self.judge_gone().await
+        if self.books_kept {
+            return Ok(());
+        }
+        self.judge_ended(&Accounting::default())
     }
 
     fn missed(&mut self, error: &QueryError) {
-        if !std::mem::replace(&mut self.outage, true) {
+        let now = Instant::now();
+        let outage = self.outage.get_or_insert(Outage {
+            since: now,
+            told: None,
+        });
+        let quiet = |told: Instant| now.duration_since(told) >= OUTAGE_NOTICE;
+        if outage.told.is_none_or(quiet) {
+            outage.told = Some(now);
+            let since = now.duration_since(outage.since).as_secs();
+            let long = match since {
+                0 => String::new(),
+                seconds => format!(" for {}", Walltime::from_secs(seconds)),
+            };
             self.tell(Tell::Note(format!(
-                "{error}; waiting for the scheduler to come back"
+                "{error}; waiting{long} for the scheduler to come back"
             )));
         }
         self.tick = (self.tick * 2).min(LONGEST_TICK);
     }
 
     /// Takes the queue's word on each live job; returns whether anything changed.
-    fn take_in(&mut self, mut seen: BTreeMap<JobId, JobStatus>) -> bool {
+    fn take_in(&mut self, seen: &BTreeMap<JobId, JobStatus>) -> bool {
         let mut changed = false;
         let live: Vec<(usize, JobId)> = self
             .state
@@ -445,13 +364,16 @@ impl Watch<'_, '_> {
             .map(|(index, job)| (index, job.clone()))
             .collect();
         for (index, job) in live {
-            let status = seen.remove(&job);
+            let status = seen.get(&job).cloned();
             let Some(live) = self.live.get_mut(&index) else {
                 continue;
             };
             let tell = live.take_in(status, &self.setting.plan.steps[index].name, &job);
-            if let Some(event) = tell {
-                changed = true;
+            let Some(event) = tell else { continue };
+            changed = true;
+            // When a packed step runs its pack says itself.
+            let packed = self.state.steps()[index].part.is_some_and(Part::is_packed);
+            if !(packed && matches!(event, Tell::Running { .. })) {
                 (self.setting.observer)(event);
             }
         }
@@ -460,7 +382,7 @@ impl Watch<'_, '_> {
 
     /// Cancels jobs that wait for what never comes, wait for too long, or do not end.
     async fn drop_hopeless(&mut self) {
-        let mut hopeless = Vec::new();
+        let mut hopeless = BTreeSet::new();
         for (index, job) in self.state.live() {
             let resources = &self.setting.plan.steps[index].resources;
             let Some(live) = self.live.get_mut(&index) else {
@@ -469,41 +391,50 @@ impl Watch<'_, '_> {
             if live.cause.is_some() {
                 continue;
             }
-            let limit = resources.time + resources.margin + OVERSTAY;
+            let own = resources.time + resources.margin;
+            let limit = live.limit.unwrap_or(own) + OVERSTAY;
             if let Some(cause) = live.hopeless(resources.max_pending, limit) {
                 live.cause = Some(cause);
-                hopeless.push(job.clone());
+                hopeless.insert(job.clone());
             }
         }
+        let hopeless: Vec<JobId> = hopeless.into_iter().collect();
         self.cancel_jobs(&hopeless).await;
     }
 
-    /// Judges the jobs that have left the queue or ended in it.
-    async fn judge_gone(&mut self) -> Result<(), JournalError> {
-        let gone: Vec<(usize, JobId)> = self
-            .state
-            .live()
-            .filter(|(index, _)| {
-                self.live
-                    .get(index)
-                    .is_some_and(|live| live.gone_since.is_some())
-            })
-            .map(|(index, job)| (index, job.clone()))
-            .collect();
-        if gone.is_empty() {
+    /// The steps whose job has left the queue or ended in it, or whose exit record is there.
+    fn ended_jobs(&self) -> Vec<(usize, JobId)> {
+        let ended = |index: &usize| {
+            let gone = |live: &Live| live.gone_since.is_some();
+            let packed = matches!(self.state.steps()[*index].part, Some(Part::Packed { .. }));
+            self.live.get(index).is_some_and(gone) || !packed && self.has_arrived(*index)
+        };
+        let live = self.state.live().filter(|(index, _)| ended(index));
+        live.map(|(index, job)| (index, job.clone())).collect()
+    }
+
+    async fn ask_books(&mut self) -> Result<(), JournalError> {
+        let ended = self.ended_jobs();
+        let jobs: BTreeSet<JobId> = ended.into_iter().map(|(_, job)| job).collect();
+        let jobs: Vec<JobId> = jobs.into_iter().collect();
+        if jobs.is_empty() {
             return Ok(());
         }
-        let jobs: Vec<JobId> = gone.iter().map(|(_, job)| job.clone()).collect();
-        let books = self
-            .setting
-            .scheduler
-            .record(&jobs, self.setting.started)
-            .await;
-        if let Err(error) = &books {
-            tracing::debug!(%error, "no answer from accounting");
-        }
-        for (index, job) in gone {
-            self.judge_one(index, &job, books.as_ref().ok())?;
+        let since = self.setting.started;
+        let books = match self.setting.scheduler.record(&jobs, since).await {
+            Ok(books) => books,
+            Err(error) => {
+                self.books_kept &= error != QueryError::NoAccounting;
+                tracing::debug!(%error, "no answer from accounting");
+                Accounting::default()
+            }
+        };
+        self.judge_ended(&books)
+    }
+
+    fn judge_ended(&mut self, books: &Accounting) -> Result<(), JournalError> {
+        for (index, job) in self.ended_jobs() {
+            self.judge_one(index, &job, books)?;
         }
         Ok(())
     }
@@ -512,7 +443,7 @@ impl Watch<'_, '_> {
         &mut self,
         index: usize,
         job: &JobId,
-        books: Option<&Accounting>,
+        books: &Accounting,
     ) -> Result<(), JournalError> {
         let Some(live) = self.live.get(&index) else {
             return Ok(());
@@ -520,29 +451,38 @@ impl Watch<'_, '_> {
         let waited = live
             .gone_since
             .map_or(Duration::ZERO, |since| since.elapsed());
-        let settled = books
-            .and_then(|books| books.last(job))
-            .filter(|record| record.settled())
-            .cloned();
-        let Some(record) = settled.or_else(|| live.queue_record(waited)) else {
-            if waited < BOOKS_LAG {
-                return Ok(());
-            }
-            return self.conclude(index, job, None);
+        let lag = if self.books_kept {
+            BOOKS_LAG
+        } else {
+            Duration::ZERO
         };
-        let attempt = self.state.steps()[index].attempt;
-        let folder = self
-            .setting
-            .folder
-            .attempt(&self.setting.plan.steps[index].slug, attempt);
-        let owes_record = matches!(record.state, JobState::Completed | JobState::Failed);
-        if owes_record && waited < RECORD_LAG && collect::exit_record(&folder).is_none() {
+        let settled = books.last(job).filter(|record| record.settled()).cloned();
+        let record = settled.or_else(|| live.queue_record(waited, lag));
+        if record.is_none() && waited < BOOKS_LAG {
             return Ok(());
         }
-        self.conclude(index, job, Some(record))
+        if let Some(Part::Packed { batch }) = self.state.steps()[index].part {
+            return self.judge_packed(index, batch, job, record);
+        }
+        let owes_record = record
+            .as_ref()
+            .is_some_and(|record| matches!(record.state, JobState::Completed | JobState::Failed));
+        if owes_record && waited < RECORD_LAG && self.exit_record(index).is_none() {
+            if let Some(live) = self.live.get_mut(&index) {
+                live.gone_since.get_or_insert_with(Instant::now);
+            }
+            return Ok(());
+        }
+        self.conclude(index, job, record)
     }
 
-    fn conclude(
+    fn exit_record(&self, index: usize) -> Option<ExitRecord> {
+        let attempt = self.state.steps()[index].attempt;
+        let slug = &self.setting.plan.steps[index].slug;
+        collect::exit_record(&self.setting.folder.attempt(slug, attempt))
+    }
+
+    pub(super) fn conclude(
         &mut self,
         index: usize,
         job: &JobId,
@@ -551,16 +491,16 @@ impl Watch<'_, '_> {
         let Some(live) = self.live.remove(&index) else {
             return Ok(());
         };
-        let attempt = self.state.steps()[index].attempt;
+        let number = self.state.steps()[index].attempt;
+        let packed = self.state.steps()[index].part.is_some_and(Part::is_packed);
         let slug = &self.setting.plan.steps[index].slug;
-        let folder = self.setting.folder.attempt(slug, attempt);
-        let exit = collect::exit_record(&folder);
-        let log = collect::log_tail(&folder.join("log.txt"));
+        let folder = self.setting.folder.attempt(slug, number);
+        let exit = self.exit_record(index);
         let verdict = judge(&Evidence {
             record: record.as_ref(),
             restarts: live.restarts(),
             exit: exit.as_ref(),
-            log: &log,
+            log: &collect::log_tail(&folder.join("log.txt")),
             cancelled: live.cause.as_ref(),
         });
         let verdict = reports::judged(verdict, &self.setting.plan.steps[index], &folder);
@@ -572,51 +512,53 @@ impl Watch<'_, '_> {
         );
         let ranks = exit.iter().flat_map(|exit| &exit.ranks);
         nodes.extend(ranks.filter_map(|rank| rank.host.clone()));
-        self.attempts.insert(
-            (index, attempt),
-            Attempt {
-                nodes,
-                job: Some(job.clone()),
-                submitted: live.submitted,
-                record,
-                exit,
-                host: collect::host(&folder),
-                verdict: verdict.clone(),
-            },
-        );
-        let slug = slug.clone();
-        self.note(&Event::Ended {
-            step: slug,
-            attempt,
+        let attempt = Attempt {
+            nodes,
+            job: Some(job.clone()),
+            submitted: live.submitted,
+            record,
+            exit,
+            host: collect::host(&folder),
             verdict,
-        })
+            packed,
+        };
+        self.close(index, attempt)
     }
 
-    /// Ends an attempt that never had a job.
-    fn end(
-        &mut self,
-        index: usize,
-        attempt: u32,
-        job: Option<JobId>,
-        verdict: Verdict,
-    ) -> Result<(), JournalError> {
-        self.attempts.insert(
-            (index, attempt),
-            Attempt {
-                job,
-                submitted: Utc::now(),
-                record: None,
-                exit: None,
-                host: None,
-                nodes: BTreeSet::new(),
-                verdict: verdict.clone(),
-            },
-        );
-        let step = self.setting.plan.steps[index].slug.clone();
-        self.note(&Event::Ended {
-            step,
-            attempt,
-            verdict,
-        })
+    /// Writes down how an attempt ended, and whether it is tried elsewhere.
+    pub(super) fn close(&mut self, index: usize, attempt: Attempt) -> Result<(), JournalError> {
+        self.submission.placed.remove(&index);
+        let step = &self.state.steps()[index];
+        let number = step.attempt;
+        let elsewhere = (step.misplaced < MISPLACED
+            && self.stopping.is_none()
+            && matches!(self.setting.scheduler, Scheduler::Slurm(_))
+            && attempt.fault_of_place())
+        .then(|| attempt.bad_nodes());
+        let step = &self.setting.plan.steps[index];
+        if let Some(nodes) = &elsewhere {
+            let away = match nodes.as_slice() {
+                [] => String::new(),
+                nodes => format!(" away from {}", nodes.join(", ")),
+            };
+            self.tell(Tell::Note(format!(
+                "`{}` {}; trying again{away}",
+                step.name, attempt.verdict.message
+            )));
+        }
+        let event = Event::Ended {
+            step: step.slug.clone(),
+            attempt: number,
+            verdict: attempt.verdict.clone(),
+            elsewhere,
+        };
+        self.attempts.insert((index, number), attempt);
+        self.note(&event)
     }
+}
+
+/// Many drivers that were started at once shall not ask at once.
+fn jittered(tick: Duration) -> Duration {
+    let mix = Utc::now().timestamp_subsec_nanos() ^ std::process::id();
+    tick.mul_f64(0.9 + f64::from(mix % 1000) / 5000.0)
 }

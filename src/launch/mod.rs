@@ -4,9 +4,13 @@
 //! up, runs `before`, the launches and `after`, bounds them in time, and leaves an exit record that appears whole or not at
 //! all. It finds the program's MPI where it runs, since only there is the right environment.
 
+mod batch;
 mod rank;
 mod script;
 
+use serde::{Deserialize, Serialize};
+
+pub use batch::{array_script, pack_script};
 pub use rank::wrapper;
 pub use script::job_script;
 
@@ -51,7 +55,7 @@ impl Pmi {
 }
 
 /// How the counters of processes that die are kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Keeping {
     /// Not at all: a process writes them when it exits.
     #[default]
@@ -154,6 +158,10 @@ pub struct Launch {
     pub cpus_per_rank: Option<u32>,
     /// GPUs of each rank.
     pub gpus_per_rank: Option<u32>,
+    /// The nodes of the allocation that it is to have, where that is decided.
+    pub on: Vec<String>,
+    /// Bytes of memory on each node, where that is fixed.
+    pub memory: Option<u64>,
     /// Whether other steps may run on the same cores at the same time, so that ranks must not be bound to them.
     pub shared_cores: bool,
 }

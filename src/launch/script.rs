@@ -153,12 +153,41 @@ fn identity(job: &Job) -> String {
     if job.allocation.is_empty() {
         return String::new();
     }
-    let pairs: Vec<String> = job
+    let own = nodes_of_step(job);
+    let value = |name: &str, value: &str| {
+        let own = own.iter().find(|(own, _)| *own == name);
+        own.map_or_else(|| value.to_owned(), |(_, value)| value.clone())
+    };
+    let mut pairs: Vec<String> = job
         .allocation
         .iter()
-        .map(|(name, value)| format!("{name}={value}"))
+        .map(|(name, of_all)| format!("{name}={}", value(name, of_all)))
         .collect();
+    // The daemons that it starts by srun must not wait for other steps on their nodes.
+    pairs.push("SLURM_OVERLAP=1".to_owned());
     format!("env{} ", quoted(&pairs))
+}
+
+/// The variables that tell `mpiexec` of the nodes, for a step that is to have some of them.
+fn nodes_of_step(job: &Job) -> Vec<(&'static str, String)> {
+    let launch = &job.launch;
+    let count = u32::try_from(launch.on.len()).unwrap_or(u32::MAX);
+    if count == 0 {
+        return Vec::new();
+    }
+    let list = launch.on.join(",");
+    let ranks = launch
+        .ranks_per_node
+        .unwrap_or_else(|| launch.ranks.div_ceil(count));
+    let cores = ranks.saturating_mul(launch.cpus_per_rank.unwrap_or(1));
+    vec![
+        ("SLURM_NODELIST", list.clone()),
+        ("SLURM_JOB_NODELIST", list),
+        ("SLURM_NNODES", count.to_string()),
+        ("SLURM_JOB_NUM_NODES", count.to_string()),
+        ("SLURM_TASKS_PER_NODE", format!("{ranks}(x{count})")),
+        ("SLURM_JOB_CPUS_PER_NODE", format!("{cores}(x{count})")),
+    ]
 }
 
 /// `launcher = "none"` hands the launch prefix on to a harness: which launcher that is depends on the place alone.
@@ -194,9 +223,13 @@ fn srun_sizes(launch: &Launch, job: &Job) -> String {
     }
     if inside {
         words.extend(job.allocation_id().map(|id| format!("--jobid={id}")));
+        if !launch.on.is_empty() {
+            words.push(format!("--nodelist={}", launch.on.join(",")));
+        }
         // Without these, steps would wait for each other: each would take all cores and all memory of its nodes.
         words.push("--exact".to_owned());
-        words.push("--mem=0".to_owned());
+        let memory = launch.memory.map(|bytes| bytes.div_ceil(1 << 20).max(1));
+        words.push(format!("--mem={}M", memory.unwrap_or(0)));
     }
     quoted(&words)
 }

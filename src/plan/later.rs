@@ -1,6 +1,6 @@
 //! Settings that are read and checked, and do nothing yet: a person who uses one is told.
 
-use super::{Build, Place, Producer, Step, Strategy};
+use super::{Build, Place, Producer, Step};
 use crate::config::{Site, Suite, Where};
 
 /// Returns a note for each such setting in use.
@@ -34,10 +34,6 @@ pub(super) fn notes(site: &Site, suite: &Suite, builds: &[Build], steps: &[Step]
             builds
                 .iter()
                 .any(|build| build.coverage == Producer::CoveragePy),
-        ),
-        (
-            "a `strategy` other than `jobs`",
-            any_step(&|step| step.strategy != Strategy::Jobs),
         ),
         ("`keep` of a step", any_step(&|step| !step.keep.is_empty())),
     ];

@@ -13,6 +13,7 @@ mod builds;
 mod error;
 mod filter;
 mod graph;
+pub mod group;
 mod later;
 mod limits;
 mod matrix;
@@ -194,7 +195,7 @@ pub struct Step {
 }
 
 /// What a step asks of the scheduler.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Resources {
     /// How many ranks.
     pub ranks: u32,

@@ -157,10 +157,11 @@ impl StepResult {
         self.outcome.status()
     }
 
-    /// Returns whether it passed only after another attempt.
+    /// Returns whether it passed only after an attempt that failed; one whose node died says nothing of the step.
     #[must_use]
     pub fn is_flaky(&self) -> bool {
-        self.outcome == Outcome::Passed && !self.earlier.is_empty()
+        let failed = |attempt: &EarlierAttempt| attempt.outcome.status() == Status::Failed;
+        self.outcome == Outcome::Passed && self.earlier.iter().any(failed)
     }
 
     /// Returns how often it was started.

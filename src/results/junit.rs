@@ -121,7 +121,8 @@ fn case(xml: &mut Xml, step: &StepResult) {
         Status::Skipped => xml.element("skipped", &attributes, &reason),
     }
     for attempt in &step.earlier {
-        let name = match (step.is_flaky(), attempt.outcome.status()) {
+        let passed = step.status() == Status::Passed;
+        let name = match (passed, attempt.outcome.status()) {
             (true, Status::Failed) => "flakyFailure",
             (true, _) => "flakyError",
             (false, Status::Failed) => "rerunFailure",

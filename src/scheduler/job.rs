@@ -21,7 +21,8 @@ pub struct JobRequest {
     pub comment: Option<String>,
     /// The batch script, a file that the scheduler reads at once.
     pub script: Utf8PathBuf,
-    /// Where both streams of the script go. Written literally: `%` has no meaning.
+    /// Where both streams of the script go. Written literally: `%` has no meaning. Of an array it is a folder, in which
+    /// task K writes `K/log.txt`.
     pub output: Utf8PathBuf,
     /// The directory in which the script starts.
     pub cwd: Utf8PathBuf,
@@ -47,6 +48,8 @@ pub struct JobRequest {
     pub cpus_per_rank: Option<u32>,
     /// GPUs for each rank.
     pub gpus_per_rank: Option<u32>,
+    /// GPUs on each node, whatever runs there.
+    pub gpus_per_node: Option<u32>,
     /// Generic resources, as Slurm writes them.
     pub gres: Option<String>,
     /// Bytes of memory on each node.
@@ -61,8 +64,19 @@ pub struct JobRequest {
     pub dependency: Option<Dependency>,
     /// Nodes that must not be used.
     pub exclude: Vec<String>,
+    /// The script runs as often as this says, each time with a task number of its own.
+    pub array: Option<Array>,
     /// Further options, passed on as they stand; they win over all of the above.
     pub options: Vec<String>,
+}
+
+/// The tasks of an array, numbered from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Array {
+    /// How many there are.
+    pub tasks: u32,
+    /// How many may run at a time.
+    pub at_once: u32,
 }
 
 /// What must have happened to other jobs before a job may start.
@@ -96,6 +110,24 @@ impl JobId {
     #[must_use]
     pub fn root(&self) -> &str {
         self.0.split(['_', '+']).next().unwrap_or(&self.0)
+    }
+
+    /// Returns the id of one task of the array that this is.
+    #[must_use]
+    pub fn task(&self, number: u32) -> Self {
+        Self(format!("{}_{number}", self.root()))
+    }
+
+    /// Returns the id of the array or heterogeneous job that this is a part of.
+    #[must_use]
+    pub fn array(&self) -> Self {
+        Self(self.root().to_owned())
+    }
+
+    /// Returns which task of its array this is, if it is one.
+    #[must_use]
+    pub fn task_number(&self) -> Option<u32> {
+        number(self.0.split_once('_')?.1)
     }
 
     /// Returns the name of a process of this host. The start time tells it from a later process with the same number.

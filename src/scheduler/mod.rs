@@ -15,13 +15,13 @@ pub mod verdict;
 
 pub use exit_record::{ExitRecord, InvalidExitRecord, RankExit};
 pub use job::{
-    Accounting, Dependency, Estimate, ExitStatus, JobId, JobRecord, JobRequest, JobState,
+    Accounting, Array, Dependency, Estimate, ExitStatus, JobId, JobRecord, JobRequest, JobState,
     JobStatus, Observation, Phase, StepRecord,
 };
 pub use local::Local;
 pub use outcome::{Outcome, Status};
 pub use slurm::Slurm;
-pub use verdict::{CancelCause, Evidence, Verdict, judge};
+pub use verdict::{CancelCause, Evidence, Verdict, is_fault_of_place, judge};
 
 use chrono::{DateTime, Utc};
 

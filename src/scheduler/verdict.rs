@@ -76,6 +76,23 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     }
 }
 
+/// Returns whether the place of a job was at fault, so that its step may fare better elsewhere: a node died, the job had to make
+/// way, or could not be launched. What the script itself refused would be refused anywhere.
+#[must_use]
+pub fn is_fault_of_place(verdict: &Verdict, exit: Option<&ExitRecord>) -> bool {
+    match verdict.outcome {
+        Outcome::NodeFailure | Outcome::Preempted => true,
+        Outcome::LaunchFailed => exit.is_none_or(|exit| {
+            let error = exit.launch_error.as_deref();
+            error.is_some_and(|error| error.contains(UNSEEN))
+        }),
+        _ => false,
+    }
+}
+
+/// What the script says where the storage is not mounted.
+const UNSEEN: &str = "is not to be seen from this node";
+
 /// Whether a log holds what Slurm or srun write when the kernel has killed a process for want of memory. On a cluster
 /// without accounting, nothing else tells of a rank that was.
 #[must_use]

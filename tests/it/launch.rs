@@ -29,6 +29,8 @@ fn job(dir: &Path, ranks: u32, line: &str) -> Job {
             ranks_per_node: None,
             cpus_per_rank: None,
             gpus_per_rank: None,
+            on: Vec::new(),
+            memory: None,
             shared_cores: true,
         },
         place: Place::Here,

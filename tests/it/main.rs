@@ -4,6 +4,7 @@
 mod broken;
 mod cluster;
 mod cluster_dying;
+mod cluster_strategies;
 mod coverage;
 mod git;
 mod launch;

@@ -1,8 +1,9 @@
 //! A request → the arguments of sbatch, as sbatch(1) has them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::scheduler::job::{Dependency, JobRequest};
+use crate::scheduler::job::{Array, Dependency, JobId, JobRequest};
 
 /// Slurm's books hold no longer names.
 const MAX_NAME: usize = 250;
@@ -16,7 +17,14 @@ pub fn argv(request: &JobRequest) -> Vec<String> {
     if let Some(comment) = &request.comment {
         option("comment", printable(comment));
     }
-    option("output", literal_path(request.output.as_str()));
+    let output = literal_path(request.output.as_str());
+    match request.array {
+        None => option("output", output),
+        Some(array) => {
+            option("array", tasks(array));
+            option("output", format!("{output}/%a/log.txt"));
+        }
+    }
     option("open-mode", "append".to_owned());
     option("chdir", request.cwd.to_string());
     let texts = [
@@ -41,6 +49,7 @@ pub fn argv(request: &JobRequest) -> Vec<String> {
         ("ntasks-per-node", request.ranks_per_node),
         ("cpus-per-task", request.cpus_per_rank),
         ("gpus-per-task", request.gpus_per_rank),
+        ("gpus-per-node", request.gpus_per_node),
     ];
     for (name, value) in numbers {
         if let Some(value) = value {
@@ -75,6 +84,61 @@ pub fn argv(request: &JobRequest) -> Vec<String> {
     args.extend(request.options.iter().cloned());
     args.push(script_path(request.script.as_str()));
     args
+}
+
+fn tasks(array: Array) -> String {
+    let last = array.tasks.saturating_sub(1);
+    format!("0-{last}%{}", array.at_once.max(1))
+}
+
+/// Returns whether an array can have its logs in this folder: where a path has a backslash, Slurm replaces no `%a`.
+#[must_use]
+pub fn takes_array(folder: &str) -> bool {
+    !folder.contains('\\')
+}
+
+/// Returns the words by which scancel knows these jobs: the tasks of one array are one word, `58_[0-4,7]`, since each word
+/// costs a request to the controller.
+#[must_use]
+pub fn words(ids: &[JobId]) -> Vec<String> {
+    let mut arrays: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+    let mut words = Vec::new();
+    for id in ids {
+        match id.task_number() {
+            Some(task) => {
+                arrays.entry(id.root()).or_default().insert(task);
+            }
+            None => words.push(id.to_string()),
+        }
+    }
+    words.extend(arrays.into_iter().map(|(array, tasks)| {
+        let ranges = ranges(&tasks);
+        let alone = tasks.len() == 1;
+        if alone {
+            format!("{array}_{ranges}")
+        } else {
+            format!("{array}_[{ranges}]")
+        }
+    }));
+    words
+}
+
+fn ranges(numbers: &BTreeSet<u32>) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for &number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    let shown = ranges.into_iter().map(|(first, last)| {
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
+    });
+    shown.collect::<Vec<_>>().join(",")
 }
 
 /// Returns the name under which Slurm will know a job: what [`JobRequest::name`] says, without control characters,
@@ -269,6 +333,37 @@ mod tests {
         check(Some("run 7"), "run 7|xa|b", false);
         check(None, "run 8|a|b", true);
         check(None, "a|b", false);
+    }
+
+    #[test]
+    fn an_array_has_a_throttle_and_a_log_for_each_task() {
+        let request = JobRequest {
+            output: "/runs/50%/arrays/1".into(),
+            array: Some(Array {
+                tasks: 200,
+                at_once: 50,
+            }),
+            ..small()
+        };
+        let args = argv(&request);
+        assert!(args.contains(&"--array=0-199%50".to_owned()), "{args:?}");
+        let output = "--output=/runs/50%%/arrays/1/%a/log.txt".to_owned();
+        assert!(args.contains(&output), "{args:?}");
+    }
+
+    #[test]
+    fn tasks_of_one_array_are_one_word() {
+        let check = |ids: &[&str], expected: &[&str]| {
+            let ids: Vec<JobId> = ids.iter().map(|id| id.parse().unwrap()).collect();
+            assert_eq!(words(&ids), expected);
+        };
+        check(&["71", "67+0"], &["71", "67+0"]);
+        check(&["58_3"], &["58_3"]);
+        check(
+            &["58_3", "71", "58_4", "59_0", "58_9", "58_5"],
+            &["71", "58_[3-5,9]", "59_0"],
+        );
+        check(&[], &[]);
     }
 
     #[test]

@@ -131,6 +131,26 @@ impl Cluster {
         self.default_pmi = get("MpiDefault");
     }
 
+    /// Returns an answer's text, or notes that there was none.
+    pub(super) fn answer(&mut self, answer: Result<String, QueryError>) -> String {
+        answer.unwrap_or_else(|error| {
+            self.unanswered.push(error);
+            String::new()
+        })
+    }
+
+    /// Returns the partition of this name, or of jobs that name none.
+    #[must_use]
+    pub fn partition(&self, name: Option<&str>) -> Option<&Partition> {
+        let Some(name) = name else {
+            return self.default_partition();
+        };
+        // Of a list the first is as good as any: Slurm takes the one that starts the job first.
+        let first = name.split(',').next();
+        let mut partitions = self.partitions.iter();
+        partitions.find(|partition| Some(partition.name.as_str()) == first)
+    }
+
     /// Returns the partition of jobs that name none.
     #[must_use]
     pub fn default_partition(&self) -> Option<&Partition> {

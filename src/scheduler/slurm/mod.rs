@@ -19,7 +19,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Accounting, Estimate, JobId, JobRequest, Observation, QueryError, SubmitError};
-pub use argv::argv;
+pub use argv::{argv, takes_array};
 pub use cluster::{Association, Cluster, Partition, Shape};
 
 use crate::process::{Command, Output, ProcessError};
@@ -143,6 +143,8 @@ impl Slurm {
         for roots in roots(ids).chunks(IDS_AT_ONCE) {
             let squeue = self
                 .query("squeue")
+                // Asked for one cluster, squeue need not look for others first.
+                .args(self.cluster.is_none().then_some("--local"))
                 .args(["-h", "-r", "-t", "all", "-O", parse::QUEUE_FORMAT])
                 .args(["-j", &roots.join(",")]);
             let part = match self.ask("squeue", squeue).await {
@@ -179,11 +181,16 @@ impl Slurm {
 
     /// Cancels jobs. One that has ended already is no error.
     pub async fn cancel(&self, ids: &[JobId]) -> Result<(), QueryError> {
-        for ids in ids.chunks(IDS_AT_ONCE) {
-            let scancel = self.query("scancel").args(ids.iter().map(JobId::as_str));
-            self.ask_cancel(scancel).await?;
+        for words in argv::words(ids).chunks(IDS_AT_ONCE) {
+            self.ask_cancel(self.query("scancel").args(words)).await?;
         }
         Ok(())
+    }
+
+    /// Returns when the time of a running job is over; `None` if it has no limit.
+    pub async fn end_of(&self, id: &str) -> Result<Option<DateTime<Utc>>, QueryError> {
+        let squeue = self.query("squeue").args(["-h", "-j", id, "-o", "%e"]);
+        Ok(parse::time(&self.ask("squeue", squeue).await?))
     }
 
     /// Sends a signal, `TERM` for example, to the processes of one step: `0` or `batch`.
@@ -199,8 +206,9 @@ impl Slurm {
         self.ask_cancel(scancel).await
     }
 
-    /// Asks what the cluster is like. An error only if its controller does not answer.
-    pub async fn probe(&self) -> Result<Cluster, QueryError> {
+    /// Asks what jobs can be given: the settings of the cluster, its partitions and their nodes. An error only if its
+    /// controller does not answer.
+    pub async fn outline(&self) -> Result<Cluster, QueryError> {
         let mut cluster = Cluster::default();
         let config = self.query("scontrol").args(["show", "config"]);
         cluster.configure(&self.ask("scontrol", config).await?);
@@ -208,30 +216,10 @@ impl Slurm {
         let shapes = self
             .query("sinfo")
             .args(["-h", "-e", "-o", cluster::SHAPE_FORMAT]);
-        let pmis = self.query("srun").arg("--mpi=list");
-        let associations = self
-            .query("sacctmgr")
-            .args(["-n", "-P", "show", "associations"]);
-        let associations = associations.args([
-            &format!("user={}", self.user()),
-            cluster::ASSOCIATION_FORMAT,
-        ]);
-        let (partitions, shapes, pmis, associations) = tokio::join!(
-            self.ask("scontrol", partitions),
-            self.ask("sinfo", shapes),
-            self.ask("srun", pmis),
-            self.ask("sacctmgr", associations),
-        );
-        let mut answer = |answer: Result<String, QueryError>| {
-            answer.unwrap_or_else(|error| {
-                cluster.unanswered.push(error);
-                String::new()
-            })
-        };
-        let (partitions, shapes) = (answer(partitions), answer(shapes));
-        let (pmis, associations) = (answer(pmis), answer(associations));
-        cluster.partitions = cluster::partitions(&partitions);
-        for (name, shape) in cluster::shapes(&shapes) {
+        let (partitions, shapes) =
+            tokio::join!(self.ask("scontrol", partitions), self.ask("sinfo", shapes));
+        cluster.partitions = cluster::partitions(&cluster.answer(partitions));
+        for (name, shape) in cluster::shapes(&cluster.answer(shapes)) {
             let partitions = &mut cluster.partitions;
             if let Some(partition) = partitions
                 .iter_mut()
@@ -240,8 +228,24 @@ impl Slurm {
                 partition.shapes.push(shape);
             }
         }
-        cluster.pmis = cluster::pmis(&pmis);
-        cluster.associations = cluster::associations(&associations);
+        Ok(cluster)
+    }
+
+    /// Asks what the cluster is like, and what this user may use of it. An error only if its controller does not answer.
+    pub async fn probe(&self) -> Result<Cluster, QueryError> {
+        let mut cluster = self.outline().await?;
+        let pmis = self.query("srun").arg("--mpi=list");
+        let associations = self
+            .query("sacctmgr")
+            .args(["-n", "-P", "show", "associations"]);
+        let associations = associations.args([
+            &format!("user={}", self.user()),
+            cluster::ASSOCIATION_FORMAT,
+        ]);
+        let (pmis, associations) =
+            tokio::join!(self.ask("srun", pmis), self.ask("sacctmgr", associations));
+        cluster.pmis = cluster::pmis(&cluster.answer(pmis));
+        cluster.associations = cluster::associations(&cluster.answer(associations));
         Ok(cluster)
     }
 

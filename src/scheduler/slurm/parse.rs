@@ -231,7 +231,7 @@ fn cancelled_by(state: &str) -> Option<String> {
 }
 
 /// Returns the point in time that a field says: seconds since the epoch.
-fn time(text: &str) -> Option<DateTime<Utc>> {
+pub(super) fn time(text: &str) -> Option<DateTime<Utc>> {
     let seconds: i64 = text.trim().parse().ok()?;
     DateTime::from_timestamp(seconds, 0).filter(|_| seconds > 0)
 }

@@ -1,0 +1,580 @@
+//! Submits the steps that may start: as jobs, arrays and packs, or onto the cores of this machine or allocation.
+//!
+//! What is about to be submitted is on disk before sbatch is called, and an answer that did not come is looked for before
+//! anything is submitted again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt as _, stream};
+
+use super::history::History;
+use super::journal::JournalError;
+use super::live::{Attempt, Live};
+use super::place;
+use super::prepare::Unit;
+use super::progress::Progress as Tell;
+use super::state::{Event, Part};
+use super::watch::{LONGEST_TICK, SHORTEST_TICK, Watch};
+use crate::config::Walltime;
+use crate::launch::Place;
+use crate::plan::group::{self, Context, Grounds, Group, group};
+use crate::plan::{Step, Strategy};
+use crate::scheduler::admission::{Demand, Host, Placed, admit, fits};
+use crate::scheduler::slurm::{Cluster, takes_array};
+use crate::scheduler::{JobId, Outcome, SubmitError, Verdict};
+
+/// How many sbatch run at once: more are no faster, and a controller has others to serve.
+const AT_ONCE: usize = 8;
+/// How many jobs are written down together before they are submitted.
+const TOGETHER: usize = 32;
+/// The least time that must be left of an allocation beside a step's own, for its exit record.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// For how long a limit that Slurm told is taken to hold.
+const LIMIT_HOLDS: Duration = Duration::from_mins(5);
+
+/// Where steps are started.
+pub(super) enum Ground<'a> {
+    /// Slurm takes jobs.
+    Slurm {
+        /// How many may be submitted and unfinished at a time.
+        most: usize,
+        /// What its partitions and arrays can hold.
+        cluster: &'a Cluster,
+        /// How long steps took in earlier runs.
+        history: &'a History,
+    },
+    /// Steps share hosts.
+    Hosts {
+        /// This machine, or an allocation.
+        place: Place,
+        /// What there is.
+        hosts: Vec<Host>,
+        /// When the allocation ends.
+        end: Option<DateTime<Utc>>,
+        /// How long steps took in earlier runs; without it they start in the plan's order.
+        history: Option<&'a History>,
+    },
+}
+
+/// What is remembered between submissions.
+#[derive(Debug, Default)]
+pub(super) struct Submission {
+    /// Jobs that may have been submitted without our hearing of it.
+    doubtful: Vec<Unit>,
+    /// No submission before this.
+    hold: Option<Instant>,
+    backoff: Duration,
+    /// Steps that could not be submitted together with others.
+    singly: BTreeSet<usize>,
+    /// Steps that are submitted although no node is left to avoid.
+    anywhere: BTreeSet<usize>,
+    /// The most jobs at a time, as Slurm's limits turned out, and since when.
+    most: Option<(usize, Instant)>,
+    /// The most tasks of an array, as Slurm's limits turned out.
+    most_tasks: Option<u32>,
+    /// What runs where on shared hosts.
+    pub(super) placed: BTreeMap<usize, Placed>,
+}
+
+impl Submission {
+    /// Returns whether something that was put off may be submitted now.
+    pub(super) fn due(&self, now: Instant) -> bool {
+        self.hold.is_some_and(|until| now >= until)
+    }
+
+    fn put_off(&mut self) -> Duration {
+        let wait = self.backoff.max(SHORTEST_TICK);
+        self.hold = Some(Instant::now() + wait);
+        self.backoff = (wait * 2).min(LONGEST_TICK);
+        wait
+    }
+}
+
+/// A group of steps that can start now; of a step on shared hosts, where.
+struct Start {
+    group: Group,
+    placed: Option<Placed>,
+}
+
+impl Watch<'_, '_> {
+    pub(super) async fn submit(&mut self) -> Result<(), JournalError> {
+        if self
+            .submission
+            .hold
+            .is_some_and(|until| Instant::now() < until)
+        {
+            return Ok(());
+        }
+        self.submission.hold = None;
+        self.find_doubtful().await?;
+        self.drop_unfit()?;
+        let starts = self.startable();
+        for some in starts.chunks(TOGETHER) {
+            if self.setting.cancel.asked() || self.submission.hold.is_some() {
+                break;
+            }
+            self.submit_some(some).await?;
+        }
+        Ok(())
+    }
+
+    fn startable(&self) -> Vec<Start> {
+        match &self.setting.ground {
+            Ground::Slurm {
+                most,
+                cluster,
+                history,
+            } => {
+                let groups = self.groups(*most, cluster, history);
+                let start = |group| Start {
+                    group,
+                    placed: None,
+                };
+                groups.into_iter().map(start).collect()
+            }
+            Ground::Hosts {
+                place,
+                hosts,
+                history,
+                ..
+            } => self.admitted(*place, hosts, *history),
+        }
+    }
+
+    fn groups(&self, most: usize, cluster: &Cluster, history: &History) -> Vec<Group> {
+        let steps = &self.setting.plan.steps;
+        let most = match self.submission.most {
+            Some((limit, since)) if since.elapsed() < LIMIT_HOLDS => most.min(limit),
+            _ => most,
+        };
+        let room = most.saturating_sub(self.in_flight());
+        let doubtful: BTreeSet<usize> = self
+            .submission
+            .doubtful
+            .iter()
+            .flat_map(|unit| unit.steps.iter().map(|(index, _, _)| *index))
+            .collect();
+        let strategy = |index: usize| self.strategy(index);
+        let mut ready = self
+            .state
+            .startable(room, |index| strategy(index) == Strategy::Jobs);
+        ready.retain(|index| !doubtful.contains(index));
+        let together = |one: usize, other: usize| {
+            strategy(one) == Strategy::Packed
+                && strategy(other) == Strategy::Packed
+                && !doubtful.contains(&other)
+                && group::packs_with(&steps[one], &steps[other])
+        };
+        let ready = self.state.with_followers(ready, together);
+        let singly: BTreeSet<&str> = ready
+            .iter()
+            .filter(|&&index| strategy(index) == Strategy::Jobs)
+            .map(|&index| steps[index].slug.as_str())
+            .collect();
+        let of = |step: &Step| {
+            if singly.contains(step.slug.as_str()) {
+                Strategy::Jobs
+            } else {
+                step.strategy
+            }
+        };
+        let max_array = cluster.max_array_size.unwrap_or(1);
+        let context = Context {
+            grounds: &|partition| grounds(cluster, partition),
+            elapsed: &|step| history.expected(&step.name),
+            max_array: self
+                .submission
+                .most_tasks
+                .map_or(max_array, |most| most.min(max_array)),
+        };
+        group(steps, &ready, of, &context)
+    }
+
+    fn strategy(&self, index: usize) -> Strategy {
+        let step = &self.setting.plan.steps[index];
+        let folder = self.setting.folder.root().to_string_lossy();
+        match step.strategy {
+            _ if self.submission.singly.contains(&index) => Strategy::Jobs,
+            Strategy::Array if !takes_array(&folder) => Strategy::Jobs,
+            strategy => strategy,
+        }
+    }
+
+    /// How many jobs the scheduler has of us; an array counts once, and so does a pack.
+    fn in_flight(&self) -> usize {
+        let roots: BTreeSet<&str> = self.state.live().map(|(_, job)| job.root()).collect();
+        roots.len() + self.submission.doubtful.len()
+    }
+
+    // ---- shared hosts
+
+    fn admitted(&self, place: Place, hosts: &[Host], history: Option<&History>) -> Vec<Start> {
+        let mut waiting = self.state.startable(usize::MAX, |_| true);
+        if let Some(history) = history {
+            waiting.sort_by_key(|&index| {
+                let step = &self.setting.plan.steps[index];
+                let expected = history.expected(&step.name);
+                std::cmp::Reverse(expected.unwrap_or(step.resources.time))
+            });
+        }
+        let demands: Vec<Demand> = waiting
+            .iter()
+            .map(|&index| place::demand(&self.setting.plan.steps[index], place, hosts))
+            .collect();
+        let running: Vec<Placed> = self.submission.placed.values().cloned().collect();
+        let admitted = admit(hosts, &running, &demands);
+        admitted
+            .into_iter()
+            .map(|(at, placed)| Start {
+                group: Group::Job(waiting[at]),
+                placed: Some(placed),
+            })
+            .collect()
+    }
+
+    /// Ends the steps that the allocation cannot hold, or not any more.
+    fn drop_unfit(&mut self) -> Result<(), JournalError> {
+        let Ground::Hosts {
+            place: Place::Allocation,
+            hosts,
+            end,
+            ..
+        } = &self.setting.ground
+        else {
+            return Ok(());
+        };
+        let left = end.map(|end| (end - Utc::now()).to_std().unwrap_or_default());
+        let unfit: Vec<(usize, Verdict)> = self
+            .state
+            .startable(usize::MAX, |_| true)
+            .into_iter()
+            .filter_map(|index| {
+                let step = &self.setting.plan.steps[index];
+                Some((
+                    index,
+                    too_large(step, hosts).or_else(|| too_long(step, left))?,
+                ))
+            })
+            .collect();
+        for (index, verdict) in unfit {
+            let attempt = self.state.steps()[index].attempt;
+            self.end(index, attempt, verdict)?;
+        }
+        Ok(())
+    }
+
+    fn names_of(&self, placed: Option<&Placed>) -> Vec<String> {
+        match (&self.setting.ground, placed) {
+            (
+                Ground::Hosts {
+                    place: Place::Allocation,
+                    hosts,
+                    ..
+                },
+                Some(placed),
+            ) => placed
+                .hosts
+                .iter()
+                .map(|&at| hosts[at].name.clone())
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    // ---- submitting
+
+    async fn submit_some(&mut self, starts: &[Start]) -> Result<(), JournalError> {
+        let mut units = Vec::with_capacity(starts.len());
+        for start in starts {
+            let on = self.names_of(start.placed.as_ref());
+            let attempt = |index: usize| self.state.steps()[index].attempt;
+            match self.setting.prepare.group(&start.group, &attempt, &on) {
+                Ok(mut unit) => {
+                    unit.request.exclude = self.avoided(&unit);
+                    units.push(unit);
+                    let placed = start.placed.clone();
+                    self.submission
+                        .placed
+                        .extend(placed.map(|placed| (start.group.steps()[0], placed)));
+                }
+                Err(error) => {
+                    for &index in start.group.steps() {
+                        let verdict = Verdict::new(
+                            Outcome::LaunchFailed,
+                            format!("the files of the step could not be written: {error}"),
+                        );
+                        self.end(index, self.state.steps()[index].attempt, verdict)?;
+                    }
+                }
+            }
+        }
+        let events: Vec<Event> = units
+            .iter()
+            .flat_map(|unit| self.of_each(unit, &submitting(unit)))
+            .collect();
+        self.note_all(&events)?;
+        let scheduler = self.setting.scheduler;
+        let submitted: Vec<(Unit, Result<JobId, SubmitError>)> = stream::iter(units)
+            .map(|unit| async {
+                let submitted = scheduler.submit(&unit.request).await;
+                (unit, submitted)
+            })
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let mut events = Vec::new();
+        for (unit, submitted) in &submitted {
+            if let Ok(job) = submitted {
+                events.extend(self.of_each(unit, &taken(job)));
+            }
+        }
+        self.note_all(&events)?;
+        for (unit, submitted) in submitted {
+            match submitted {
+                Ok(job) => self.take_up(&unit, &job),
+                Err(error) => self.not_taken(unit, &error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn of_each(
+        &self,
+        unit: &Unit,
+        event: &dyn Fn(String, u32, Option<Part>) -> Event,
+    ) -> Vec<Event> {
+        let steps = unit.steps.iter();
+        let slug = |index: usize| self.setting.plan.steps[index].slug.clone();
+        steps
+            .map(|&(index, attempt, part)| event(slug(index), attempt, part))
+            .collect()
+    }
+
+    /// The nodes where an attempt of these steps failed for no fault of theirs.
+    fn avoided(&self, unit: &Unit) -> Vec<String> {
+        let free = |index: &usize| !self.submission.anywhere.contains(index);
+        let steps = unit.steps.iter().map(|(index, _, _)| *index).filter(free);
+        let nodes: BTreeSet<&String> = steps
+            .flat_map(|index| &self.state.steps()[index].avoid)
+            .collect();
+        nodes.into_iter().cloned().collect()
+    }
+
+    fn take_up(&mut self, unit: &Unit, job: &JobId) {
+        self.submission.backoff = Duration::ZERO;
+        self.tick = SHORTEST_TICK;
+        for &(index, _, part) in &unit.steps {
+            let mut live = Live::new();
+            if unit.pack().is_some() {
+                live.limit = Some(unit.request.time);
+            }
+            self.live.insert(index, live);
+            self.tell(Tell::Queued {
+                step: self.setting.plan.steps[index].name.clone(),
+                job: Part::of(part, job).to_string(),
+                reason: None,
+            });
+        }
+        if let Some(batch) = unit.pack() {
+            let request = &unit.request;
+            self.tell(Tell::Note(format!(
+                "{} steps are packed into job {job}: {} nodes of {} cores for {}",
+                unit.steps.len(),
+                request.nodes.unwrap_or(1),
+                request.ranks_per_node.unwrap_or(1),
+                Walltime::from_secs(request.time.as_secs()),
+            )));
+            self.packs.add(batch, self.setting.folder);
+        }
+    }
+
+    fn not_taken(&mut self, unit: Unit, error: &SubmitError) -> Result<(), JournalError> {
+        for (index, _, _) in &unit.steps {
+            self.submission.placed.remove(index);
+        }
+        let back = self.of_each(&unit, &|step, attempt, _| Event::NotSubmitted {
+            step,
+            attempt,
+        });
+        if error.may_pass_later() {
+            if self.submission.hold.is_none() {
+                let wait = self.submission.put_off().as_secs_f64();
+                self.tell(Tell::Note(format!("{error}; trying again in {wait:.0} s")));
+            }
+            if matches!(error, SubmitError::Limit { .. }) {
+                self.keep_within_limit(&unit);
+            }
+            self.note_all(&back)?;
+            if matches!(error, SubmitError::Uncertain { .. }) {
+                self.submission.doubtful.push(unit);
+            }
+            return Ok(());
+        }
+        let indices = unit.steps.iter().map(|(index, _, _)| *index);
+        if unit.steps.len() > 1 {
+            self.tell(Tell::Note(format!(
+                "{error}; its {} steps become jobs of their own",
+                unit.steps.len()
+            )));
+            self.submission.singly.extend(indices);
+            return self.note_all(&back);
+        }
+        if !unit.request.exclude.is_empty() {
+            self.submission.anywhere.extend(indices);
+            return self.note_all(&back);
+        }
+        let help = error
+            .help()
+            .map_or(String::new(), |help| format!("; {help}"));
+        for (index, attempt, _) in unit.steps {
+            let verdict = Verdict::new(Outcome::Rejected, format!("{error}{help}"));
+            self.end(index, attempt, verdict)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for no more at a time than what Slurm has just been found to grant.
+    fn keep_within_limit(&mut self, unit: &Unit) {
+        let tasks = u32::try_from(unit.steps.len()).unwrap_or(u32::MAX);
+        if unit.request.array.is_some() && tasks > 1 {
+            self.submission.most_tasks = Some(tasks / 2);
+        } else {
+            self.submission.most = Some((self.in_flight().max(1), Instant::now()));
+        }
+    }
+
+    /// Looks for jobs that may have been submitted, however often that takes: a controller that hung creates the job when it
+    /// comes back. Nothing else is submitted before that is known.
+    async fn find_doubtful(&mut self) -> Result<(), JournalError> {
+        while let Some(unit) = self.submission.doubtful.last() {
+            let since = self.setting.started;
+            let found = match self.setting.scheduler.find(&unit.request, since).await {
+                Ok(found) => found,
+                Err(error) => {
+                    let wait = self.submission.put_off().as_secs_f64();
+                    self.tell(Tell::Note(format!("{error}; trying again in {wait:.0} s")));
+                    return Ok(());
+                }
+            };
+            let Some(unit) = self.submission.doubtful.pop() else {
+                return Ok(());
+            };
+            let Some(job) = found.into_iter().find(|job| !self.is_known(job)) else {
+                continue;
+            };
+            let job = if unit.request.array.is_some() {
+                job.array()
+            } else {
+                job
+            };
+            let mut events = self.of_each(&unit, &submitting(&unit));
+            events.extend(self.of_each(&unit, &taken(&job)));
+            self.note_all(&events)?;
+            self.take_up(&unit, &job);
+        }
+        Ok(())
+    }
+
+    fn is_known(&self, job: &JobId) -> bool {
+        let ended = self
+            .attempts
+            .values()
+            .filter_map(|attempt| attempt.job.as_ref());
+        self.state
+            .live()
+            .map(|(_, live)| live)
+            .chain(ended)
+            .any(|known| known == job)
+    }
+
+    /// Ends an attempt that never had a job.
+    pub(super) fn end(
+        &mut self,
+        index: usize,
+        attempt: u32,
+        verdict: Verdict,
+    ) -> Result<(), JournalError> {
+        self.attempts.insert(
+            (index, attempt),
+            Attempt {
+                job: None,
+                submitted: Utc::now(),
+                record: None,
+                exit: None,
+                host: None,
+                nodes: BTreeSet::new(),
+                verdict: verdict.clone(),
+                packed: false,
+            },
+        );
+        let step = self.setting.plan.steps[index].slug.clone();
+        self.note(&Event::Ended {
+            step,
+            attempt,
+            verdict,
+            elsewhere: None,
+        })
+    }
+}
+
+fn submitting(unit: &Unit) -> impl Fn(String, u32, Option<Part>) -> Event {
+    |step, attempt, part| Event::Submitting {
+        step,
+        attempt,
+        name: unit.request.name.clone(),
+        part,
+    }
+}
+
+fn taken(job: &JobId) -> impl Fn(String, u32, Option<Part>) -> Event {
+    |step, attempt, part| Event::Submitted {
+        step,
+        attempt,
+        job: Part::of(part, job),
+    }
+}
+
+/// Returns what a partition's nodes can hold.
+#[must_use]
+pub fn grounds(cluster: &Cluster, partition: Option<&str>) -> Grounds {
+    let Some(partition) = cluster.partition(partition) else {
+        return Grounds::default();
+    };
+    let shapes = &partition.shapes;
+    Grounds {
+        cores: shapes.iter().map(|shape| shape.cpus).min(),
+        memory: shapes.iter().map(|shape| shape.memory).min(),
+        nodes: Some(partition.max_nodes.unwrap_or(u32::MAX).min(partition.nodes)),
+        time: partition.max_time,
+    }
+}
+
+fn too_large(step: &Step, hosts: &[Host]) -> Option<Verdict> {
+    let demand = place::demand(step, Place::Allocation, hosts);
+    if fits(hosts, &demand) {
+        return None;
+    }
+    let largest = hosts.iter().map(|host| host.cores).max().unwrap_or(0);
+    let message = format!(
+        "it takes {} nodes with {} cores each, and the allocation has {} with up to {largest}",
+        demand.nodes,
+        demand.cores,
+        hosts.len()
+    );
+    Some(Verdict::new(Outcome::Rejected, message))
+}
+
+fn too_long(step: &Step, left: Option<Duration>) -> Option<Verdict> {
+    let left = left?;
+    let time = step.resources.time;
+    (time + LAST_WORDS > left).then(|| {
+        let message = format!(
+            "its time of {} does not fit into the {} that are left of the allocation",
+            Walltime::from_secs(time.as_secs()),
+            Walltime::from_secs(left.as_secs())
+        );
+        Verdict::new(Outcome::NotRun, message)
+    })
+}
