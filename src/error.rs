@@ -88,6 +88,12 @@ pub enum Error {
     /// A pattern of source paths is not one.
     #[error(transparent)]
     Paths(#[from] crate::coverage::paths::PathsError),
+    /// A file that is to be written is there, and says something else.
+    #[error("`{}` is there already, and differs", path.display())]
+    Occupied {
+        /// The file.
+        path: std::path::PathBuf,
+    },
     /// A file could not be read or written.
     #[error("a file cannot be used")]
     File(#[source] std::io::Error),
@@ -108,6 +114,7 @@ impl Error {
             | Self::NoConfig { .. }
             | Self::Settings(_)
             | Self::Plan(_)
+            | Self::Occupied { .. }
             | Self::Paths(_) => Exit::Usage,
             Self::Publish(_) => Exit::Publish,
             Self::Git(_)
@@ -127,6 +134,7 @@ impl Error {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::NoConfig { .. } => Some("`--config PATH` names one elsewhere; docs/configuration.md shows what goes into it".to_owned()),
+            Self::Occupied { .. } => Some("move it away, and compare".to_owned()),
             Self::Plan(error) => error.help(),
             Self::Git(error) => error.help(),
             Self::Build(error) => error.help(),

@@ -5,6 +5,7 @@ mod config;
 pub mod console;
 mod coverage;
 mod fetch;
+mod init;
 mod manual;
 mod pack;
 mod plan;
@@ -54,6 +55,8 @@ Exit codes:
 enum Command {
     /// Runs the pipeline of hpc.toml (the default).
     Run(Box<RunArgs>),
+    /// Writes files that make GitLab, GitHub or cron start hpc-ci, or show what it found.
+    Init(init::InitArgs),
     /// Prints what a run would submit, and submits nothing.
     Plan(Box<plan::PlanArgs>),
     /// Brings commit, submodules and `fetch` commands in while there is a network.
@@ -115,6 +118,7 @@ async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
     match cli.command {
         None => run::run(cli.run, global, console).await,
         Some(Command::Run(args)) => run::run(*args, global, console).await,
+        Some(Command::Init(args)) => init::init(&args, console),
         Some(Command::Plan(args)) => plan::plan(*args, global, console).await,
         Some(Command::Fetch(args)) => fetch::fetch(*args, global, console).await,
         Some(Command::Config(args)) => config::config(*args, global).await,

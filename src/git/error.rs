@@ -162,6 +162,26 @@ pub enum GitError {
         /// What the server or libgit2 said.
         detail: String,
     },
+    /// The server does not take a branch.
+    #[error("`{place}` does not take `{branch}`: {reason}")]
+    PushRefused {
+        /// The address.
+        place: String,
+        /// The branch.
+        branch: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// Others pushed first, again and again.
+    #[error("others pushed to `{branch}` of `{place}` first, {attempts} times in a row")]
+    PushContended {
+        /// The address.
+        place: String,
+        /// The branch.
+        branch: String,
+        /// How often we tried.
+        attempts: u32,
+    },
     /// We were asked to stop.
     #[error("cancelled while talking to `{place}`")]
     Cancelled {
@@ -323,6 +343,10 @@ impl GitError {
             Self::NoRemoteRepository { .. } => {
                 "compare the address; a private repository also looks so to those who may not read it".into()
             }
+            Self::PushRefused { branch, .. } => {
+                format!("whoever owns the key or token must be allowed to push to `{branch}`, and no rule of the server may protect it")
+            }
+            Self::PushContended { .. } => "try again later; nothing is lost".into(),
             Self::Locked { path, .. } => {
                 format!("see who holds it: fuser {}", quoted(path))
             }

@@ -16,7 +16,7 @@ use git2::{ErrorCode, ObjectType, Oid};
 use super::access::{Access, Progress};
 use super::error::GitError;
 use super::location::{Location, Remote};
-use super::remote::{Advertised, Fetch, converse};
+use super::remote::{Advertised, Fetch, History, converse};
 use super::repository::{CommitId, Mirrored, Repository, full_id};
 
 /// The configuration key by which a mirror says what it is a mirror of.
@@ -55,18 +55,24 @@ pub(super) fn commit(
     if let Some(id) = present(&mirror) {
         return Ok(Some((mirror, id)));
     }
-    let found = converse(&mirror.git, place, access, |advertised, fetch| {
-        fetch_branches(&mirror, advertised, fetch)?;
-        if let Some(id) = mirror.find(spec)? {
-            return Ok(Some(id));
-        }
-        let Some(id) = full_id(spec) else {
-            tried.push(format!("branches and tags of `{place}`"));
-            return Ok(None);
-        };
-        fetch_by_id(&mirror, id, advertised, fetch, tried, place)?;
-        Ok(present(&mirror))
-    })?;
+    let found = converse(
+        &mirror.git,
+        place,
+        access,
+        History::Whole,
+        |advertised, fetch| {
+            fetch_branches(&mirror, advertised, fetch)?;
+            if let Some(id) = mirror.find(spec)? {
+                return Ok(Some(id));
+            }
+            let Some(id) = full_id(spec) else {
+                tried.push(format!("branches and tags of `{place}`"));
+                return Ok(None);
+            };
+            fetch_by_id(&mirror, id, advertised, fetch, tried, place)?;
+            Ok(present(&mirror))
+        },
+    )?;
     Ok(found.map(|id| (mirror, id)))
 }
 
@@ -80,15 +86,21 @@ pub(super) fn branch(
 ) -> Result<Tip, GitError> {
     let mirror = open(place, access)?;
     let _lock = Lock::take(place, access)?;
-    let (commit, branch, beside) = converse(&mirror.git, place, access, |advertised, fetch| {
-        let (reference, id) = advertised_branch(place, name, advertised)?;
-        let name = reference.trim_start_matches("refs/heads/").to_owned();
-        let beside = beside.is_some_and(|repository| repository.has(id));
-        if !beside {
-            fetch_branches(&mirror, advertised, fetch)?;
-        }
-        Ok((id, name, beside))
-    })?;
+    let (commit, branch, beside) = converse(
+        &mirror.git,
+        place,
+        access,
+        History::Whole,
+        |advertised, fetch| {
+            let (reference, id) = advertised_branch(place, name, advertised)?;
+            let name = reference.trim_start_matches("refs/heads/").to_owned();
+            let beside = beside.is_some_and(|repository| repository.has(id));
+            if !beside {
+                fetch_branches(&mirror, advertised, fetch)?;
+            }
+            Ok((id, name, beside))
+        },
+    )?;
     Ok(Tip {
         mirror,
         commit,

@@ -18,6 +18,7 @@ mod lfs;
 mod limits;
 mod location;
 mod mirror;
+mod push;
 mod remote;
 mod repository;
 #[cfg(test)]
@@ -34,5 +35,6 @@ pub use error::GitError;
 pub use gitmodules::GitmodulesError;
 pub use limits::limit_waiting;
 pub use location::{Location, LocationError, Remote, Secret, Transport};
+pub use push::{Changes, Pushed, Snapshot, Update, update_branch};
 pub use repository::{CommitId, CommitIdError, Repository};
 pub use source::{Found, LocalSource, Source, Wanted};

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use git2::{
     AutotagOption, CertificateCheckStatus, Direction, ErrorClass, ErrorCode, FetchOptions,
-    FetchPrune, Oid, ProxyOptions, RemoteCallbacks,
+    FetchPrune, Oid, ProxyOptions, PushOptions, RemoteCallbacks,
 };
 
 use super::access::{Access, Progress};
@@ -19,6 +19,15 @@ pub(super) struct Advertised {
     pub(super) references: Vec<(String, Oid)>,
     /// The full name of the reference that its HEAD stands for.
     pub(super) head: Option<String>,
+}
+
+/// How much of a history is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum History {
+    /// All of it.
+    Whole,
+    /// The tips alone.
+    Tips,
 }
 
 /// Fetches what refspecs name.
@@ -47,6 +56,7 @@ pub(super) fn converse<T>(
     git: &git2::Repository,
     place: &Remote,
     access: &Access<'_>,
+    history: History,
     talk: impl FnOnce(&Advertised, &mut Fetch<'_>) -> Result<T, GitError>,
 ) -> Result<T, GitError> {
     limits::ensure();
@@ -81,11 +91,54 @@ pub(super) fn converse<T>(
             .prune(FetchPrune::Off)
             .update_fetchhead(false)
             .follow_redirects(git2::RemoteRedirect::None);
+        if history == History::Tips {
+            options.depth(1);
+        }
         connection
             .remote()
             .fetch(refspecs, Some(&mut options), None)
             .map_err(explain)
     })
+}
+
+/// Asks a server to move one of its references to what the local one of the same name stands for, without force. Returns
+/// what the server says if it refuses: libgit2 itself takes that for success.
+pub(super) fn push(
+    git: &git2::Repository,
+    place: &Remote,
+    access: &Access<'_>,
+    reference: &str,
+) -> Result<Option<String>, GitError> {
+    limits::ensure();
+    (access.progress)(Progress::Contacting { place });
+    let seen = Seen::new(access, place);
+    let refused = RefCell::new(None);
+    let mut callbacks = callbacks(access, &seen);
+    callbacks.push_update_reference(|_, status| {
+        if let Some(status) = status {
+            refused.replace(Some(redact(status, place, access)));
+        }
+        Ok(())
+    });
+    let mut options = PushOptions::new();
+    options
+        .remote_callbacks(callbacks)
+        .proxy_options(proxy())
+        .follow_redirects(git2::RemoteRedirect::None);
+    let pushed = git
+        .remote_anonymous(&place.with_credentials())
+        .and_then(|mut remote| {
+            remote.push(&[format!("{reference}:{reference}")], Some(&mut options))
+        });
+    drop(options);
+    match pushed {
+        Ok(()) => Ok(refused.into_inner()),
+        // The server has moved on since it was asked, and libgit2 sees so before anything is sent.
+        Err(error) if error.code() == ErrorCode::NotFastForward => {
+            Ok(Some("non-fast-forward".to_owned()))
+        }
+        Err(error) => Err(explain(&error, place, access, &seen)),
+    }
 }
 
 fn proxy() -> ProxyOptions<'static> {

@@ -12,11 +12,15 @@
 //! ([`circumstances`]), never from artifacts. An item holds no address and no secret. Whether the code was good is not judged
 //! here; trouble of a destination never changes the results of a run.
 
+pub mod badge;
+pub mod branch;
 pub mod circumstances;
+pub mod dashboard;
 mod error;
 mod item;
 pub mod material;
 pub mod outbox;
+pub mod results_branch;
 
 pub use circumstances::Circumstances;
 pub use error::PublishError;

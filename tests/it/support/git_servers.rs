@@ -149,7 +149,7 @@ impl Drop for Server {
 }
 
 /// Starts a server on a free port and waits until it answers; another port is tried if somebody takes this one.
-fn serve(mut command: impl FnMut(u16) -> Command) -> Server {
+pub(crate) fn serve(mut command: impl FnMut(u16) -> Command) -> Server {
     for _ in 0..5 {
         let port = free_port();
         let child = command(port).stdin(Stdio::null()).spawn().unwrap();

@@ -1,6 +1,7 @@
 //! Projects to run hpc-ci on, and what a run of it left.
 
 pub(crate) mod git_servers;
+pub(crate) mod synthetic;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -1,0 +1,174 @@
+//! The dashboard of 500 runs, also as a browser sees it.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use hpc_ci::publish::branch::{Existing, content};
+
+use crate::support::git_servers::{serve, write};
+use crate::support::synthetic::{HOSTILE, history};
+
+/// `index.html` of so many runs.
+fn page(runs: usize) -> String {
+    let none = BTreeSet::new();
+    let existing = Existing {
+        branch: "hpc-results",
+        paths: &none,
+        read: &|_| Ok(None),
+        default_branch: Some("main"),
+    };
+    let mut files = content(existing, &history(runs), 500).unwrap();
+    String::from_utf8(files.remove("index.html").flatten().unwrap()).unwrap()
+}
+
+#[test]
+fn a_page_of_500_runs_holds_them_all_and_no_foreign_markup() {
+    let page = page(500);
+    assert_eq!(page.matches("<tr data-status=").count(), 500);
+    assert!(page.contains("&lt;script&gt;alert(1)") || page.contains("&#60;script&#62;alert(1)"));
+    assert!(
+        !page.contains(HOSTILE) && !page.contains("<img"),
+        "a name broke out"
+    );
+    for outside in ["http://", "https://", "src=\"", "@import", "url("] {
+        let page = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(!page.contains(outside), "{outside}");
+    }
+}
+
+/// Without scripts, from inside a frame that allows none: rows, charts with a line, and whether the filters show.
+const FRAME: &str = r##"<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+<iframe sandbox="allow-same-origin" src="index.html" width="1200" height="900"></iframe><output></output>
+<script>addEventListener("load", () => {
+  const page = document.querySelector("iframe").contentDocument;
+  const seen = (what) => [...page.querySelectorAll(what)].filter((it) => it.getBoundingClientRect().height > 0).length;
+  const details = page.querySelector("#older"); details.open = true;
+  document.querySelector("output").textContent =
+    `rows ${seen(".runs tbody tr")} charts ${seen(".chart .line")} filters ${seen("#filter")}`;
+});</script>"##;
+
+/// What a browser does with a page, driven by a script of its own: says how many rows are left when only failures are asked
+/// for, and when nothing fits.
+const DRIVER: &str = r#"<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+<iframe src="index.html" width="1200" height="900"></iframe><output></output>
+<script>addEventListener("load", () => {
+  const page = document.querySelector("iframe").contentDocument;
+  const form = page.getElementById("filter");
+  const left = (name, value) => {
+    form.elements[name].value = value;
+    form.dispatchEvent(new Event("input"));
+    const rows = [...page.querySelectorAll(".runs tbody tr")].filter((it) => !it.hidden);
+    return rows.length;
+  };
+  const failed = left("status", "failed"), none = left("text", "no such thing");
+  document.querySelector("output").textContent =
+    `failed ${failed} none ${none} said ${form.querySelector("output").textContent}`;
+});</script>"#;
+
+#[test]
+fn a_browser_shows_it_asks_nobody_and_complains_of_nothing() {
+    let Some(browser) = browser() else {
+        assert!(std::env::var_os("HPC_CI_FULL").is_none(), "no browser here");
+        return;
+    };
+    let dir = tempfile::TempDir::new().unwrap();
+    let page = page(500);
+    let noise = "<!doctype html><link rel=icon href=data:,><script>console.error('loud')</script>";
+    write(
+        dir.path(),
+        &[
+            ("site/index.html", &page),
+            ("site/frame.html", FRAME),
+            ("site/driver.html", DRIVER),
+            ("site/noise.html", noise),
+        ],
+    );
+    let log = dir.path().join("log");
+    let server = serve(|port| {
+        let mut command = Command::new("python3");
+        command.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"]);
+        command.arg(dir.path().join("site")).arg(port.to_string());
+        command
+            .stderr(File::create(&log).unwrap())
+            .stdout(Stdio::null());
+        command
+    });
+    let url = |name: &str| format!("http://127.0.0.1:{}/{name}", server.port);
+    let open = |options: &[&str], url: &str| -> (String, String) {
+        let mut command = Command::new(&browser);
+        command.args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--enable-logging=stderr",
+            "--hide-scrollbars",
+        ]);
+        command.arg(format!(
+            "--user-data-dir={}",
+            dir.path().join("profile").display()
+        ));
+        let output = command.args(options).arg(url).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&output.stdout), text(&output.stderr))
+    };
+
+    let (_, said) = open(&["--dump-dom"], &url("noise.html"));
+    assert!(
+        said.contains("CONSOLE"),
+        "a complaint would not be seen: {said}"
+    );
+
+    let file = format!("file://{}", dir.path().join("site/index.html").display());
+    for url in [url("index.html"), file] {
+        let (shown, said) = open(&["--dump-dom"], &url);
+        assert!(!said.contains("CONSOLE"), "{said}");
+        assert!(
+            shown.contains("aria-label=\"Filter the runs\">"),
+            "the filters work"
+        );
+    }
+    let (shown, _) = open(&["--dump-dom"], &url("frame.html"));
+    assert!(
+        shown.contains("<output>rows 500 charts 9 filters 0</output>"),
+        "{shown}"
+    );
+    let (shown, said) = open(&["--dump-dom"], &url("driver.html"));
+    let failed = page.matches("<tr data-status=\"failed\"").count();
+    let expected = format!("<output>failed {failed} none 0 said 0 of 500 runs</output>");
+    assert!(
+        shown.contains(&expected) && !said.contains("CONSOLE"),
+        "{expected}: {shown}{said}"
+    );
+
+    let asked = std::fs::read_to_string(&log).unwrap();
+    let names: BTreeSet<&str> = asked
+        .lines()
+        .filter_map(|line| line.split("\"GET ").nth(1)?.split(' ').next())
+        .collect();
+    let expected = ["/driver.html", "/frame.html", "/index.html", "/noise.html"];
+    assert_eq!(names, expected.into_iter().collect(), "{asked}");
+
+    let picture = |scheme: u8| {
+        let path = dir.path().join(format!("{scheme}.png"));
+        let option = format!("--screenshot={}", path.display());
+        let theme = format!("--blink-settings=preferredColorScheme={scheme}");
+        open(
+            &[&option, &theme, "--window-size=1280,2600"],
+            &url("index.html"),
+        );
+        std::fs::read(path).unwrap()
+    };
+    let (dark, light) = (picture(0), picture(1));
+    assert!(dark.len() > 50_000 && light.len() > 50_000 && dark != light);
+}
+
+/// A browser, if this machine has one.
+fn browser() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    std::env::split_paths(&path)
+        .flat_map(|dir| names.map(|name| dir.join(name)))
+        .find(|program| program.is_file())
+}
