@@ -91,7 +91,7 @@ pub(super) fn init(args: &InitArgs, console: &Console) -> Result<Exit, Error> {
             }
             Ok(_) => return Err(Error::Occupied { path }),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                writing.push((path, text, template))
+                writing.push((path, text, template));
             }
             Err(error) => return Err(Error::File(error)),
         }

@@ -213,14 +213,14 @@ pub fn total(suites: &BTreeMap<String, SuiteCounts>) -> SuiteCounts {
 
 fn add(a: &SuiteCounts, b: &SuiteCounts) -> SuiteCounts {
     SuiteCounts {
-        passed: a.passed + b.passed,
-        failed: a.failed + b.failed,
-        errors: a.errors + b.errors,
-        skipped: a.skipped + b.skipped,
-        not_run: a.not_run + b.not_run,
-        flaky: a.flaky + b.flaky,
-        xfailed: a.xfailed + b.xfailed,
-        xpassed: a.xpassed + b.xpassed,
+        passed: a.passed.saturating_add(b.passed),
+        failed: a.failed.saturating_add(b.failed),
+        errors: a.errors.saturating_add(b.errors),
+        skipped: a.skipped.saturating_add(b.skipped),
+        not_run: a.not_run.saturating_add(b.not_run),
+        flaky: a.flaky.saturating_add(b.flaky),
+        xfailed: a.xfailed.saturating_add(b.xfailed),
+        xpassed: a.xpassed.saturating_add(b.xpassed),
     }
 }
 

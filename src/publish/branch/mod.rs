@@ -30,6 +30,7 @@ use crate::git::GitError;
 use crate::results::artifact;
 use crate::results::picture::{self, Earlier};
 use crate::results::record::{BenchmarksSummary, Meta, Part, RunEntry, SuiteCounts, TestsSummary};
+use crate::results::summary;
 
 /// Documents that a commit and a branch have.
 const DOCUMENTS: [&str; 4] = [
@@ -325,7 +326,7 @@ impl<'a> Shelf<'a> {
         let tests = self.parse::<Counted>(folder, "tests.json")?;
         let run = Run {
             entry,
-            counts: tests.map(|tests| total(tests.suites.values())),
+            counts: tests.map(|tests| summary::total(&tests.suites)),
             benchmarks: self.parse::<BenchmarksSummary>(folder, "benchmarks.json")?,
         };
         Ok((run.folder() == folder).then_some(run))
@@ -447,18 +448,6 @@ impl<'a> Shelf<'a> {
         files.insert(".nojekyll".to_owned(), Some(Vec::new()));
         Ok(files)
     }
-}
-
-/// Numbers come from outside: they saturate.
-fn total<'a>(suites: impl Iterator<Item = &'a SuiteCounts>) -> SuiteCounts {
-    suites.fold(SuiteCounts::default(), |sum, it| SuiteCounts {
-        passed: sum.passed.saturating_add(it.passed),
-        failed: sum.failed.saturating_add(it.failed),
-        errors: sum.errors.saturating_add(it.errors),
-        skipped: sum.skipped.saturating_add(it.skipped),
-        not_run: sum.not_run.saturating_add(it.not_run),
-        flaky: sum.flaky.saturating_add(it.flaky),
-    })
 }
 
 fn skipped(part: Part, commit: &str) -> Result<Vec<u8>, BranchError> {
