@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::support::git_servers::run;
 use crate::support::{Home, Project};
@@ -83,4 +84,61 @@ fn templates_are_valid() {
     let wrong = dir.path().join("wrong.yml");
     std::fs::write(&wrong, "stages: 3\n").unwrap();
     assert!(!check("vendor.gitlab-ci", wrong).0);
+}
+
+/// Cron by itself, in a place where it sees this one line and nothing of the machine's.
+const CRON: &str = "mount -t tmpfs none /run && mount -t tmpfs none /etc/cron.d && mount -t tmpfs none /var/spool/cron/crontabs \
+    && cp \"$0\" \"/var/spool/cron/crontabs/$(id -un)\" && chmod 600 /var/spool/cron/crontabs/* && : > /run/empty \
+    && mount --bind /run/empty /etc/crontab && exec cron -f";
+
+#[test]
+fn cron_runs_the_nightly_line() {
+    if !is_full() {
+        return;
+    }
+    let project = Project::new(Home::Here);
+    project.file(
+        "hpc.toml",
+        "[scheduler]\nkind = \"local\"\n[[test]]\nname = \"halo\"\ncommand = \"true\"\n",
+    );
+    let home = project.dir.parent().unwrap().join("home");
+    std::fs::create_dir_all(home.join(".local/bin")).unwrap();
+    let program = home.join(".local/bin/hpc-ci");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_hpc-ci"), program).unwrap();
+    project.run(&["init", "--ci", "cron"]).exits_with(0);
+    project.commit();
+    run(&project.dir, ["git", "tag", "v1.0"]);
+    // A remote, from whose branch and tags the night begins.
+    let here = project.dir.to_str().unwrap();
+    run(&project.dir, ["git", "remote", "add", "origin", here]);
+
+    let line = std::fs::read_to_string(project.dir.join("ci/crontab")).unwrap();
+    assert!(line.contains("\n17 2  *   *   *  "), "{line}");
+    let line = line.replace("\n17 2  *   *   *  ", "\n* * * * * ");
+    let table = home.join("table");
+    std::fs::write(&table, format!("HOME={}\n{line}", home.display())).unwrap();
+    let mut cron = Command::new("unshare")
+        .args(["--mount", "sh", "-c", CRON])
+        .arg(&table)
+        .spawn()
+        .unwrap();
+    let logs = home.join(".local/state/hpc-ci/logs");
+    let said = || -> String {
+        let files = std::fs::read_dir(&logs).into_iter().flatten().flatten();
+        let logs = files.filter(|file| file.file_name().to_string_lossy().ends_with(".log"));
+        logs.map(|file| std::fs::read_to_string(file.path()).unwrap())
+            .collect()
+    };
+    let begin = Instant::now();
+    while !said().contains(" v1.0: exit ") && begin.elapsed() < Duration::from_mins(5) {
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    cron.kill().unwrap();
+    cron.wait().unwrap();
+    let said = said();
+    for night in ["main: exit 0", "v1.0: exit 0"] {
+        assert!(said.contains(night), "{night} in {said}");
+    }
+    let done = std::fs::read_to_string(logs.join("tags-done")).unwrap();
+    assert_eq!(done, "v1.0\n");
 }
