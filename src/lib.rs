@@ -22,6 +22,7 @@
 //! | [`results`] | pure, but for its store | scheduler (the words for outcomes) |
 //! | [`publish`] | edge | cancel, config, git, results |
 //! | [`drive`] | edge | all of these |
+//! | [`doctor`] | edge, but for its findings | build, config, coverage, git, launch, llvm, plan, process, scheduler |
 //! | [`cli`] | edge | all of these |
 //!
 //! `process` and `cancel` serve any edge; `error` wraps every room's error, so only `cli` and `main` import it. The table is
@@ -35,6 +36,7 @@ pub mod cancel;
 pub mod cli;
 pub mod config;
 pub mod coverage;
+pub mod doctor;
 pub mod drive;
 pub mod error;
 pub mod git;

@@ -35,6 +35,20 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "doctor",
+        &[
+            "build",
+            "config",
+            "coverage",
+            "git",
+            "launch",
+            "llvm",
+            "plan",
+            "process",
+            "scheduler",
+        ],
+    ),
+    (
         "error",
         &[
             "build", "config", "coverage", "drive", "git", "plan", "process", "publish",
@@ -47,6 +61,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "cancel",
             "config",
             "coverage",
+            "doctor",
             "drive",
             "error",
             "git",
@@ -80,6 +95,9 @@ const PURE: &[&str] = &[
     "coverage/export/",
     "coverage/paths.rs",
     "coverage/summary.rs",
+    "doctor/facts.rs",
+    "doctor/finding.rs",
+    "doctor/judge/",
     "drive/state.rs",
     "drive/ledger.rs",
     "drive/request.rs",

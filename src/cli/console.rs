@@ -170,6 +170,15 @@ impl Console {
         }
     }
 
+    /// Shows what is being done, on a terminal alone, until an empty text takes it away.
+    pub fn show_activity(&self, what: &str) {
+        if what.is_empty() {
+            self.clear();
+        } else {
+            self.spin(what.to_owned());
+        }
+    }
+
     fn queued(&self, step: &str, job: &str, reason: Option<String>) {
         let fresh = lock(&self.counts)
             .queued

@@ -4,6 +4,7 @@ mod args;
 mod config;
 pub mod console;
 mod coverage;
+mod doctor;
 mod fetch;
 mod init;
 mod manual;
@@ -44,6 +45,7 @@ Examples:
   hpc-ci -E 'tag(nightly) & !ranks(64)'
   hpc-ci --scheduler local --ranks 2  under mpiexec on this machine, on two ranks
   hpc-ci --commit 1a2b3c4             a certain commit
+  hpc-ci doctor                       what stands in the way of a run on this machine
   hpc-ci plan                         what a run would submit, with the job scripts
   hpc-ci config                       every setting and where it came from
 
@@ -57,6 +59,8 @@ enum Command {
     Run(Box<RunArgs>),
     /// Writes files that make GitLab, GitHub or cron start hpc-ci, or show what it found.
     Init(init::InitArgs),
+    /// Checks this machine against the plan: each finding with its remedy.
+    Doctor(Box<doctor::DoctorArgs>),
     /// Prints what a run would submit, and submits nothing.
     Plan(Box<plan::PlanArgs>),
     /// Brings commit, submodules and `fetch` commands in while there is a network.
@@ -119,6 +123,7 @@ async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
         None => run::run(cli.run, global, console).await,
         Some(Command::Run(args)) => run::run(*args, global, console).await,
         Some(Command::Init(args)) => init::init(&args, console),
+        Some(Command::Doctor(args)) => doctor::doctor(*args, global, console).await,
         Some(Command::Plan(args)) => plan::plan(*args, global, console).await,
         Some(Command::Fetch(args)) => fetch::fetch(*args, global, console).await,
         Some(Command::Config(args)) => config::config(*args, global).await,

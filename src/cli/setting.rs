@@ -58,6 +58,23 @@ impl Setting {
     /// Reads the trusted files as the command line asks for.
     pub(super) async fn read(args: &RunArgs) -> Result<Self, Error> {
         let local = Text::read(&find(args.config.as_deref())?)?;
+        Self::of(local, args).await
+    }
+
+    /// Reads what holds where there is no `hpc.toml`, or none that can be read: defaults and the site's file.
+    pub(super) async fn without_file(args: &RunArgs) -> Result<Self, Error> {
+        let path = std::env::current_dir()
+            .map_err(Error::File)?
+            .join("hpc.toml");
+        let local = Text {
+            name: shown(&path),
+            path,
+            content: String::new(),
+        };
+        Self::of(local, args).await
+    }
+
+    async fn of(local: Text, args: &RunArgs) -> Result<Self, Error> {
         let site_file = site_file().map(|path| Text::read(&path)).transpose()?;
         let variables = variables();
         let cluster = cluster().await;
@@ -141,6 +158,11 @@ impl Setting {
             .flatten()
             .filter_map(|token| token.env.clone())
             .collect()
+    }
+
+    /// Returns the caller's variables.
+    pub(super) fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
     }
 
     /// Returns a path of the site's settings, relative ones taken from where the local file stands.

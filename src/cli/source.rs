@@ -143,7 +143,7 @@ fn locate(
 }
 
 /// How a remote is reached: by the key and token that the environment names, besides what git finds by itself.
-fn credentials(remote: Option<&Location>) -> Credentials {
+pub(super) fn credentials(remote: Option<&Location>) -> Credentials {
     Credentials {
         ssh_key: std::env::var_os("HPC_CI_SSH_KEY").map(PathBuf::from),
         token: token(remote),

@@ -141,6 +141,31 @@ pub(super) fn push(
     }
 }
 
+/// Asks a server what it has, with the configuration of a repository.
+pub(super) fn reach(
+    git: &git2::Repository,
+    place: &Remote,
+    access: &Access<'_>,
+) -> Result<(), GitError> {
+    converse(git, place, access, History::Tips, |_, _| Ok(()))
+}
+
+/// Asks a server what it has, where there is no repository yet.
+pub(super) fn reach_alone(place: &Remote, access: &Access<'_>) -> Result<(), GitError> {
+    let io = |source| GitError::Io {
+        doing: "make a folder for",
+        path: std::env::temp_dir(),
+        source,
+    };
+    let dir = tempfile::tempdir().map_err(io)?;
+    let git = git2::Repository::init_bare(dir.path()).map_err(|error| GitError::Git {
+        doing: "make an empty repository",
+        place: dir.path().display().to_string(),
+        detail: error.message().to_owned(),
+    })?;
+    reach(&git, place, access)
+}
+
 fn proxy() -> ProxyOptions<'static> {
     let mut options = ProxyOptions::new();
     options.auto();

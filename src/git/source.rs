@@ -7,10 +7,11 @@ use super::dirty::{self, Dirty};
 use super::error::GitError;
 use super::location::Location;
 use super::mirror;
+use super::remote;
 use super::repository::{CommitId, Repository};
 
 /// The repository that a run is about.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Source {
     /// A clone or bare repository of this machine.
     Local(LocalSource),
@@ -19,7 +20,7 @@ pub enum Source {
 }
 
 /// A repository of this machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LocalSource {
     path: PathBuf,
     bare: bool,
@@ -115,6 +116,17 @@ impl Source {
         match self {
             Self::Local(local) => resolve_local(local, wanted, access),
             Self::Remote(place) => resolve_remote(place, wanted, access),
+        }
+    }
+
+    /// Contacts the remote and fetches nothing: an error says why a fetch would fail. Without a remote there is nothing to say.
+    pub fn contact(&self, access: &Access<'_>) -> Result<(), GitError> {
+        let Some(place) = self.remote().and_then(Location::remote) else {
+            return Ok(());
+        };
+        match self {
+            Self::Local(local) => remote::reach(&local.open()?.git, place, access),
+            Self::Remote(_) => remote::reach_alone(place, access),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::coverage::objects::Object;
 use crate::process::ProcessError;
 
 pub use profile::{Kind, State};
-pub use tools::{Tools, Version};
+pub use tools::{Tools, Version, find as find_tools};
 
 /// What is asked of the engine.
 #[derive(Debug, Clone)]

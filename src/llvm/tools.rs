@@ -55,7 +55,7 @@ impl Tools {
 type Environment = [(OsString, OsString)];
 
 /// Returns all tools that the environment offers, those that it names first, then newer before older.
-pub(super) async fn find(environment: &Environment) -> Vec<Tools> {
+pub async fn find(environment: &Environment) -> Vec<Tools> {
     let mut pairs = Vec::new();
     if let (Some(profdata), Some(cov)) = (
         lookup(environment, "LLVM_PROFDATA"),

@@ -3,10 +3,12 @@
 
 mod broken;
 mod cluster;
+mod cluster_doctor;
 mod cluster_dying;
 mod cluster_strategies;
 mod coverage;
 mod dashboard;
+mod doctor;
 mod git;
 mod launch;
 mod local;
