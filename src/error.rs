@@ -94,6 +94,9 @@ pub enum Error {
         /// The file.
         path: std::path::PathBuf,
     },
+    /// The profiles of a node could not be added up.
+    #[error(transparent)]
+    Node(#[from] crate::coverage::node::NodeError),
     /// A file could not be read or written.
     #[error("a file cannot be used")]
     File(#[source] std::io::Error),
@@ -123,6 +126,7 @@ impl Error {
             | Self::Drive(_)
             | Self::Fetch(_)
             | Self::Object { .. }
+            | Self::Node(_)
             | Self::File(_)
             | Self::Output(_)
             | Self::Runtime(_) => Exit::Infrastructure,
@@ -146,6 +150,7 @@ impl Error {
             | Self::Fetch(_)
             | Self::Object { .. }
             | Self::Paths(_)
+            | Self::Node(_)
             | Self::File(_)
             | Self::Output(_)
             | Self::Runtime(_) => None,

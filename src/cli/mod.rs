@@ -8,6 +8,7 @@ mod doctor;
 mod fetch;
 mod init;
 mod manual;
+mod node;
 mod pack;
 mod plan;
 mod run;
@@ -73,6 +74,9 @@ enum Command {
     Export(coverage::ExportArgs),
     /// Adds up LCOV tracefiles.
     Merge(coverage::MergeArgs),
+    /// Adds up the profiles on a node's disk.
+    #[command(hide = true)]
+    NodeReduce(node::NodeArgs),
     /// Writes the completions of a shell to standard output.
     Completions(manual::CompletionsArgs),
     /// Writes the manual page to standard output.
@@ -130,6 +134,7 @@ async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
         Some(Command::Reduce(args)) => coverage::reduce(&args, console),
         Some(Command::Export(args)) => coverage::export(&args, console),
         Some(Command::Merge(args)) => coverage::merge(&args, console),
+        Some(Command::NodeReduce(args)) => node::reduce(&args, console),
         Some(Command::Completions(args)) => manual::completions(&args),
         Some(Command::Man) => manual::man(),
         Some(Command::RunPack(args)) => pack::run_pack(&args, global, console).await,

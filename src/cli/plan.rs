@@ -133,6 +133,7 @@ fn shown(planned: &Planned, common: &request::Common, step: &Step) -> Shown {
         tree,
         variables,
         keeping,
+        disk: planned.disk.clone(),
     };
     let attempt = request::attempt(common, &folder, step, 1, &build, &[]);
     let submit = match common.place {

@@ -9,6 +9,7 @@ use super::console::Console;
 use super::setting::Setting;
 use crate::cancel::Cancel;
 use crate::config::Suite;
+use crate::drive::disk::Disk;
 use crate::drive::trees::{Credentials, Origin};
 use crate::drive::{self, folder::RunFolder};
 use crate::error::Error;
@@ -30,6 +31,8 @@ pub(super) struct Planned {
     pub(super) credentials: Credentials,
     /// The workspace.
     pub(super) workspace: PathBuf,
+    /// The disks of the nodes, if ranks write profiles there; how much is known once programs are built.
+    pub(super) disk: Option<Disk>,
     /// The project's name.
     pub(super) project: String,
 }
@@ -99,6 +102,7 @@ pub(super) fn plan(
     };
     Ok(Planned {
         plan,
+        disk: Disk::of(&setting.site.workspace, &suite.coverage, 0),
         suite,
         origin,
         source: drive::Source {

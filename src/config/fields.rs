@@ -5,7 +5,7 @@ use std::str::FromStr;
 use globset::Glob;
 use regex::Regex;
 
-use super::paths::expand_path;
+use super::paths::{expand_path, node_path_parts};
 use super::problem::{Problem, Report};
 use super::raw::{Item, Value};
 use super::read::{Field, refuse, wrong_type};
@@ -213,10 +213,12 @@ fn module_fault(text: &str) -> Option<&'static str> {
 }
 
 fn node_path_fault(text: &str) -> Option<&'static str> {
-    if !text.starts_with(['/', '$']) {
+    if !text.is_empty() && !text.starts_with(['/', '$']) {
         Some("must be absolute or begin with a variable")
     } else if text.contains(['\n', '"', '`', '\\']) || text.contains("$(") {
         Some("may hold only variables and plain text")
+    } else if node_path_parts(text).is_none() {
+        Some("holds a `$` that begins no reference to a variable")
     } else {
         None
     }

@@ -32,6 +32,7 @@ pub use choices::{
 };
 pub use layers::{Ignored, Origin, Override, Setting, keys};
 pub use matrix::{Axis, AxisError, Matrix};
+pub use paths::{NodePathPart, node_path_parts};
 pub use problem::{ConfigError, Problem};
 pub use semantics::find_cycle;
 pub use site::{

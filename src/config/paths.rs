@@ -38,6 +38,43 @@ pub(super) fn expand_path(text: &str, context: &Context) -> Result<String, PathF
     Ok(expanded)
 }
 
+/// A part of a path whose variables are those of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodePathPart {
+    /// These characters.
+    Text(String),
+    /// The value of a variable.
+    Variable {
+        /// Its name.
+        name: String,
+        /// What stands for it where it is not set.
+        default: Option<String>,
+    },
+}
+
+/// Returns the parts of a path that is put together on a node; none if something is no reference to a variable.
+#[must_use]
+pub fn node_path_parts(text: &str) -> Option<Vec<NodePathPart>> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(dollar) = rest.find('$') {
+        let (before, from) = rest.split_at(dollar);
+        parts.push(NodePathPart::Text(before.to_owned()));
+        let reference = Reference::parse(from).ok()?;
+        parts.push(match reference.name {
+            None => NodePathPart::Text("$".to_owned()),
+            Some(name) => NodePathPart::Variable {
+                name: name.to_owned(),
+                default: reference.default.map(str::to_owned),
+            },
+        });
+        rest = &from[reference.typed.len()..];
+    }
+    parts.push(NodePathPart::Text(rest.to_owned()));
+    parts.retain(|part| *part != NodePathPart::Text(String::new()));
+    Some(parts)
+}
+
 /// A set variable; an empty one counts as unset, as `:-` has it in a shell.
 fn variable<'c>(context: &'c Context, name: &str) -> Option<&'c str> {
     let value = context.environment.get(name).map(String::as_str);
@@ -168,6 +205,30 @@ mod tests {
         check("x$", Err("$"));
         check("$1", Err("$1"));
         check("$é", Err("$é"));
+    }
+
+    #[test]
+    fn paths_of_nodes_are_split_at_their_variables() {
+        let text = |text: &str| NodePathPart::Text(text.to_owned());
+        let variable = |name: &str, default: Option<&str>| NodePathPart::Variable {
+            name: name.to_owned(),
+            default: default.map(str::to_owned),
+        };
+        let check = |path: &str, expected: Option<Vec<NodePathPart>>| {
+            assert_eq!(node_path_parts(path), expected, "{path}");
+        };
+        check("", Some(vec![]));
+        check("/local", Some(vec![text("/local")]));
+        check(
+            "${TMPDIR:-/tmp}",
+            Some(vec![variable("TMPDIR", Some("/tmp"))]),
+        );
+        check(
+            "$SCRATCH/x$$",
+            Some(vec![variable("SCRATCH", None), text("/x"), text("$")]),
+        );
+        check("/a${B", None);
+        check("/a$", None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod lines;
 pub mod live;
 pub mod mapping;
 pub mod merge;
+pub mod node;
 pub mod object;
 pub mod objects;
 pub mod paths;

@@ -1,5 +1,6 @@
 //! What an attempt left in its folder: exit record, notes of the ranks, profiles, tracefiles, logs.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use serde::Deserialize;
 
 use crate::coverage::live;
 use crate::process::tail;
+use crate::results::record::{ProfileStorage, StorageKind};
 use crate::scheduler::{ExitRecord, RankExit};
 
 /// Lines of a step's log that travel with its result: a launcher that tells of a failure fills half of them.
@@ -115,6 +117,38 @@ pub(super) fn rank_notes(start: &Path) -> Vec<RankNote> {
         .collect()
 }
 
+/// Returns where the processes of each node wrote profiles, as `node.sh` chose it; nodes where nobody chose are left out.
+pub(super) fn storage(start: &Path) -> Vec<ProfileStorage> {
+    let dir = start.join("storage");
+    let mut nodes = names(&dir);
+    nodes.sort_unstable();
+    nodes
+        .into_iter()
+        .filter_map(|node| {
+            let choice = fs_err::read_to_string(dir.join(&node).join("use")).ok()?;
+            let (kind, rest) = choice.trim_end().split_once(' ')?;
+            let (storage, reason) = match kind {
+                "scratch" => (StorageKind::Scratch, None),
+                _ => (StorageKind::Shared, Some(rest.to_owned())),
+            };
+            Some(ProfileStorage {
+                node,
+                storage,
+                reason,
+            })
+        })
+        .collect()
+}
+
+/// Returns the nodes whose processes wrote to the node's disk, and which did not say that they are done with it.
+pub(super) fn silent(start: &Path, storage: &[ProfileStorage]) -> BTreeSet<String> {
+    let dir = start.join("storage");
+    let silent = storage.iter().filter(|node| {
+        node.storage == StorageKind::Scratch && !dir.join(&node.node).join("done").exists()
+    });
+    silent.map(|node| node.node.clone()).collect()
+}
+
 /// Reads a note: `start HOST TIME`, then `end CODE TIME`; its name begins with `rN.`.
 fn rank_note(name: &str, text: &str) -> RankNote {
     let rank = name
@@ -152,6 +186,12 @@ pub(super) fn files(start: &Path, folder: &str, ending: &str) -> Vec<PathBuf> {
         .filter(|name| name.ends_with(ending))
         .map(|name| dir.join(name))
         .collect()
+}
+
+/// Returns the name of a file.
+pub(super) fn name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// Names in a directory. Reading it also makes a network file system refresh what it knows of it.

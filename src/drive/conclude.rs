@@ -535,6 +535,7 @@ fn figures(request: &super::Request, covered: &Covered) -> Option<CoverageFigure
         covered_lines: totals.lines.covered,
         ranks_expected: Some(covered.ranks.expected),
         ranks_used: Some(covered.ranks.used),
+        rank_states: covered.ranks.states(),
         findings: covered
             .ranked
             .iter()

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::builds::Builder;
 use super::collect;
-use super::engine::{self, Counted, EngineError, Group, StepProfiles};
+use super::collect::name;
+use super::engine::{self, Counted, EngineError, Group};
 use super::ledger::{self, FileState, ProfileFile};
+use super::profiles::StepProfiles;
 use super::progress::{Observer, Progress};
 use super::state::RunState;
 use super::{DriveError, Run};
@@ -159,16 +161,14 @@ async fn add_profiles(
     let found = find_objects(run, builder, covered);
     let steps: Vec<StepProfiles> = given
         .iter()
-        .map(|it| StepProfiles {
-            step: it.step.name.clone(),
-            build: it.step.build.clone(),
-            ranks: it.step.resources.ranks,
-            files: collect::profiles(&it.start),
+        .map(|it| {
+            let Step { name, build, .. } = it.step;
+            StepProfiles::of(name, build, it.step.resources.ranks, &it.start)
         })
         .collect();
     covered.totals.found += steps
         .iter()
-        .map(|step| step.files.len() as u64)
+        .map(|step| step.written().len() as u64)
         .sum::<u64>();
     let mut states = BTreeMap::new();
     let mut usable = false;
@@ -213,12 +213,22 @@ async fn add_profiles(
         .values()
         .filter(|state| **state == FileState::Used)
         .count() as u64;
-    covered.ranks = RankLedger::of_steps(given.iter().map(|it| step_ledger(it, &states)).collect());
+    let ledgers = given.iter().zip(&steps);
+    covered.ranks = RankLedger::of_steps(
+        ledgers
+            .map(|(it, profiles)| step_ledger(it, profiles, &states))
+            .collect(),
+    );
     usable
 }
 
-fn step_ledger(given: &Given<'_>, states: &BTreeMap<PathBuf, FileState>) -> StepLedger {
-    let files: Vec<ProfileFile> = collect::profiles(&given.start)
+fn step_ledger(
+    given: &Given<'_>,
+    profiles: &StepProfiles,
+    states: &BTreeMap<PathBuf, FileState>,
+) -> StepLedger {
+    let files: Vec<ProfileFile> = profiles
+        .written()
         .into_iter()
         .map(|path| ProfileFile {
             name: name(&path),
@@ -229,13 +239,18 @@ fn step_ledger(given: &Given<'_>, states: &BTreeMap<PathBuf, FileState>) -> Step
         })
         .collect();
     let notes = collect::rank_notes(&given.start);
-    ledger::of_step(
+    let storage = collect::storage(&given.start);
+    let silent = collect::silent(&given.start, &storage);
+    let mut ledger = ledger::of_step(
         &given.step.name,
         given.attempt,
         given.step.resources.ranks,
         &files,
         &notes,
-    )
+        &silent,
+    );
+    ledger.nodes = storage;
+    ledger
 }
 
 fn strays(given: &[&Given<'_>], found: Vec<(PathBuf, Option<String>)>) -> Vec<StrayProfile> {
@@ -366,11 +381,4 @@ fn discard_profiles(run: &Run, given: &[Given<'_>]) {
             tracing::warn!(%error, "profiles could not be removed");
         }
     }
-}
-
-fn name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
 }

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::Run;
 use super::builds::Builder;
-use super::ledger::{FileState, rank_of};
+use super::collect::name;
+use super::ledger::FileState;
+use super::profiles::StepProfiles;
 use super::request::setup;
 use crate::build;
 use crate::config::Engine;
@@ -18,6 +20,7 @@ use crate::coverage::counts::Counts;
 use crate::coverage::export::{Coverage, Options as ExportOptions};
 use crate::coverage::lcov::Tracefile;
 use crate::coverage::mapping::{self, Units};
+use crate::coverage::node::{ids, rank_of};
 use crate::coverage::object::ObjectError;
 use crate::coverage::objects::Object;
 use crate::coverage::paths::{Place, Rules};
@@ -31,18 +34,6 @@ use crate::plan::Producer;
 
 /// Requests to storage that are under way at once: on a shared file system each waits longer than it works.
 const IN_FLIGHT: usize = 32;
-
-/// The profiles of one step.
-pub(super) struct StepProfiles {
-    /// The step's name.
-    pub(super) step: String,
-    /// Its build.
-    pub(super) build: String,
-    /// Its ranks.
-    pub(super) ranks: u32,
-    /// Its profiles.
-    pub(super) files: Vec<PathBuf>,
-}
 
 /// The objects of one work tree, or those outside of all trees.
 ///
@@ -191,17 +182,19 @@ fn native(
         .iter()
         .map(|group| open(&group.objects, &mut exported.left_out))
         .collect();
-    let mut programs = Programs::default();
-    for (path, binary) in binaries.iter().flatten() {
-        let added = sections(binary)
-            .and_then(|sections| programs.add(&sections).map_err(|error| error.to_string()));
-        if let Err(why) = added {
-            tracing::debug!(path = %path.display(), why, "no rank hits of this object");
-        }
-    }
+    let mut programs = BTreeMap::new();
     let mut reductions = Vec::new();
     for step in steps {
-        let (reduction, hits) = reduce_step(step, &programs, threads);
+        // The programs of nodes' sums were asked on the nodes.
+        let unasked = step.files.iter().any(|path| rank_of(&name(path)).is_some());
+        let programs = programs
+            .entry(unasked.then_some(&step.build))
+            .or_insert_with_key(|build| {
+                build.map_or_else(Programs::default, |build| {
+                    programs_of(build, groups, &binaries)
+                })
+            });
+        let (reduction, hits) = reduce_step(step, programs, threads);
         states(step, &reduction, &mut exported)?;
         find_strays(step, &reduction, groups, &mut exported.strays);
         reductions.push((step, reduction, hits));
@@ -236,18 +229,41 @@ fn native(
     Ok(exported)
 }
 
+/// What must be computed to know which ranks reached what. Of a function that stands in several trees, the build's own counts.
+fn programs_of(build: &str, groups: &[Group], binaries: &[Vec<(PathBuf, Binary)>]) -> Programs {
+    let is_own = |group: &Group| group.build.as_deref().is_none_or(|own| own == build);
+    let (own, others): (Vec<_>, Vec<_>) = groups
+        .iter()
+        .zip(binaries)
+        .partition(|(group, _)| is_own(group));
+    let mut programs = Programs::default();
+    for (path, binary) in own
+        .into_iter()
+        .chain(others)
+        .flat_map(|(_, binaries)| binaries)
+    {
+        let added = sections(binary)
+            .and_then(|sections| programs.add(&sections).map_err(|error| error.to_string()));
+        if let Err(why) = added {
+            tracing::debug!(path = %path.display(), why, "no rank hits of this object");
+        }
+    }
+    programs
+}
+
 fn count(
     groups: &[Group],
     binaries: &[Vec<(PathBuf, Binary)>],
     reductions: &[(&StepProfiles, Reduction, RankHits)],
 ) -> BTreeMap<PathBuf, Counted> {
     let mut profiles: BTreeMap<String, u64> = BTreeMap::new();
-    let sums = reductions
-        .iter()
-        .flat_map(|(_, reduction, _)| &reduction.binaries);
-    for sum in sums {
-        for id in sum.profile.shape.binary_ids() {
-            *profiles.entry(hex(id)).or_default() += sum.files.len() as u64;
+    for (step, reduction, _) in reductions {
+        for sum in &reduction.binaries {
+            for id in ids(&sum.profile.shape) {
+                let files = sum.files.iter().filter_map(|&file| step.files.get(file));
+                let behind = files.map(|path| step.behind_with(path, &id).len() as u64);
+                *profiles.entry(id.clone()).or_default() += behind.sum::<u64>();
+            }
         }
     }
     let functions = |path: &Path| {
@@ -270,7 +286,7 @@ fn count(
 
 /// The group whose objects a profile belongs to: by build id, else that of its step's build.
 fn home(profile: &Profile, step: &StepProfiles, groups: &[Group]) -> Option<usize> {
-    let ids: Vec<String> = profile.shape.binary_ids().into_iter().map(hex).collect();
+    let ids: Vec<String> = ids(&profile.shape).collect();
     let of_build = |group: &Group| group.build.as_deref() == Some(step.build.as_str());
     let own = groups.iter().position(of_build);
     let known = |at: &usize| ids.iter().any(|id| groups[*at].has(id));
@@ -360,7 +376,13 @@ fn reduce_step(step: &StepProfiles, programs: &Programs, threads: usize) -> (Red
         (options.cores, options.in_flight) = (cores, in_flight);
     }
     let reduction = reduce_watched(step.files.as_slice(), &options, &watch);
-    (reduction, watch.finish())
+    let mut hits = watch.finish();
+    for (path, outcome) in step.files.iter().zip(&reduction.outcomes) {
+        if let Some(of_node) = step.hits(path).filter(|_| outcome.is_used()) {
+            hits.merge(of_node);
+        }
+    }
+    (reduction, hits)
 }
 
 fn states(
@@ -368,7 +390,8 @@ fn states(
     reduction: &Reduction,
     exported: &mut Exported,
 ) -> Result<(), Refused> {
-    for (path, outcome) in step.files.iter().zip(&reduction.outcomes) {
+    let read = step.files.iter().zip(&reduction.outcomes);
+    let read = read.map(|(path, outcome)| {
         let state = match outcome {
             Outcome::Used => FileState::Used,
             Outcome::Empty => FileState::Empty,
@@ -381,8 +404,10 @@ fn states(
             }
             other => FileState::Foreign(other.to_string()),
         };
-        exported.states.insert(path.clone(), state);
-    }
+        Ok((path.clone(), state))
+    });
+    let read = read.collect::<Result<Vec<_>, _>>()?;
+    step.settle(read, &mut exported.states);
     Ok(())
 }
 
@@ -394,45 +419,26 @@ fn find_strays(
     strays: &mut Vec<(PathBuf, Option<String>)>,
 ) {
     for reduced in &reduction.binaries {
-        let ids: Vec<String> = reduced
-            .profile
-            .shape
-            .binary_ids()
-            .into_iter()
-            .map(hex)
-            .collect();
-        let known = ids.is_empty()
-            || groups
-                .iter()
-                .any(|group| ids.iter().any(|id| group.has(id)));
-        if !known {
-            let paths = reduced
+        let ids: Vec<String> = ids(&reduced.profile.shape).collect();
+        let known = |id: &String| groups.iter().any(|group| group.has(id));
+        if let Some(id) = ids.first().filter(|_| !ids.iter().any(known)) {
+            let files = reduced
                 .files
                 .iter()
                 .filter_map(|&file| step.files.get(file));
-            strays.extend(paths.map(|path| (path.clone(), ids.first().cloned())));
+            let mut behind: Vec<PathBuf> =
+                files.flat_map(|path| step.behind_with(path, id)).collect();
+            behind.sort_unstable();
+            strays.extend(behind.into_iter().map(|path| (path, Some(id.clone()))));
         }
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<Vec<_>>()
-        .concat()
-}
-
 fn nothing_usable(states: BTreeMap<PathBuf, FileState>) -> EngineError {
-    let first = states.iter().next().map(|(path, state)| {
-        let what = match state {
-            FileState::Used => "used",
-            FileState::Empty => "empty: its process died before it could write",
-            FileState::Truncated => "cut short",
-            FileState::Foreign(why) => why,
-        };
-        format!("; the first, `{}`, is {what}", path.display())
-    });
+    let first = states
+        .iter()
+        .next()
+        .map(|(path, state)| format!("; the first, `{}`, is {}", path.display(), state.say()));
     EngineError::NothingUsable {
         count: states.len(),
         first: first.unwrap_or_default(),
@@ -481,13 +487,14 @@ async fn reference(
             work_dir,
             threads: run.request.site.workspace.threads as usize,
         };
-        reference_of_tree(request, &mut exported).await?;
+        reference_of_tree(request, steps, &mut exported).await?;
     }
     Ok(exported)
 }
 
 async fn reference_of_tree(
     request: llvm::Request,
+    steps: &[StepProfiles],
     exported: &mut Exported,
 ) -> Result<(), LlvmError> {
     let unreadable = |path: &Path| {
@@ -508,6 +515,7 @@ async fn reference_of_tree(
     }
     exported.left_out.extend(outcome.left_out);
     exported.notes.extend(outcome.remarks);
+    let mut read = BTreeMap::new();
     for entry in outcome.ledger {
         if entry.has_object == Some(false) {
             exported
@@ -520,14 +528,11 @@ async fn reference_of_tree(
             llvm::State::Truncated => FileState::Truncated,
             llvm::State::Foreign(why) => FileState::Foreign(why),
         };
-        exported.states.insert(entry.path, state);
+        read.insert(entry.path, state);
+    }
+    for step in steps {
+        let own = step.files.iter().filter_map(|path| read.remove_entry(path));
+        step.settle(own.collect::<Vec<_>>(), &mut exported.states);
     }
     Ok(())
-}
-
-fn name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
 }

@@ -103,6 +103,12 @@ impl RunFolder {
         self.root.join("hpc-ci")
     }
 
+    /// Returns the list of the run's objects, for nodes that add profiles up.
+    #[must_use]
+    pub fn objects(&self) -> PathBuf {
+        self.root.join("objects.json")
+    }
+
     /// Returns the folder of scratch files of the coverage engine.
     #[must_use]
     pub fn coverage(&self) -> PathBuf {

@@ -1,7 +1,10 @@
 //! The rank ledger: what became of the profile of each rank. Decides; reads nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::collect::RankNote;
-use crate::results::record::{ProfileProblem, ProfileState, StepLedger};
+use crate::coverage::node::rank_of;
+use crate::results::record::{ProfileProblem, ProfileState, StepLedger, ranges};
 
 /// What a profile turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,18 @@ pub(super) enum FileState {
     Foreign(String),
 }
 
+impl FileState {
+    /// Returns what is said of it.
+    pub(super) fn say(&self) -> &str {
+        match self {
+            Self::Used => "used",
+            Self::Empty => "empty: its process died before it could write",
+            Self::Truncated => "cut short",
+            Self::Foreign(why) => why,
+        }
+    }
+}
+
 /// A profile of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ProfileFile {
@@ -28,35 +43,75 @@ pub(super) struct ProfileFile {
 /// Returns the ledger of a step with this many ranks.
 ///
 /// A rank may have run several processes and so have left several profiles: the best of them counts, and each of the others
-/// that could not be used is listed. Whether a rank died is known from its own note, not from its profile.
+/// that could not be used is listed. Whether a rank died is known from its own note, not from its profile. `silent` are the
+/// nodes that kept profiles on their own disk and left no result.
 pub(super) fn of_step(
     step: &str,
     attempt: u32,
     ranks: u32,
     files: &[ProfileFile],
     notes: &[RankNote],
+    silent: &BTreeSet<String>,
 ) -> StepLedger {
+    let mut best = BTreeMap::new();
+    for (rank, state) in files
+        .iter()
+        .filter_map(|file| Some((rank_of(&file.name)?, state(&file.state))))
+    {
+        let best = best.entry(rank).or_insert(state);
+        *best = state.min(*best);
+    }
+    let mut of_rank: BTreeMap<u32, Vec<&RankNote>> = BTreeMap::new();
+    for note in notes {
+        of_rank
+            .entry(note.rank.unwrap_or(u32::MAX))
+            .or_default()
+            .push(note);
+    }
+    let notes = |rank: &u32| of_rank.get(rank).map(Vec::as_slice).unwrap_or_default();
     let states: Vec<ProfileState> = (0..ranks)
-        .map(|rank| {
-            let own = files
-                .iter()
-                .filter(|file| rank_of(&file.name) == Some(rank));
-            let best = own.map(|file| state(&file.state)).min();
-            match best {
-                Some(ProfileState::Whole) if !ended_by_itself(rank, notes) => ProfileState::Partial,
-                Some(state) => state,
-                None => ProfileState::Absent,
-            }
+        .map(|rank| match best.get(&rank) {
+            Some(ProfileState::Whole) if !ended_by_itself(notes(&rank)) => ProfileState::Partial,
+            Some(state) => *state,
+            None => ProfileState::Absent,
         })
         .collect();
     let mut ledger = StepLedger::of_ranks(step, attempt, &states);
     ledger.problems = files.iter().filter_map(problem).collect();
+    let absent = (0..ranks).filter(|rank| !best.contains_key(rank));
+    let mut why: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for rank in absent {
+        why.entry(absence(notes(&rank), silent))
+            .or_default()
+            .push(rank.into());
+    }
+    ledger
+        .problems
+        .extend(why.into_iter().map(|(why, ranks)| absentees(&ranks, &why)));
     ledger
 }
 
-/// Returns the rank that a profile's name tells.
-pub(super) fn rank_of(name: &str) -> Option<u32> {
-    name.strip_prefix('r')?.split('.').next()?.parse().ok()
+/// Why there is no profile of a rank with these notes.
+fn absence(notes: &[&RankNote], silent: &BTreeSet<String>) -> String {
+    match notes.iter().find(|note| silent.contains(&note.host)) {
+        Some(note) => format!("it was on the disk of {}, which left no result", note.host),
+        None if notes.is_empty() => "the rank never started".to_owned(),
+        None => "the rank left none".to_owned(),
+    }
+}
+
+/// Ranks without a profile, for the same reason.
+fn absentees(ranks: &[u64], why: &str) -> ProfileProblem {
+    let (rank, message) = match ranks {
+        [rank] => (u32::try_from(*rank).ok(), why.to_owned()),
+        several => (None, format!("ranks {}: {why}", ranges(several))),
+    };
+    ProfileProblem {
+        rank,
+        state: ProfileState::Absent,
+        file: None,
+        message,
+    }
 }
 
 fn state(file: &FileState) -> ProfileState {
@@ -71,13 +126,12 @@ fn state(file: &FileState) -> ProfileState {
 /// Exit codes above this stand for a signal.
 const LAST_OWN_CODE: i32 = 128;
 
-fn ended_by_itself(rank: u32, notes: &[RankNote]) -> bool {
-    let mut own = notes
-        .iter()
-        .filter(|note| note.rank == Some(rank))
-        .peekable();
+fn ended_by_itself(notes: &[&RankNote]) -> bool {
     // Where the launcher told no rank there are no notes to hold against the profile.
-    own.peek().is_none() || own.any(|note| note.end.is_some_and(|(code, _)| code <= LAST_OWN_CODE))
+    notes.is_empty()
+        || notes
+            .iter()
+            .any(|note| note.end.is_some_and(|(code, _)| code <= LAST_OWN_CODE))
 }
 
 fn problem(file: &ProfileFile) -> Option<ProfileProblem> {
@@ -130,7 +184,7 @@ mod tests {
             note(2, Some(139)),
             note(3, Some(0)),
         ];
-        let ledger = of_step("halo", 1, 5, &files, &notes);
+        let ledger = of_step("halo", 1, 5, &files, &notes, &BTreeSet::new());
         let groups: Vec<_> = ledger
             .ranks
             .iter()
@@ -148,7 +202,32 @@ mod tests {
         );
         assert_eq!(
             (ledger.expected, ledger.used, ledger.problems.len()),
-            (5, 2, 3)
+            (5, 2, 4)
+        );
+    }
+
+    #[test]
+    fn why_a_profile_is_absent_is_known_from_notes_and_nodes() {
+        let silent = BTreeSet::from(["n1".to_owned()]);
+        let mut elsewhere = note(2, Some(0));
+        elsewhere.host = "n2".to_owned();
+        let notes = [note(0, None), note(1, None), elsewhere];
+        let ledger = of_step("halo", 1, 4, &[], &notes, &silent);
+        let said: Vec<_> = ledger
+            .problems
+            .iter()
+            .map(|problem| (problem.rank, problem.message.as_str()))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                (
+                    None,
+                    "ranks 0-1: it was on the disk of n1, which left no result"
+                ),
+                (Some(2), "the rank left none"),
+                (Some(3), "the rank never started"),
+            ]
         );
     }
 }

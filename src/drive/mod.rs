@@ -7,6 +7,7 @@ pub mod builds;
 mod collect;
 mod conclude;
 mod cover;
+pub mod disk;
 mod dying;
 mod engine;
 pub mod folder;
@@ -19,6 +20,7 @@ mod pack;
 mod packs;
 pub mod place;
 mod prepare;
+mod profiles;
 pub mod progress;
 mod reports;
 pub mod request;
@@ -43,6 +45,7 @@ use crate::scheduler::local::{Ask, Local};
 use crate::scheduler::slurm::Cluster;
 use crate::scheduler::{Outcome, Scheduler, Slurm};
 use builds::Builder;
+use disk::Disk;
 use folder::RunFolder;
 use history::History;
 use journal::Journal;
@@ -233,6 +236,12 @@ pub async fn run(
         .build_all(&builder, &mut journal, &mut state, observer, cancel)
         .await?;
     let scheduler = run.scheduler();
+    let disks = tokio::task::block_in_place(|| disk::disks(&run, &builder)).map_err(|source| {
+        DriveError::Folder {
+            path: run.folder.root().to_owned(),
+            source,
+        }
+    })?;
     let mut history = History::read(&run.request.state, &run.request.project);
     let cluster = run.outline(&scheduler, observer).await;
     let attempts = watch::run(
@@ -244,7 +253,7 @@ pub async fn run(
             started,
             observer,
             cancel,
-            prepare: &run.prepare(&builder, &built),
+            prepare: &run.prepare(&builder, &built, &disks),
         },
         &mut state,
         &mut journal,
@@ -560,6 +569,7 @@ impl Run {
         &'a self,
         builder: &Builder<'_>,
         built: &BTreeMap<String, Built>,
+        disks: &BTreeMap<String, Disk>,
     ) -> Prepare<'a> {
         let of_build = |build: &Build| {
             let dying = built.get(&build.id).map(|built| &built.dying);
@@ -570,6 +580,7 @@ impl Run {
                 keeping: dying
                     .map(|choice| choice.keeping().clone())
                     .unwrap_or_default(),
+                disk: disks.get(&build.id).cloned(),
             };
             (build.id.clone(), made)
         };

@@ -96,7 +96,9 @@ impl Prepare<'_> {
         let made = request::attempt(&self.common, self.folder, step, attempt, made, on);
         let dir = self.folder.attempt(&step.slug, attempt);
         fs_err::create_dir_all(&dir)?;
-        for (name, text) in [("job.sh", &made.script), ("rank.sh", &made.wrapper)] {
+        let scripts = [("job.sh", &made.script), ("rank.sh", &made.wrapper)];
+        let node = made.node.iter().map(|text| ("node.sh", text));
+        for (name, text) in scripts.into_iter().chain(node) {
             script(&dir.join(name), text)?;
         }
         Ok(made.request)

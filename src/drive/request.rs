@@ -4,15 +4,19 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::disk::Disk;
 use super::folder::{RunFolder, ended_name};
 use super::place;
 use crate::build::environment::{self, Setup};
 use crate::config::{self, CommandLine, Environment, LauncherKind, Memory};
-use crate::launch::{Cwd, Job, Keeping, Kind, Launch, Place, Pmi, Program};
+use crate::launch::{Cwd, Job, Keeping, Kind, Launch, Place, Pmi, Program, Scratch};
 use crate::plan::group::Pack;
 use crate::plan::{Producer, Resources, Step, StepKind};
 use crate::scheduler::admission::Host;
 use crate::scheduler::{Array, JobRequest};
+
+/// Seconds that adding up may take at least, however small the margin is.
+const SHORTEST_REDUCTION: u64 = 10;
 
 /// What all attempts of a run have in common.
 #[derive(Debug, Clone)]
@@ -36,6 +40,8 @@ pub struct Attempt {
     pub script: String,
     /// The per-rank wrapper.
     pub wrapper: String,
+    /// The script of each node, if ranks write profiles to its disk.
+    pub node: Option<String>,
     /// What the scheduler is asked for.
     pub request: JobRequest,
 }
@@ -49,6 +55,8 @@ pub struct Made {
     pub variables: Vec<(String, String)>,
     /// How the counters of ranks that die are kept.
     pub keeping: Keeping,
+    /// The disks of the nodes, if ranks write profiles there.
+    pub disk: Option<Disk>,
 }
 
 /// Returns all that an attempt needs; `on` are the nodes of the allocation that it is to have, where that is decided.
@@ -99,12 +107,30 @@ pub fn attempt(
             .as_ref()
             .and_then(|results| results.path.as_ref())
             .map(|path| path.replace("{rank}", "*")),
+        scratch: scratch(made, folder, step, number),
     };
     Attempt {
         script: crate::launch::job_script(&job),
         wrapper: crate::launch::wrapper(launch.kind, launch.ranks, keeping),
+        node: job.scratch.as_ref().map(crate::launch::node_script),
         request: request(common, folder, step, number, tree),
     }
+}
+
+/// What stands between wrapper and program may show it another root, in which the node's disk is not to be seen.
+fn scratch(made: &Made, folder: &RunFolder, step: &Step, number: u32) -> Option<Scratch> {
+    let visible = step.coverage == Producer::Llvm && step.launcher.wrap.is_empty();
+    let disk = made.disk.as_ref().filter(|_| visible)?;
+    Some(Scratch {
+        base: disk.base.clone(),
+        name: format!("hpc-ci.{}.{}.{number}", folder.id(), step.slug),
+        helper: text(&folder.program()),
+        index: text(&folder.objects()),
+        build: step.build.clone(),
+        profile_bytes: disk.profile_bytes,
+        ranks: step.resources.ranks,
+        time: (step.resources.margin.as_secs() / 2).max(SHORTEST_REDUCTION),
+    })
 }
 
 /// Returns the environment of a build or step in the words of the room that sets it up.

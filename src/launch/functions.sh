@@ -36,9 +36,45 @@ hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
       printf '"launch_error":null}\n'
     fi
   } >"$record.part" && sync "$record.part" 2>/dev/null; mv -f "$record.part" "$record"
+  hpc_ci_reduce
   : >"$hpc_ci_ended"
   [ "$hpc_ci_code" -le 128 ] || exit 1
   exit "$hpc_ci_code"
+}
+
+hpc_ci_waiting() { # sets the array hpc_ci_nodes: other nodes whose profiles are still on their own disks, and hpc_ci_here for this one
+  local choice kind folder host
+  hpc_ci_nodes=() hpc_ci_here=
+  for choice in "$HPC_CI_OUT"/storage/*/use; do
+    read -r kind folder <"$choice" 2>/dev/null
+    host=${choice%/use} host=${host##*/}
+    [ "$kind" = scratch ] && [ ! -e "$HPC_CI_OUT/storage/$host/done" ] || continue
+    if [ "$host" = "$(uname -n)" ]; then hpc_ci_here=1; else hpc_ci_nodes+=("${host%%.*}"); fi
+  done
+}
+
+hpc_ci_reduce() { # one task on each node adds up what its ranks wrote there
+  local node list
+  [ -n "${HPC_CI_NODE:-}" ] || return 0
+  hpc_ci_waiting
+  [ -z "$hpc_ci_here" ] || timeout -k 5 "$hpc_ci_reduce_time" "$HPC_CI_NODE" reduce &
+  if [ "${#hpc_ci_nodes[@]}" != 0 ] && type -P srun >/dev/null; then
+    printf -v list '%s,' "${hpc_ci_nodes[@]}"
+    hpc_ci_reduce_on "${#hpc_ci_nodes[@]}" "${list%,}"
+  fi
+  wait
+  # One node that does not answer spoils a task on all of them, so those that are left are asked each for itself.
+  hpc_ci_waiting
+  if type -P srun >/dev/null; then
+    for node in "${hpc_ci_nodes[@]}"; do hpc_ci_reduce_on 1 "$node" & done
+  fi
+  wait
+}
+
+hpc_ci_reduce_on() { # COUNT LIST: runs one task on each of these nodes
+  timeout -k 5 "$hpc_ci_reduce_time" "${hpc_ci_identity[@]}" srun --quiet --input=none --mpi=none --export=ALL --overlap --mem=0 --gres=none \
+    --nodes="$1" --nodelist="$2" --ntasks="$1" --ntasks-per-node=1 --cpus-per-task=1 --cpu-bind=none --kill-on-bad-exit=0 \
+    "$HPC_CI_NODE" reduce
 }
 
 hpc_ci_refuse() { # MESSAGE: the step cannot start
@@ -48,7 +84,7 @@ hpc_ci_refuse() { # MESSAGE: the step cannot start
   hpc_ci_finish
 }
 
-mkdir -p "$HPC_CI_OUT/profiles" "$HPC_CI_OUT/ranks" "$HPC_CI_TRACEFILE_DIR" || exit 125
+mkdir -p "$HPC_CI_OUT/profiles" "$HPC_CI_OUT/storage" "$HPC_CI_OUT/ranks" "$HPC_CI_TRACEFILE_DIR" || exit 125
 trap hpc_ci_finish EXIT
 
 hpc_ci_stop() { # stops the launcher $1, gently first: ranks that end by themselves still write their profiles
@@ -89,10 +125,14 @@ hpc_ci_bounded() { # FUNCTION: runs it in a process group of its own, at most $h
   [ ! -s "$HPC_CI_OUT/failed-part" ] || hpc_ci_failed_part=$(cat "$HPC_CI_OUT/failed-part")
 }
 
+hpc_ci_profiles() { # prints where processes on this node write profiles
+  if [ -n "${HPC_CI_NODE:-}" ]; then "$HPC_CI_NODE" profiles; else printf '%s' "$HPC_CI_OUT/profiles"; fi
+}
+
 hpc_ci_once() { # PART COMMAND...: `before`
   local part=$1 code
   shift
-  LLVM_PROFILE_FILE=$HPC_CI_OUT/profiles/$part.%h.%p.profraw "$@"
+  LLVM_PROFILE_FILE=$(hpc_ci_profiles)/$part.%h.%p.profraw "$@"
   code=$?
   [ "$code" = 0 ] || printf '%s' "$part" >"$HPC_CI_OUT/failed-part"
   return "$code"
@@ -100,7 +140,7 @@ hpc_ci_once() { # PART COMMAND...: `before`
 
 hpc_ci_after() { # COMMAND...: `after`, whose failure fails a step that had passed
   local code
-  LLVM_PROFILE_FILE=$HPC_CI_OUT/profiles/after.%h.%p.profraw "$@"
+  LLVM_PROFILE_FILE=$(hpc_ci_profiles)/after.%h.%p.profraw "$@"
   code=$?
   if [ "$code" != 0 ] && [ "$hpc_ci_code" = 0 ]; then
     hpc_ci_code=$code
@@ -113,10 +153,12 @@ hpc_ci_ranks() { "${hpc_ci_launch[@]}" "$@"; }
 hpc_ci_harness() { # COMMAND...: it starts MPI by itself, with the launch prefix at hand
   local word prefix=
   for word in "${hpc_ci_launch[@]}"; do printf -v word '%q' "$word"; prefix+="$word "; done
+  local profiles
+  profiles=$(hpc_ci_profiles)
   if [ -n "$hpc_ci_preload" ]; then
-    export HPC_CI_LIVE_PROFILE=$HPC_CI_OUT/profiles/once LD_PRELOAD=$hpc_ci_preload${LD_PRELOAD:+:$LD_PRELOAD}
+    export HPC_CI_LIVE_PROFILE=$profiles/once LD_PRELOAD=$hpc_ci_preload${LD_PRELOAD:+:$LD_PRELOAD}
   fi
-  HPC_CI_LAUNCH=${prefix% } LLVM_PROFILE_FILE=$HPC_CI_OUT/profiles/once.$hpc_ci_pattern "$@"
+  HPC_CI_LAUNCH=${prefix% } LLVM_PROFILE_FILE=$profiles/once.$hpc_ci_pattern "$@"
 }
 
 hpc_ci_repeat() { # NAME COUNT COMMAND...: launches one after the other, the output of each in a file of its own

@@ -5,12 +5,14 @@
 //! all. It finds the program's MPI where it runs, since only there is the right environment.
 
 mod batch;
+mod node;
 mod rank;
 mod script;
 
 use serde::{Deserialize, Serialize};
 
 pub use batch::{array_script, pack_script};
+pub use node::{PathPart, Scratch, node_script};
 pub use rank::wrapper;
 pub use script::job_script;
 
@@ -205,6 +207,8 @@ pub struct Job {
     pub warmup: u32,
     /// A pattern of the files in which the step tells of its tests.
     pub reports: Option<String>,
+    /// How ranks use the disks of their nodes; none if they write to shared storage.
+    pub scratch: Option<Scratch>,
 }
 
 /// Where the commands of a step run.

@@ -50,6 +50,7 @@ rank={rank}
 {alone}{check_size}host=$(uname -n)
 HPC_CI_RANK=$rank
 profiles=$HPC_CI_OUT/profiles
+[ -z "${{HPC_CI_NODE:-}}" ] || profiles=$("$HPC_CI_NODE" profiles $$)
 LLVM_PROFILE_FILE=$profiles/r${{rank:-x}}.{pattern}
 export HPC_CI_RANK LLVM_PROFILE_FILE
 note=$HPC_CI_OUT/ranks/r${{rank:-x}}.$host.$$
@@ -57,11 +58,24 @@ printf 'start %s %s\n' "$host" "$(date +%s.%N)" >"$note"
 if [ "${{rank:-0}}" = 0 ] && [ -n "${{SLURM_STEP_ID:-}}" ]; then
   printf '%s.%s\n' "$SLURM_JOB_ID" "$SLURM_STEP_ID" >"$HPC_CI_OUT/srun-step"
 fi
-# The program gets the signal too, being of the same group; the wrapper stays to note how it ended.
-trap : TERM INT
-{preload}"$@"
+stop() {{ # PID: asks it and all below it to end
+  for child in $(cat "/proc/$1"/task/*/children 2>/dev/null); do stop "$child"; done
+  kill -TERM "$1" 2>/dev/null
+}}
+# Slurm sends SIGTERM to this shell alone where it tracks processes by cgroups. It stays to note how the program ended.
+trap 'stopped=1; stop $!' TERM INT
+{preload}"$@" <&0 &
+wait $!
 code=$?
+if [ -n "${{stopped:-}}" ]; then
+  # The signal ended the waiting, not the program; 127 says that both came at once.
+  wait $!
+  again=$?
+  [ "$again" = 127 ] || code=$again
+fi
 printf 'end %s %s\n' "$code" "$(date +%s.%N)" >>"$note"
+# When Slurm ends the job, its script can start nothing any more.
+if [ -n "${{stopped:-}}" ] && [ -n "${{HPC_CI_NODE:-}}" ]; then "$HPC_CI_NODE" leave $$; fi
 if [ "$code" -gt 128 ] && [ "$code" -lt 160 ]; then
   # The launcher shall see the signal that the program died of.
   trap - TERM INT

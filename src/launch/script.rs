@@ -47,6 +47,10 @@ export HPC_CI_STEP_DIR
         preload = quote(job.keeping.library().unwrap_or_default()),
     )
     .expect("a String takes any text");
+    if let Some(scratch) = &job.scratch {
+        writeln!(text, "export HPC_CI_NODE=$HPC_CI_STEP_DIR/node.sh\nhpc_ci_reduce_time={}\nhpc_ci_identity=({})", scratch.time, identity(job, "env"))
+            .expect("a String takes any text");
+    }
     text.push_str("# The environment of the step.\n");
     text.push_str(&job.prelude);
     for (name, value) in &job.variables {
@@ -127,7 +131,7 @@ fn launcher(job: &Job) -> String {
             writeln!(
                 text,
                 "hpc_ci_choose_mpiexec {per_node} {shared}\nhpc_ci_launch=({identity}\"${{hpc_ci_mpiexec[@]}}\"{options})",
-                identity = identity(job),
+                identity = identity(job, ""),
                 per_node = per_node(job),
                 shared = u8::from(launch.shared_cores),
             )
@@ -149,9 +153,9 @@ fn per_node(job: &Job) -> u32 {
 }
 
 /// Open MPI and Hydra find the nodes of an allocation by its variables, which are scrubbed from the environment.
-fn identity(job: &Job) -> String {
+fn identity(job: &Job, otherwise: &str) -> String {
     if job.allocation.is_empty() {
-        return String::new();
+        return otherwise.to_owned();
     }
     let own = nodes_of_step(job);
     let value = |name: &str, value: &str| {

@@ -238,6 +238,7 @@ mod tests {
             path: "program".into(),
             build_id: None,
             size: 0,
+            profile_bytes: 0,
             mapping_format,
         };
         formats.iter().map(object).collect()

@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 
 use super::benchmark::{Baseline, BenchmarkError};
 use super::clean::{one_line, shortened};
-use super::record::{Better, BuildRecord, Hpc, JobRecord, Note, Outcome, Part, Status};
+use super::record::{
+    Better, BuildRecord, Hpc, JobRecord, Note, Outcome, Part, ProfileState, Status,
+};
 use super::reports::Merged;
 
 /// How long a reason may be.
@@ -200,6 +202,8 @@ pub struct CoverageFigures {
     pub ranks_expected: Option<u64>,
     /// Ranks whose profiles were usable.
     pub ranks_used: Option<u64>,
+    /// How many ranks' profiles are in each state.
+    pub rank_states: BTreeMap<ProfileState, u64>,
     /// What the ranks tell that a sum over them cannot, a line each.
     pub findings: Vec<String>,
 }
@@ -393,6 +397,11 @@ pub(crate) mod example {
                 covered_lines: 3501,
                 ranks_expected: Some(512),
                 ranks_used: Some(511),
+                rank_states: BTreeMap::from([
+                    (ProfileState::Whole, 509),
+                    (ProfileState::Partial, 2),
+                    (ProfileState::Absent, 1),
+                ]),
                 findings: vec![
                     "5 lines that only rank 0 reached".to_owned(),
                     "  src/io.c:20-24".to_owned(),

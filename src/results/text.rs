@@ -8,7 +8,8 @@ use camino::Utf8Path;
 
 use super::clean::{end_of_log, one_line, shortened};
 use super::record::{
-    BenchmarkRecord, Better, Mark, NoteKind, Part, RunEntry, RunStatus, Status, SuiteCounts,
+    BenchmarkRecord, Better, Mark, NoteKind, Part, ProfileState, RunEntry, RunStatus, Status,
+    SuiteCounts,
 };
 use super::summary::{self, plural, steps_of};
 use super::table::{Cell, Ink, Tone, table};
@@ -476,10 +477,31 @@ fn coverage(figures: Option<&CoverageFigures>) -> String {
         ..
     } = figures;
     let ranks = match (figures.ranks_used, figures.ranks_expected) {
-        (Some(used), Some(expected)) => format!("; coverage is from {used} of {expected} ranks"),
+        (Some(used), Some(expected)) => {
+            format!(
+                "; coverage is from {used} of {expected} ranks{}",
+                states(figures)
+            )
+        }
         _ => String::new(),
     };
     format!("{percent:.2}% ({covered_lines} of {total_lines} lines){ranks}")
+}
+
+/// Returns how many ranks are in a state that is not as it should be.
+fn states(figures: &CoverageFigures) -> String {
+    let odd = figures
+        .rank_states
+        .iter()
+        .filter(|(state, _)| **state != ProfileState::Whole);
+    let odd: Vec<String> = odd
+        .map(|(state, count)| format!("{count} {}", state.as_str()))
+        .collect();
+    if odd.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", odd.join(", "))
+    }
 }
 
 /// Returns a figure with about five digits, and all of those before the point.
@@ -564,7 +586,7 @@ mod tests {
 
         FLAKY   exchange  passed at attempt 2, after failed
 
-        coverage   87.52% (3501 of 4000 lines); coverage is from 511 of 512 ranks
+        coverage   87.52% (3501 of 4000 lines); coverage is from 511 of 512 ranks (2 partial, 1 absent)
                    5 lines that only rank 0 reached
                      src/io.c:20-24
         artifacts  hpc-ci/artifacts
@@ -584,6 +606,7 @@ mod tests {
         run.steps.retain(|step| step.suite == "unit");
         if let Some(coverage) = &mut run.coverage {
             coverage.ranks_used = coverage.ranks_expected;
+            coverage.rank_states.clear();
         }
         insta::assert_snapshot!(plain(&run), @r#"
         heat at 1a2b3c4d5e (main), run 20261120-101500-1a2b3c4

@@ -39,6 +39,7 @@ fn job(dir: &Path, ranks: u32, line: &str) -> Job {
         repetitions: 1,
         warmup: 0,
         reports: None,
+        scratch: None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod broken;
 mod cluster;
+mod cluster_coverage;
 mod cluster_doctor;
 mod cluster_dying;
 mod cluster_strategies;

@@ -14,6 +14,14 @@ use super::ObjectsError;
 /// Bytes of `.comment` that are read; a large program repeats few remarks.
 const LONGEST_COMMENT: u64 = 64 << 10;
 
+/// The sections that a process writes into its profile. Headers and padding are small beside them.
+const PROFILE_SECTIONS: [&[u8]; 4] = [
+    b"__llvm_prf_data",
+    b"__llvm_prf_cnts",
+    b"__llvm_prf_bits",
+    b"__llvm_prf_names",
+];
+
 /// How much of a file is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -29,6 +37,8 @@ pub(super) struct Facts {
     pub(super) mapping: Option<Mapping>,
     /// Whether it has counters.
     pub(super) counts: bool,
+    /// How many bytes a profile of it has.
+    pub(super) profile_bytes: u64,
     pub(super) comment: Vec<u8>,
     pub(super) metadata: Metadata,
 }
@@ -117,6 +127,10 @@ fn read<Elf: FileHeader<Endian = Endianness>>(
         build_id: build_id(endian, &sections, data)?,
         mapping,
         counts: section(b"__llvm_prf_cnts").is_some(),
+        profile_bytes: PROFILE_SECTIONS
+            .iter()
+            .map(|name| size(name))
+            .fold(0, u64::saturating_add),
         comment,
         metadata,
     }))

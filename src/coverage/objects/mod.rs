@@ -63,6 +63,8 @@ pub struct Object {
     pub build_id: Option<String>,
     /// The size of the file in bytes.
     pub size: u64,
+    /// How many bytes a profile of it has, but for headers and padding.
+    pub profile_bytes: u64,
     /// The format of its coverage mapping as LLVM counts them: 6 from LLVM 13 on, 7 from LLVM 18 on.
     pub mapping_format: u32,
 }
@@ -191,6 +193,7 @@ fn candidate(path: PathBuf) -> Option<Result<Candidate, ObjectsError>> {
         build_id,
         mapping,
         metadata,
+        profile_bytes,
         ..
     } = facts;
     let mapping = mapping?;
@@ -201,6 +204,7 @@ fn candidate(path: PathBuf) -> Option<Result<Candidate, ObjectsError>> {
             path,
             build_id,
             size: metadata.len(),
+            profile_bytes,
             mapping_format: mapping.format,
         },
     }))

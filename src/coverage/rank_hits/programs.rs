@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::super::hash::{NumberHash, NumberHasher};
 use super::super::mapping::{self, Counter, Expression, Mapping, MappingError, RegionKind, Units};
 use super::super::object::Sections;
+use super::super::profile::Shape;
 
 /// A function of some binaries: the hashes of its name, of its structure, and of its mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +57,14 @@ impl Programs {
         let programs = read.collect::<Result<Vec<_>, _>>()?;
         self.by_function.extend(programs.into_iter().flatten());
         Ok(())
+    }
+
+    /// Returns whether every function of a profile is known.
+    pub(in super::super) fn has_all_of(&self, shape: &Shape) -> bool {
+        shape.functions().all(|function| {
+            self.by_function
+                .contains_key(&(function.name, function.hash))
+        })
     }
 
     /// Returns a function's program and key.

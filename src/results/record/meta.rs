@@ -351,6 +351,19 @@ pub enum ProfileState {
 }
 
 impl ProfileState {
+    /// Returns its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Partial => "partial",
+            Self::Empty => "empty",
+            Self::Truncated => "truncated",
+            Self::Absent => "absent",
+            Self::Foreign => "foreign",
+        }
+    }
+
     /// Returns whether its counters are in the coverage.
     #[must_use]
     pub fn is_used(self) -> bool {
@@ -385,6 +398,30 @@ pub struct StepLedger {
     /// Profiles with something to say.
     #[serde(default)]
     pub problems: Vec<ProfileProblem>,
+    /// Where each node's processes wrote profiles.
+    #[serde(default)]
+    pub nodes: Vec<ProfileStorage>,
+}
+
+/// Where the processes of a node wrote profiles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileStorage {
+    /// The node.
+    pub node: String,
+    /// The kind of storage.
+    pub storage: StorageKind,
+    /// Why it was not the node's own disk.
+    pub reason: Option<String>,
+}
+
+/// A kind of storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StorageKind {
+    /// The node's own disk, from where only a sum went on.
+    Scratch,
+    /// Storage that all nodes see.
+    Shared,
 }
 
 /// Ranks whose profiles are in the same state.
@@ -433,11 +470,22 @@ impl StepLedger {
                 })
                 .collect(),
             problems: Vec::new(),
+            nodes: Vec::new(),
         }
     }
 }
 
 impl RankLedger {
+    /// Returns how many ranks are in each state, over all steps.
+    #[must_use]
+    pub fn states(&self) -> BTreeMap<ProfileState, u64> {
+        let mut states = BTreeMap::new();
+        for group in self.steps.iter().flat_map(|step| &step.ranks) {
+            *states.entry(group.state).or_default() += group.count;
+        }
+        states
+    }
+
     /// Returns the ledger of a run from those of its steps.
     #[must_use]
     pub fn of_steps(steps: Vec<StepLedger>) -> Self {

@@ -28,8 +28,8 @@ pub(crate) use meta::example as meta_example;
 pub(crate) use meta::ranges;
 pub use meta::{
     Binary, Compiler, Container, Driver, DyingRanks, Energy, Health, Launch, Meta, Mpi, NodeInfo,
-    ProfileProblem, ProfileState, RankGroup, RankLedger, RunMeta, Slurm, Source, StepLedger,
-    Toolchain, Way,
+    ProfileProblem, ProfileState, ProfileStorage, RankGroup, RankLedger, RunMeta, Slurm, Source,
+    StepLedger, StorageKind, Toolchain, Way,
 };
 pub use outcome::RunStatus;
 
