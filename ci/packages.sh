@@ -13,8 +13,10 @@ TEST_PACKAGES=(mpich libmpich-dev clang-14 llvm-14 clang-22 llvm-22 libclang-rt-
     # The writers and readers of reports.
     g++ cmake libgtest-dev catch2 python3-pytest python3-mpi4py python3-junitparser libxml2-utils)
 
-# `ci/test --full` compares with every LLVM that Debian 12 has, opens the dashboard in a browser, and has cron run the nightly line.
-FULL_PACKAGES=(clang-16 llvm-16 libclang-rt-16-dev clang-19 llvm-19 libclang-rt-19-dev chromium cron)
+# `ci/test --full` compares with every LLVM that Debian 12 has and with the reference clients of PyPI and npm, opens the dashboard
+# in a browser, and has cron run the nightly line.
+FULL_PACKAGES=(clang-16 llvm-16 libclang-rt-16-dev clang-19 llvm-19 libclang-rt-19-dev chromium cron python3-venv)
+command -v npm >/dev/null || FULL_PACKAGES+=(nodejs npm)
 
 say() { printf '%s\n' "==> $*" >&2; }
 die() { say "$@"; exit 1; }

@@ -1,6 +1,7 @@
 //! The command line: one file a verb, each with its arguments and what they start.
 
 mod args;
+mod asker;
 mod config;
 pub mod console;
 mod coverage;
@@ -11,6 +12,7 @@ mod manual;
 mod node;
 mod pack;
 mod plan;
+mod publish;
 mod run;
 mod setting;
 mod source;
@@ -48,6 +50,7 @@ Examples:
   hpc-ci --commit 1a2b3c4             a certain commit
   hpc-ci doctor                       what stands in the way of a run on this machine
   hpc-ci plan                         what a run would submit, with the job scripts
+  hpc-ci publish --dry-run            every request that would be sent, tokens hidden
   hpc-ci config                       every setting and where it came from
 
 Exit codes:
@@ -66,6 +69,8 @@ enum Command {
     Plan(Box<plan::PlanArgs>),
     /// Brings commit, submodules and `fetch` commands in while there is a network.
     Fetch(Box<RunArgs>),
+    /// Uploads and pushes finished artifacts, and what waits in the outbox.
+    Publish(publish::PublishArgs),
     /// Prints every setting in force and where it came from.
     Config(Box<config::ConfigArgs>),
     /// Adds up raw LLVM profiles.
@@ -130,6 +135,7 @@ async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
         Some(Command::Doctor(args)) => doctor::doctor(*args, global, console).await,
         Some(Command::Plan(args)) => plan::plan(*args, global, console).await,
         Some(Command::Fetch(args)) => fetch::fetch(*args, global, console).await,
+        Some(Command::Publish(args)) => publish::publish(args, global, console).await,
         Some(Command::Config(args)) => config::config(*args, global).await,
         Some(Command::Reduce(args)) => coverage::reduce(&args, console),
         Some(Command::Export(args)) => coverage::export(&args, console),

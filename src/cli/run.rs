@@ -53,7 +53,22 @@ pub(super) async fn run(
     if let Some(signal) = cancel.signal() {
         return Ok(Exit::Signal(signal));
     }
+    let in_allocation = place == Place::Allocation;
+    let published = super::publish::after_run(
+        &setting,
+        &args,
+        in_allocation,
+        &finished.artifacts,
+        &cancel,
+        console,
+    )
+    .await
+    .unwrap_or_else(|error| {
+        console.say(&error.report(console.color()));
+        false
+    });
     Ok(match finished.exit_code {
+        0 if !published => Exit::Publish,
         0 => Exit::Passed,
         1 => Exit::Fault,
         _ => Exit::Infrastructure,

@@ -69,10 +69,13 @@ pub(super) fn plan(
             "note: the work tree has uncommitted changes, which are not tested; `--in-place` tests them ({commit} is)"
         ));
     }
+    let branch = branch(args, &located.found);
+    let origin = super::asker::origin(branch.as_deref(), &|name| std::env::var(name).ok());
+    plan::trust::check(&setting.site.trust, &origin)?;
     let suite = suite(setting, args, &located, console)?;
     let revision = Revision {
         commit: commit.to_string(),
-        branch: branch(args, &located.found),
+        branch,
         tag: located.found.repository.tag_of(commit)?,
         dirty: dirty && in_place,
     };
@@ -220,11 +223,18 @@ fn wanted(args: &RunArgs) -> Wanted {
 }
 
 fn branch(args: &RunArgs, found: &Found) -> Option<String> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
+    let is = |name: &str| variable(name).is_some_and(|value| value == "true");
     let pipeline = || {
-        let gitlab = std::env::var("GITLAB_CI").is_ok_and(|value| value == "true");
-        gitlab
-            .then(|| std::env::var("CI_COMMIT_REF_NAME").ok())
-            .flatten()
+        if is("GITLAB_CI") {
+            return variable("CI_COMMIT_REF_NAME");
+        }
+        // Of a pull request the branch that it comes from; a tag is none.
+        let github = is("GITHUB_ACTIONS");
+        let of_branch = variable("GITHUB_REF").is_some_and(|it| it.starts_with("refs/heads/"));
+        variable("GITHUB_HEAD_REF")
+            .or_else(|| variable("GITHUB_REF_NAME").filter(|_| of_branch))
+            .filter(|_| github)
     };
     args.branch
         .clone()

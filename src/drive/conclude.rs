@@ -559,14 +559,7 @@ fn codecov_flag(request: &super::Request) -> String {
         .as_ref()
         .and_then(|codecov| codecov.flag.clone());
     let gitlab = std::env::var("GITLAB_CI").is_ok_and(|value| value == "true");
-    set.unwrap_or_else(|| {
-        if gitlab {
-            "jacamar-hpc"
-        } else {
-            "hpc-extended"
-        }
-        .to_owned()
-    })
+    set.unwrap_or_else(|| crate::publish::codecov::usual_flag(gitlab).to_owned())
 }
 
 /// The files below `coverage/`; what could not be made is missing there and said in the notes.
@@ -617,6 +610,11 @@ fn coverage_files(run: &Run, covered: &Covered) -> Result<Vec<Artifact>, DriveEr
             .collect(),
     };
     files.push(Artifact::json("coverage/summary.json", &document)?);
+    // Without it results are whole; only who takes coverage has no paths to place it by.
+    match super::network::network(&run.request.origin, &run.request.workspace) {
+        Ok(network) => files.push(Artifact::json("coverage/network.json", &network)?),
+        Err(error) => tracing::warn!(%error, "the files of the commit cannot be listed"),
+    }
     if let Some(ranks) = &covered.ranked {
         let document = WhichRanks {
             commit: document.commit,

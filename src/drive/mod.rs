@@ -16,6 +16,7 @@ pub mod journal;
 mod ledger;
 mod live;
 mod meta;
+mod network;
 mod pack;
 mod packs;
 pub mod place;

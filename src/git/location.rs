@@ -19,7 +19,8 @@ impl Secret {
         Self(text.into())
     }
 
-    pub(super) fn expose(&self) -> &str {
+    /// Returns the text, for whom it is meant for and nobody else.
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

@@ -209,6 +209,15 @@ impl Repository {
         }
     }
 
+    /// Returns the first parent of a commit; `None` for the first commit of all. It need not be present itself.
+    pub fn first_parent(&self, commit: CommitId) -> Result<Option<CommitId>, GitError> {
+        let found = self
+            .git
+            .find_commit(commit.0)
+            .map_err(|error| self.failed("read a commit", &error))?;
+        Ok(found.parent_id(0).ok().map(CommitId))
+    }
+
     /// Returns the tag that names a commit: annotated ones first, then the last by name.
     pub fn tag_of(&self, commit: CommitId) -> Result<Option<String>, GitError> {
         let failed = |error: git2::Error| self.failed("read tags", &error);

@@ -102,6 +102,17 @@ impl Source {
         }
     }
 
+    /// Returns where a remote of this name is; `origin` of a remote repository is itself.
+    #[must_use]
+    pub fn remote_named(&self, name: &str) -> Option<Location> {
+        let Self::Local(local) = self else {
+            return self.remote().filter(|_| name == "origin").cloned();
+        };
+        let repository = local.open().ok()?;
+        let remote = repository.git.find_remote(name).ok()?;
+        Location::parse(remote.url().ok()?, repository.path()).ok()
+    }
+
     /// Returns the path of a local repository: its work tree, or for a bare one itself.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {

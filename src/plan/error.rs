@@ -18,6 +18,18 @@ pub enum PlanError {
         /// Names that come near.
         near: Vec<String>,
     },
+    /// `[trust]` does not name what the commit comes from.
+    #[error("{kind} `{name}` may not run here")]
+    Untrusted {
+        /// `branch`, `tag` or `fork`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The key that would have to name it.
+        key: &'static str,
+        /// What it names.
+        allowed: Vec<String>,
+    },
     /// There are no steps at all.
     #[error("there are no steps: no `[[test]]` and no `[[benchmark]]`")]
     NoSteps,
@@ -85,6 +97,13 @@ impl PlanError {
                 Some("`hpc-ci plan --list` shows all names".to_owned())
             }
             Self::NothingSelected { near, .. } => Some(format!("there is {}", quoted(near))),
+            Self::Untrusted { key, allowed, .. } => Some(match &allowed[..] {
+                [] => format!("`{key}` of [trust] in a trusted file decides that"),
+                allowed => format!(
+                    "`{key}` of [trust] in a trusted file names {}",
+                    quoted(allowed)
+                ),
+            }),
             Self::NoSteps => Some("add a `[[test]]` with `name` and `command`".to_owned()),
             Self::DuplicateName { .. } => Some("rename one of them".to_owned()),
             Self::UnknownNeed { near, .. } => {

@@ -1,21 +1,13 @@
 //! Settings that are read and checked, and do nothing yet: a person who uses one is told.
 
 use super::{Build, Place, Producer, Step};
-use crate::config::{Site, Suite, Where};
+use crate::config::{Suite, Where};
 
 /// Returns a note for each such setting in use.
-pub(super) fn notes(site: &Site, suite: &Suite, builds: &[Build], steps: &[Step]) -> Vec<String> {
-    let publish = &site.publish;
+pub(super) fn notes(suite: &Suite, builds: &[Build], steps: &[Step]) -> Vec<String> {
     let any_step =
         |wanted: &dyn Fn(&Step) -> bool| steps.iter().any(|step| step.runs() && wanted(step));
     let uses = [
-        ("`[publish.codecov]`", publish.codecov.is_some()),
-        (
-            "`[publish.results_branch]`",
-            publish.results_branch.is_some(),
-        ),
-        ("`[publish.github]`", publish.github.is_some()),
-        ("`[publish.gitlab]`", publish.gitlab.is_some()),
         ("`[gates.*]`", !suite.gates.is_empty()),
         (
             "`where = \"job\"` of a build",
@@ -73,12 +65,11 @@ mod tests {
         let plain = "[[test]]\nname = \"a\"\ncommand = \"true\"\n";
         assert_eq!(notes(plain), Vec::<String>::new());
         let text = format!(
-            "{plain}keep = [\"*.png\"]\n[publish.codecov]\n[build.tests]\ncommand = \"make\"\nwhere = \"job\"\n"
+            "{plain}keep = [\"*.png\"]\n[build.tests]\ncommand = \"make\"\nwhere = \"job\"\n"
         );
         assert_eq!(
             notes(&text),
             [
-                "`[publish.codecov]` has no effect in this version",
                 "`where = \"job\"` of a build has no effect in this version",
                 "`keep` of a step has no effect in this version",
             ]

@@ -22,6 +22,7 @@ mod slug;
 mod steps;
 #[cfg(test)]
 mod tests;
+pub mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -270,7 +271,7 @@ pub fn plan(
     let (mut steps, builds) = steps::resolve(site, suite, selection, &points, &mut notes)?;
     limits::apply(&mut steps, builds.all(), site);
     let builds = builds.needed_by(&steps);
-    notes.extend(later::notes(site, suite, &builds, &steps));
+    notes.extend(later::notes(suite, &builds, &steps));
     Ok(Plan {
         revision: revision.clone(),
         builds,

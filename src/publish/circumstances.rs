@@ -17,6 +17,10 @@ pub struct Circumstances {
     pub job: Option<String>,
     /// The address of the job, for people.
     pub job_url: Option<String>,
+    /// The path of the project that the job belongs to.
+    pub project: Option<String>,
+    /// The name of the job.
+    pub job_name: Option<String>,
     /// The name of the workflow.
     pub workflow: Option<String>,
     /// The pipeline's id.
@@ -60,6 +64,8 @@ fn gitlab(variable: &dyn Fn(&str) -> Option<String>) -> Circumstances {
         pull_request: merge_request,
         job: variable("CI_JOB_ID"),
         job_url: variable("CI_JOB_URL"),
+        project: variable("CI_PROJECT_PATH"),
+        job_name: None,
         workflow: None,
         pipeline: number(variable("CI_PIPELINE_ID")),
         // The pipeline of a merge request runs on a reference of its own, by which GitLab finds it again.
@@ -96,6 +102,8 @@ fn github(variable: &dyn Fn(&str) -> Option<String>) -> Circumstances {
         pull_request: number(pull_request),
         job: run,
         job_url,
+        project: variable("GITHUB_REPOSITORY"),
+        job_name: variable("GITHUB_JOB"),
         workflow: variable("GITHUB_WORKFLOW"),
         pipeline: None,
         reference: variable("GITHUB_REF"),

@@ -19,6 +19,19 @@ pub enum PublishError {
         /// Where they should be.
         folder: Utf8PathBuf,
     },
+    /// The artifacts are not those of this run.
+    #[error("the artifacts in `{folder}` do not come from run `{run}`{}{}", if known.is_empty() { "" } else { " but from " }, known.join(", "))]
+    NoRun {
+        /// The run.
+        run: String,
+        /// The artifacts.
+        folder: Utf8PathBuf,
+        /// The runs that they come from.
+        known: Vec<String>,
+    },
+    /// No request can be made at all.
+    #[error(transparent)]
+    Client(super::http::HttpError),
     /// A file is not what it was when it was written.
     #[error("`{path}` is not what `checksums.txt` beside it says")]
     Altered {
@@ -69,6 +82,10 @@ impl PublishError {
             Self::Store(error) => error.help(),
             Self::NoArtifacts { .. } => Some(
                 "`--artifacts DIR` names the folder that holds `meta.json`, or the one above it"
+                    .to_owned(),
+            ),
+            Self::NoRun { .. } => Some(
+                "later runs replaced its artifacts; a copy of them is named by `--artifacts DIR`"
                     .to_owned(),
             ),
             Self::Altered { .. } => {

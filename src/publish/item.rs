@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::circumstances::Circumstances;
@@ -41,6 +41,17 @@ impl Destination {
         }
     }
 
+    /// Returns the name of the server behind it: if that is out of reach, it is for all of them.
+    #[must_use]
+    pub fn server(self) -> &'static str {
+        match self {
+            Self::CodecovCoverage | Self::CodecovTests => "codecov",
+            Self::ResultsBranch => "git",
+            Self::GithubStatuses | Self::GithubComment => "github",
+            Self::GitlabStatuses => "gitlab",
+        }
+    }
+
     /// Returns the parts of the results that it is about.
     #[must_use]
     pub fn parts(self) -> &'static [Part] {
@@ -73,6 +84,10 @@ impl Destination {
     /// `None` if there is nothing for it.
     #[must_use]
     pub fn thing(self, material: &Material) -> Option<String> {
+        // Coverage that came to nothing leaves no report.
+        if self == Self::CodecovCoverage && material.coverage.is_none() {
+            return None;
+        }
         let owners: Vec<String> = self
             .parts()
             .iter()
@@ -111,6 +126,14 @@ pub struct Item {
 impl Item {
     /// The version of the document that is written.
     pub const SCHEMA_VERSION: u32 = 1;
+
+    /// Returns whether it has waited for so long that nobody looks for it any more.
+    #[must_use]
+    pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
+        now - self.created_at > Self::PATIENCE
+    }
+
+    const PATIENCE: TimeDelta = TimeDelta::days(30);
 }
 
 /// What became of one delivery so far.

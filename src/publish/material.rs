@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::error::PublishError;
+use crate::config::Disclosure;
 use crate::results::artifact::{self, Artifact, Content, part_of};
 use crate::results::picture::{self, Joined};
 use crate::results::record::{
@@ -77,6 +78,35 @@ impl Material {
             runs: earlier.entries,
             meta: earlier.meta,
         })
+    }
+
+    /// Returns what of it may be told in words: `anonymous` leaves out what could name users, hosts and paths, `minimal` every
+    /// step as well. Figures and statuses stay.
+    #[must_use]
+    pub fn told(&self, disclosure: Disclosure) -> Self {
+        let mut told = self.clone();
+        if disclosure == Disclosure::Full {
+            return told;
+        }
+        if let Some(tests) = &mut told.tests {
+            tests.missing.clear();
+            tests.steps.iter_mut().for_each(|it| it.reproduce = None);
+            tests
+                .failing
+                .iter_mut()
+                .for_each(|it| it.message = String::new());
+            if disclosure == Disclosure::Minimal {
+                tests.failing.clear();
+            }
+        }
+        if let Some(benchmarks) = &mut told.benchmarks {
+            benchmarks.missing.clear();
+            benchmarks
+                .steps
+                .iter_mut()
+                .for_each(|it| it.reproduce = None);
+        }
+        told
     }
 
     /// Returns where a file below `artifacts/` stands, if it is there.

@@ -12,17 +12,27 @@
 //! ([`circumstances`]), never from artifacts. An item holds no address and no secret. Whether the code was good is not judged
 //! here; trouble of a destination never changes the results of a run.
 
+mod answer;
 pub mod badge;
 pub mod branch;
 pub mod circumstances;
+pub mod codecov;
+mod courier;
 pub mod dashboard;
 mod error;
+pub mod github;
+pub mod gitlab;
+pub mod http;
 mod item;
 pub mod material;
 pub mod outbox;
+pub mod place;
 pub mod results_branch;
+pub mod status;
+pub mod token;
 
 pub use circumstances::Circumstances;
+pub use courier::{Courier, DeliveryError, Parcel};
 pub use error::PublishError;
 pub use item::{Delivery, Destination, Item};
 pub use material::Material;

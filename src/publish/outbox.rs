@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use fs_err as fs;
 use sha2::{Digest, Sha256};
 
-use super::circumstances::Circumstances;
+use super::circumstances::{Circumstances, Server};
 use super::error::PublishError;
 use super::item::{Delivery, Destination, Item};
 use super::material::{self, Material};
@@ -147,7 +147,7 @@ impl Outbox {
             id: self.free_id(&material.meta.commit, now),
             commit: material.meta.commit.clone(),
             created_at: now,
-            circumstances: circumstances.clone(),
+            circumstances: told_best(circumstances, &waiting).clone(),
             pending,
         };
         if !item.pending.is_empty() {
@@ -258,8 +258,26 @@ impl Outbox {
         self.folder.join("items").join(&item.id)
     }
 
+    /// Gives an item up.
+    pub fn drop(&self, _lock: &Lock, item: &Item) -> Result<(), PublishError> {
+        self.remove(item)
+    }
+
     fn remove(&self, item: &Item) -> Result<(), PublishError> {
         remove(&self.folder_of(item))
+    }
+}
+
+/// A person who publishes later knows less than the CI server did.
+fn told_best<'a>(now: &'a Circumstances, waiting: &'a [Item]) -> &'a Circumstances {
+    let by_server = waiting
+        .iter()
+        .rev()
+        .map(|item| &item.circumstances)
+        .find(|it| it.server != Server::Local);
+    match (now.server, by_server) {
+        (Server::Local, Some(earlier)) => earlier,
+        _ => now,
     }
 }
 
@@ -403,6 +421,26 @@ mod tests {
             ("tests".to_owned(), "bench".to_owned())
         );
         assert!(material.file("coverage/x.json").is_some());
+    }
+
+    #[test]
+    fn what_the_ci_server_said_stays_with_what_waits() {
+        let place = Place::new();
+        let set = [place.run("r1", &Part::ALL, |_| {})];
+        let pipeline = Circumstances {
+            server: Server::Gitlab,
+            pull_request: Some(5),
+            ..Circumstances::default()
+        };
+        let to = [ResultsBranch].into();
+        let now = NOW.parse().unwrap();
+        let lock = place.outbox.lock(Duration::ZERO).unwrap();
+        place.outbox.put(&lock, &set, &to, &pipeline, now).unwrap();
+        drop(lock);
+        let again = place.put(&set, &[ResultsBranch]).unwrap().unwrap();
+        assert_eq!(again.circumstances, pipeline);
+        assert!(!again.is_stale(now + chrono::TimeDelta::days(29)));
+        assert!(again.is_stale(now + chrono::TimeDelta::days(31)));
     }
 
     #[test]

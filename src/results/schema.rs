@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 use super::artifact::{Content, RunFiles};
 use super::finished::example;
 use super::record::{
-    CoverageSummary, FileCoverage, Note, NoteKind, ObjectEntry, ObjectList, Part, ProfileTotals,
-    Ratio, SCHEMA_VERSION, StrayProfile, UncountedObject, meta_example,
+    CoverageSummary, FileCoverage, Fix, Network, Note, NoteKind, ObjectEntry, ObjectList, Part,
+    ProfileTotals, Ratio, SCHEMA_VERSION, StrayProfile, UncountedObject, meta_example,
 };
 use super::{FinishedRun, artifact, benchmark, picture};
 
 const COMMON: &str = include_str!("../../docs/schema/common.json");
 
 /// Every schema, by the name of its file.
-const SCHEMAS: [(&str, &str); 8] = [
+const SCHEMAS: [(&str, &str); 9] = [
     (
         "hpc-results",
         include_str!("../../docs/schema/hpc-results.json"),
@@ -39,6 +39,10 @@ const SCHEMAS: [(&str, &str); 8] = [
     (
         "coverage-objects",
         include_str!("../../docs/schema/coverage-objects.json"),
+    ),
+    (
+        "coverage-network",
+        include_str!("../../docs/schema/coverage-network.json"),
     ),
     (
         "coverage-ranks",
@@ -176,6 +180,23 @@ fn documents_of_the_coverage_are_as_their_schemas_say() {
                 step: None,
                 build_id: None,
             }],
+        },
+    );
+    check(
+        "coverage-network",
+        &Network {
+            schema_version: SCHEMA_VERSION,
+            commit: commit.clone(),
+            parent: None,
+            files: vec!["src/a.c".to_owned()],
+            fixes: [(
+                "src/a.c".to_owned(),
+                Fix {
+                    lines: vec![2],
+                    end_of_file: None,
+                },
+            )]
+            .into(),
         },
     );
     check(

@@ -13,6 +13,7 @@ mod doctor;
 mod git;
 mod launch;
 mod local;
+mod publish;
 mod published;
 mod reports;
 mod results_branch;

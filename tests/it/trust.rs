@@ -260,3 +260,37 @@ fn settings_of_the_commit_see_no_secret() {
     assert!(ended.err.contains("CODECOV_TOKEN"), "{}", ended.err);
     assert!(!ended.err.contains("s3cret"), "{}", ended.err);
 }
+
+#[test]
+fn branches_tags_and_forks_run_only_where_trust_names_them() {
+    let toml = "[trust]\nbranches = [\"release/*\"]\n[[test]]\nname = \"a\"\ncommand = \"true\"\n";
+    let project = project(toml);
+    let refused = run(&project, &[]).exits_with(2);
+    assert!(
+        refused.err.contains("branch `main` may not run here"),
+        "{}",
+        refused.err
+    );
+    assert!(refused.err.contains("release/*"), "{}", refused.err);
+    assert!(!project.dir.join("hpc-ci/artifacts").exists());
+    run(&project, &["--branch", "release/1", "--commit", "HEAD"]).exits_with(0);
+    let of_fork = |variable: (&str, &str)| {
+        let mut command = here(&project, &["--scheduler", "local", "--branch", "release/1"]);
+        command
+            .args(["--commit", "HEAD"])
+            .env("GITLAB_CI", "true")
+            .env("CI_PROJECT_ID", "7")
+            .env("CI_PROJECT_DIR", "/elsewhere")
+            .env(variable.0, variable.1);
+        Ended::of(&project.dir, &command.output().unwrap())
+    };
+    let fork = of_fork(("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "8")).exits_with(2);
+    assert!(
+        fork.err.contains("fork `8` may not run here"),
+        "{}",
+        fork.err
+    );
+    let tag = of_fork(("CI_COMMIT_TAG", "v1")).exits_with(2);
+    assert!(tag.err.contains("tag `v1` may not run here"), "{}", tag.err);
+    of_fork(("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "7")).exits_with(0);
+}

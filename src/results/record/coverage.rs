@@ -131,3 +131,27 @@ pub struct StrayProfile {
     /// The build id that it names.
     pub build_id: Option<String>,
 }
+
+/// `coverage/network.json`: what a service needs to know of the commit to place the coverage in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// [`super::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The commit under test.
+    pub commit: String,
+    /// Its first parent.
+    pub parent: Option<String>,
+    /// The paths of its files.
+    pub files: Vec<String>,
+    /// Lines of source files that count for no report.
+    pub fixes: BTreeMap<String, Fix>,
+}
+
+/// Lines of a file that count for no report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fix {
+    /// Their numbers, from 1.
+    pub lines: Vec<u64>,
+    /// How many lines the file has, where that is told.
+    pub end_of_file: Option<u64>,
+}

@@ -20,8 +20,8 @@ pub use benchmarks::{
     BaselineRecord, BenchmarkRecord, BenchmarksSummary, Better, Interval, Normalised, Spread,
 };
 pub use coverage::{
-    CoverageSummary, FileCoverage, ObjectEntry, ObjectList, ProfileTotals, Ratio, StrayProfile,
-    UncountedObject,
+    CoverageSummary, FileCoverage, Fix, Network, ObjectEntry, ObjectList, ProfileTotals, Ratio,
+    StrayProfile, UncountedObject,
 };
 #[cfg(test)]
 pub(crate) use meta::example as meta_example;

@@ -1,0 +1,50 @@
+//! `coverage/network.json`: the files of the commit, written while the commit is at hand, so that publishing needs the
+//! artifacts alone.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::trees::Origin;
+use crate::git::{Access, CommitId, GitError, Repository, Source, Wanted};
+use crate::publish::codecov::fixes;
+use crate::results::record::{Network, SCHEMA_VERSION};
+
+/// Returns what a service needs to know of the commit.
+pub(super) fn network(origin: &Origin, workspace: &Path) -> Result<Network, GitError> {
+    match origin {
+        Origin::Commit {
+            repository, commit, ..
+        } => describe(repository, *commit),
+        Origin::InPlace { root } => {
+            let access = Access::new(workspace.join("mirrors"));
+            let found = Source::holding(root)?.resolve(&Wanted::Head, &access)?;
+            describe(&found.repository, found.commit)
+        }
+    }
+}
+
+fn describe(repository: &Repository, commit: CommitId) -> Result<Network, GitError> {
+    // Git's order, which is that of bytes; names that are not UTF-8 stand in no tracefile either.
+    let mut files: Vec<String> = repository
+        .list_files(commit)?
+        .into_iter()
+        .filter_map(|path| path.into_os_string().into_string().ok())
+        .collect();
+    files.sort_unstable();
+    let mut told = BTreeMap::new();
+    for path in files.iter().filter(|path| fixes::concern(path)) {
+        let content = repository.file_at(commit, Path::new(path))?;
+        if let Some(fix) = content.and_then(|content| fixes::fix(path, &content)) {
+            told.insert(path.clone(), fix);
+        }
+    }
+    Ok(Network {
+        schema_version: SCHEMA_VERSION,
+        commit: commit.to_string(),
+        parent: repository
+            .first_parent(commit)?
+            .map(|parent| parent.to_string()),
+        files,
+        fixes: told,
+    })
+}
