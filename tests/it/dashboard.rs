@@ -158,6 +158,11 @@ fn a_browser_shows_it_asks_nobody_and_complains_of_nothing() {
             &[&option, &theme, "--window-size=1280,2600"],
             &url("index.html"),
         );
+        // For those who want to look at them.
+        if let Some(folder) = std::env::var_os("HPC_CI_TEST_PICTURES") {
+            let name = format!("dashboard-{scheme}.png");
+            std::fs::copy(&path, PathBuf::from(folder).join(name)).unwrap();
+        }
         std::fs::read(path).unwrap()
     };
     let (dark, light) = (picture(0), picture(1));

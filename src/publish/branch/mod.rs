@@ -137,11 +137,10 @@ pub fn content(existing: Existing<'_>, new: &[Folder], keep: usize) -> Result<Fi
         }
     }
     let commits: BTreeSet<&str> = new.iter().map(|folder| folder.commit.as_str()).collect();
-    for folder in new.iter().filter(|it| !gone.contains(&it.commit)) {
+    for (path, folder) in &shelf.coming {
         for (name, bytes) in &folder.files {
-            let path = format!("{}/{}/{name}", folder.commit, folder.run);
-            if !shelf.is_fixed(folder) {
-                files.insert(path, Some(bytes.clone()));
+            if !gone.contains(&folder.commit) {
+                files.insert(format!("{path}/{name}"), Some(bytes.clone()));
             }
         }
     }
@@ -263,29 +262,27 @@ fn put(files: &mut Files, prefix: &str, documents: BTreeMap<&'static str, Vec<u8
 /// The documents of all runs, those that are there and those that come.
 struct Shelf<'a> {
     existing: Existing<'a>,
-    new: &'a [Folder],
+    /// By folder. One that is there already stays as it is.
+    coming: BTreeMap<String, &'a Folder>,
 }
 
 impl<'a> Shelf<'a> {
     fn new(existing: Existing<'a>, new: &'a [Folder]) -> Self {
-        Self { existing, new }
-    }
-
-    /// Whether the branch has the folder already; then it stays as it is.
-    fn is_fixed(&self, folder: &Folder) -> bool {
-        let path = format!("{}/{}/run.json", folder.commit, folder.run);
-        self.existing.paths.contains(&path)
+        let named = new
+            .iter()
+            .map(|it| (format!("{}/{}", it.commit, it.run), it));
+        Self {
+            existing,
+            coming: named
+                .filter(|(folder, _)| !existing.paths.contains(&format!("{folder}/run.json")))
+                .collect(),
+        }
     }
 
     fn read(&self, folder: &str, name: &str) -> Result<Option<Vec<u8>>, BranchError> {
-        let path = format!("{folder}/{name}");
-        let coming = self
-            .new
-            .iter()
-            .find(|it| !self.is_fixed(it) && folder == format!("{}/{}", it.commit, it.run));
-        match coming {
+        match self.coming.get(folder) {
             Some(coming) => Ok(coming.files.get(name).cloned()),
-            None => Ok((self.existing.read)(&path)?),
+            None => Ok((self.existing.read)(&format!("{folder}/{name}"))?),
         }
     }
 
@@ -296,11 +293,7 @@ impl<'a> Shelf<'a> {
             let (commit, run) = folder.split_once('/')?;
             (is_commit(commit) && !run.contains('/')).then(|| folder.to_owned())
         });
-        let coming = self
-            .new
-            .iter()
-            .map(|it| format!("{}/{}", it.commit, it.run));
-        let folders: BTreeSet<String> = there.chain(coming).collect();
+        let folders: BTreeSet<String> = there.chain(self.coming.keys().cloned()).collect();
         let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
         for folder in folders {
             match self.run(&folder)? {
