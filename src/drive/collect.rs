@@ -54,6 +54,11 @@ pub(super) fn last_start(attempt: &Path) -> PathBuf {
     last.map_or_else(|| attempt.to_owned(), restart)
 }
 
+/// Returns whether the script of an attempt ever ran.
+pub(super) fn has_started(attempt: &Path) -> bool {
+    last_start(attempt).join("ranks").exists()
+}
+
 /// Returns the exit record of an attempt with the ends of its ranks, the first to end first.
 ///
 /// The order matters: a launcher kills the other ranks when one has failed, so the first end tells the cause. `None` if there

@@ -117,7 +117,7 @@ fn warning(kind: NoteKind, message: String) -> Note {
     }
 }
 
-/// The final attempts; an earlier one would count its lines twice.
+/// The last attempt of each step that started; those before it would count its lines twice.
 fn given<'a>(run: &'a Run, state: &RunState) -> Vec<Given<'a>> {
     run.request
         .plan
@@ -127,15 +127,21 @@ fn given<'a>(run: &'a Run, state: &RunState) -> Vec<Given<'a>> {
         .filter(|(step, _)| step.coverage != Producer::None)
         .filter_map(|(step, state)| {
             let outcome = state.verdict()?.outcome;
-            let ran = !matches!(
+            let may_have_run = !matches!(
                 outcome,
                 Outcome::NotRun | Outcome::Skipped | Outcome::Rejected | Outcome::Starved
             );
-            let folder = run.folder.attempt(&step.slug, state.attempt);
-            (ran && folder.exists()).then(|| Given {
+            let folder = |attempt: u32| run.folder.attempt(&step.slug, attempt);
+            let started = |attempt: &u32| collect::has_started(&folder(*attempt));
+            let last = may_have_run && folder(state.attempt).exists();
+            let attempt = (1..=state.attempt)
+                .rev()
+                .find(started)
+                .or(last.then_some(state.attempt))?;
+            Some(Given {
                 step,
-                attempt: state.attempt,
-                start: collect::last_start(&folder),
+                attempt,
+                start: collect::last_start(&folder(attempt)),
                 outcome,
             })
         })

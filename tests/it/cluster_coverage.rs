@@ -325,3 +325,67 @@ fn lines_of(place: &str) -> (u64, u64) {
     let (first, last) = lines.split_once('-').unwrap_or((lines, lines));
     (first.parse().unwrap(), last.parse().unwrap())
 }
+
+fn node(arguments: &[&str]) {
+    let command = Path::new(env!("CARGO_MANIFEST_DIR")).join("slurm/dev-cluster/node");
+    let done = std::process::Command::new(command).args(arguments).status();
+    assert!(done.unwrap().success(), "node {arguments:?}");
+}
+
+/// Waits until all ranks of the only step have said that they started.
+fn all_started(project: &Project, ranks: usize) {
+    for _ in 0..600 {
+        let runs = below(&project.dir.join("hpc-ci/runs")).into_iter();
+        let steps = runs.flat_map(|run| below(&run.join("steps")));
+        let starts = steps.flat_map(|step| below(&step));
+        if starts.flat_map(|start| below(&start.join("ranks"))).count() == ranks {
+            // What they do first shall be counted.
+            std::thread::sleep(Duration::from_secs(2));
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("the ranks did not start");
+}
+
+#[test]
+fn a_node_that_dies_takes_its_own_ranks_along_and_no_others() {
+    let project = project(
+        r#"
+[[test]]
+name = "loses a node"
+command = "build/ranks sleep"
+ranks = 6
+nodes = 3
+ranks_per_node = 2
+max_pending = "5s"
+"#,
+    );
+    let child = project.start(&["--tests-only"]);
+    all_started(&project, 6);
+    node(&["kill", "3"]);
+    let output = child.wait_with_output().unwrap();
+    node(&["start", "3"]);
+    let run = Ended::of(&project.dir, &output).exits_with(3);
+    let step = "loses a node";
+    // It was tried again, for which two nodes do not suffice.
+    assert_eq!(run.outcome(step).0, "starved", "{}", run.err);
+    assert_eq!(ledger_of(&run, step)["attempt"], 1);
+    assert_eq!(
+        ledger(&run, step),
+        groups([("partial", "0-3"), ("absent", "4-5")])
+    );
+    let problems = &ledger_of(&run, step)["problems"];
+    let why = "ranks 4-5: it was on the disk of n3, which left no result";
+    assert_eq!(problems[0]["message"], why, "{problems:#}");
+    assert!(
+        run.err
+            .contains("coverage is from 4 of 6 ranks (4 partial, 2 absent)"),
+        "{}",
+        run.err
+    );
+    let hits = run.line_hits("ranks.c");
+    let barrier = u32::try_from(line(RANKS, "MPI_Barrier")).unwrap();
+    assert!(hits.contains(&(barrier, 4)), "{hits:?}");
+    nothing_is_left_on(&["1", "2"], &project);
+}
