@@ -129,7 +129,7 @@ impl Trees {
         match origin {
             Origin::InPlace { .. } if number == 0 => Ok(Vec::new()),
             Origin::InPlace { root } => {
-                copy(root, &dir)?;
+                copy_without(root, &self.workspace, &dir)?;
                 Ok(vec![format!(
                     "build `{}` uses a copy of the tree in place",
                     build.id
@@ -153,6 +153,31 @@ impl Trees {
             }
         }
     }
+}
+
+/// Copies a tree without the workspace, which may stand in it: the copy is a part of the workspace.
+fn copy_without(from: &Path, workspace: &Path, to: &Path) -> Result<(), TreeError> {
+    let (from, workspace) = (real(from)?, real(workspace)?);
+    let Ok(inside) = workspace.strip_prefix(&from) else {
+        return copy(&from, to);
+    };
+    let (mut from, mut to) = (from.clone(), to.to_owned());
+    for part in inside {
+        fs_err::create_dir_all(&to).map_err(TreeError::Directory)?;
+        for entry in fs_err::read_dir(&from).map_err(TreeError::Directory)? {
+            let name = entry.map_err(TreeError::Directory)?.file_name();
+            if name != part {
+                copy(&from.join(&name), &to.join(&name))?;
+            }
+        }
+        from.push(part);
+        to.push(part);
+    }
+    Ok(())
+}
+
+fn real(path: &Path) -> Result<PathBuf, TreeError> {
+    fs_err::canonicalize(path).map_err(TreeError::Directory)
 }
 
 /// Copies a tree; files that the file system can share are shared. Called where blocking is allowed.

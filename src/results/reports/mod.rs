@@ -1,6 +1,6 @@
 //! What test programs say of their tests: reports in many dialects, read into one list of cases.
 //!
-//! A format ([`junit`], [`libtest`], [`tap`], [`julia`]) turns text into a [`Report`]; [`merge`] adds the reports of several
+//! A format (`junit`, `libtest`, `tap`, `julia`) turns text into a [`Report`]; [`merge`] adds the reports of several
 //! ranks up, the worst rank winning; [`verdict`] says what that means for the step. Reports are written by programs under
 //! test, which crash, so everything here takes any text: what cannot be understood is a [`ReportError`] or a problem of the
 //! report, never a panic and never nothing. `docs/reports.md` lists what is known of each dialect.

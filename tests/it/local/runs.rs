@@ -170,6 +170,18 @@ fn uncommitted_changes_are_tested_in_place_only() {
 }
 
 #[test]
+fn a_tree_in_place_that_holds_the_workspace_is_copied_for_benchmarks() {
+    let project = project(
+        "[[test]]\nname = \"test\"\ncommand = \"cat value\"\n\
+         [[benchmark]]\nname = \"bench\"\ncommand = \"cat value\"\nmetric = { pattern = '(\\d+)', unit = \"s\" }\n",
+    );
+    project.file("value", "17\n");
+    let done = run(&project, &["--in-place"]).exits_with(0);
+    let median = &done.json("artifacts/benchmarks/summary.json")["benchmarks"]["bench"]["median"];
+    assert_eq!(median, &json!(17.0));
+}
+
+#[test]
 fn failed_steps_can_be_run_again_alone() {
     let project = project(
         r#"
