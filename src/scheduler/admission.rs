@@ -63,14 +63,19 @@ pub fn admit(hosts: &[Host], running: &[Placed], waiting: &[Demand]) -> Vec<(usi
             continue;
         }
         let idle = running.is_empty() && admitted.is_empty();
-        let chosen = match choose(&free, demand) {
-            Some(chosen) => chosen,
-            None if idle && !fits(hosts, demand) => (0..hosts.len()).collect(),
+        let placed = match choose(&free, demand) {
+            Some(hosts) => Placed {
+                demand: demand.clone(),
+                hosts,
+            },
+            None if idle && !fits(hosts, demand) => Placed {
+                demand: Demand {
+                    alone: true,
+                    ..demand.clone()
+                },
+                hosts: (0..hosts.len()).collect(),
+            },
             None => continue,
-        };
-        let placed = Placed {
-            demand: demand.clone(),
-            hosts: chosen,
         };
         take(&mut free, &placed);
         serial.extend(group);
@@ -177,6 +182,13 @@ mod tests {
             .into_iter()
             .map(|(index, placed)| (index, placed.hosts))
             .collect()
+    }
+
+    #[test]
+    fn what_is_too_large_shares_with_nobody() {
+        let waiting = [demand(3, 2, ""), demand(1, 1, "")];
+        let admitted = started(&hosts(&[1, 22, 22]), &[], &waiting);
+        assert_eq!(admitted, [(0, vec![0, 1, 2])]);
     }
 
     #[test]

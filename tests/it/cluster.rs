@@ -401,7 +401,14 @@ command = "env"
     );
     project.commit();
     for place in ["slurm", "local"] {
-        let mut command = project.hpc_ci(&["--tests-only", "--no-coverage", "--scheduler", place]);
+        let arguments = [
+            "--tests-only",
+            "--no-coverage",
+            "--no-publish",
+            "--scheduler",
+            place,
+        ];
+        let mut command = project.hpc_ci(&arguments);
         for name in SECRETS {
             command.env(name, "s3cret-value");
         }
