@@ -215,9 +215,9 @@ impl<'a> Store<'a> {
                     Err(error) if error.code() == ErrorCode::NotFound => None,
                     Err(error) => return Err(failed(git, "look up the branch", &error)),
                 };
-                let head = git.find_reference("HEAD").ok();
-                let head =
-                    head.and_then(|head| head.symbolic_target().ok().flatten().and_then(short));
+                // One that leads to no commit yet says nothing; servers do not tell of it either.
+                let head = git.head().ok();
+                let head = head.and_then(|head| head.name().ok().and_then(short));
                 Ok((tip, head))
             }
             Self::There { git, remote, .. } => {
@@ -528,6 +528,31 @@ mod tests {
         ));
         assert_eq!(seen, [vec!["first"], vec!["first", "other"]]);
         assert_eq!(listing(&dir), ["first", "mine", "other"]);
+    }
+
+    #[test]
+    fn a_head_that_leads_nowhere_names_no_default_branch() {
+        let (dir, place) = repository();
+        let access = Access::new("/nonexistent");
+        let update = Update {
+            place: &place,
+            branch: "hpc-results",
+            access: &access,
+        };
+        let told = || {
+            let mut told = None;
+            update_branch::<GitError>(update, |snapshot| {
+                told = snapshot.default_branch().map(str::to_owned);
+                Ok(Changes::default())
+            })
+            .unwrap();
+            told
+        };
+        write(&place, &[("a", Some("1"))]).unwrap();
+        assert_eq!(told(), None);
+        let git = git2::Repository::open(dir.path()).unwrap();
+        git.set_head("refs/heads/hpc-results").unwrap();
+        assert_eq!(told().as_deref(), Some("hpc-results"));
     }
 
     #[test]

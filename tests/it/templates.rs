@@ -142,3 +142,114 @@ fn cron_runs_the_nightly_line() {
     let done = std::fs::read_to_string(logs.join("tags-done")).unwrap();
     assert_eq!(done, "v1.0\n");
 }
+
+#[test]
+fn gitlab_runs_all_three_stages_against_the_cluster() {
+    if !is_full() {
+        return;
+    }
+    let project = Project::new(Home::Cluster);
+    let beside = project.dir.parent().unwrap().to_owned();
+    let npm = beside.join("npm");
+    std::fs::create_dir(&npm).unwrap();
+    let install = "npm install --silent gitlab-ci-local@4.75.1 node@22";
+    run(&npm, install.split(' '));
+    let results = beside.join("results.git");
+    run(&beside, ["git", "init", "--quiet", "--bare", "results.git"]);
+    let site = beside.join("config/hpc-ci/config.toml");
+    std::fs::create_dir_all(site.parent().unwrap()).unwrap();
+    let target = format!(
+        "[publish.results_branch]\nremote = \"{}\"\n",
+        results.display()
+    );
+    let state = format!(
+        "[workspace]\nstate = \"{}\"\n",
+        beside.join("state").display()
+    );
+    std::fs::write(site, target + &state).unwrap();
+    let steps = |command: &str| {
+        format!(
+            "[[test]]\nname = \"halo\"\ncommand = \"{command}\"\nranks = 2\n\
+             [[benchmark]]\nname = \"solver\"\ncommand = \"echo time: 1.5 ms\"\nrepetitions = 3\n\
+             metric = {{ pattern = 'time: ([0-9.]+) ms', unit = \"ms\", better = \"lower\" }}\n"
+        )
+    };
+    project.file(".gitignore", "/hpc-ci\n/results\n/.gitlab-ci-local\n");
+    project.file("hpc.toml", &steps("true")).commit();
+    project.run(&["init", "--ci", "gitlab"]).exits_with(0);
+    // gitlab-ci-local wants to know where the project would be.
+    let origin = [
+        "remote",
+        "add",
+        "origin",
+        "git@gitlab.example.org:grp/sample.git",
+    ];
+    assert!(
+        project
+            .command("git")
+            .args(origin)
+            .status()
+            .unwrap()
+            .success()
+    );
+
+    let pipeline = || {
+        let mut command = project.command(npm.join("node_modules/node/bin/node").to_str().unwrap());
+        command.arg(npm.join("node_modules/gitlab-ci-local/dist/index.js"));
+        command.args([
+            "--force-shell-executor",
+            "--shell-isolation",
+            "--variable",
+            "GITLAB_CI=true",
+        ]);
+        let program = Path::new(env!("CARGO_BIN_EXE_hpc-ci")).parent().unwrap();
+        let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+        command
+            .env("PATH", path)
+            .env("XDG_CONFIG_HOME", beside.join("config"));
+        let output = command.output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr)
+    };
+    let latest = |name: &str| -> serde_json::Value {
+        let mut git = project.command("git");
+        git.arg("--git-dir").arg(&results);
+        let output = git
+            .args(["show", &format!("hpc-results:latest-{name}.json")])
+            .output();
+        serde_json::from_slice(&output.unwrap().stdout).unwrap()
+    };
+
+    let commit = project.commit();
+    let said = pipeline();
+    for job in ["tests", "benchmarks", "publish"] {
+        let passed = said
+            .lines()
+            .any(|line| line.contains("PASS") && line.contains(job));
+        assert!(passed, "{job}: {said}");
+    }
+    let whole = latest("hpc-results");
+    let told = |part: &str| whole[part]["status"].as_str().map(str::to_owned);
+    assert_eq!(whole["commit"], commit.as_str());
+    assert_eq!(told("tests").as_deref(), Some("passed"), "{whole:#}");
+    assert_eq!(told("benchmarks").as_deref(), Some("passed"), "{whole:#}");
+    assert_eq!(
+        whole["runs"].as_array().unwrap().len(),
+        2,
+        "two jobs, one result"
+    );
+
+    let commit = project.file("hpc.toml", &steps("false")).commit();
+    let said = pipeline();
+    assert!(
+        said.lines()
+            .any(|line| line.contains("FAIL") && line.contains("tests")),
+        "{said}"
+    );
+    assert_eq!(
+        latest("tests")["commit"],
+        commit.as_str(),
+        "published all the same: {said}"
+    );
+    assert_eq!(latest("tests")["status"], "failed");
+}
