@@ -4,6 +4,7 @@ mod dying;
 mod llvm;
 mod tracefiles;
 mod verbs;
+mod without_llvm;
 
 use crate::local::project;
 use crate::support::Project;
