@@ -195,7 +195,7 @@ fn merged(corpora: &Corpora) -> String {
         "`hpc-ci merge` of tracefiles, each of a real run, against `lcov -a`",
         "tracefiles of | how many | hpc-ci | peer | faster | in processor time | MiB | peer's MiB",
     );
-    for corpus in [&corpora.rust, &corpora.c].into_iter().flatten() {
+    if let Some(corpus) = &corpora.rust {
         let dir = corpus.tracefiles(counts(corpora, 64), HPC_CI);
         let (sum, peer) = (out(corpora, "ours.info"), out(corpora, "peer.info"));
         let ours = format!("'{HPC_CI}' merge -o '{sum}' '{}'/*.info", dir.display());
