@@ -11,7 +11,7 @@ SAMPLE_PACKAGES=(openmpi-bin libopenmpi-dev clang libclang-rt-dev llvm)
 TEST_PACKAGES=(mpich libmpich-dev clang-14 llvm-14 clang-22 llvm-22 libclang-rt-22-dev environment-modules
     git openssh-client openssh-server python3 util-linux
     # The writers and readers of reports.
-    g++ cmake libgtest-dev catch2 python3-pytest python3-mpi4py python3-junitparser libxml2-utils)
+    g++ cmake libgtest-dev catch2 libbenchmark-dev python3-pytest python3-mpi4py python3-junitparser libxml2-utils)
 
 # `ci/test --full` compares with every LLVM that Debian 12 has and with the reference clients of PyPI and npm, opens the dashboard
 # in a browser, and has cron run the nightly line.

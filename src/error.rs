@@ -103,6 +103,26 @@ pub enum Error {
     /// Standard output took no more.
     #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
+    /// The history cannot be used.
+    #[error(transparent)]
+    History(#[from] crate::results::history::HistoryError),
+    /// Nobody knows where the history stands.
+    #[error("the project's history cannot be found")]
+    NoHistory,
+    /// The history knows no such run.
+    #[error("no run of `{word}` is in `{file}`")]
+    UnknownRun {
+        /// What was asked for.
+        word: String,
+        /// The history.
+        file: camino::Utf8PathBuf,
+    },
+    /// What was to become a baseline cannot.
+    #[error("{what}, which is no baseline")]
+    NotAcceptable {
+        /// Why not.
+        what: String,
+    },
     /// Signals or threads could not be set up.
     #[error("cannot start")]
     Runtime(#[source] std::io::Error),
@@ -118,7 +138,9 @@ impl Error {
             | Self::Settings(_)
             | Self::Plan(_)
             | Self::Occupied { .. }
-            | Self::Paths(_) => Exit::Usage,
+            | Self::Paths(_)
+            | Self::UnknownRun { .. }
+            | Self::NotAcceptable { .. } => Exit::Usage,
             Self::Publish(_) => Exit::Publish,
             Self::Git(_)
             | Self::Build(_)
@@ -128,6 +150,8 @@ impl Error {
             | Self::Object { .. }
             | Self::Node(_)
             | Self::File(_)
+            | Self::History(_)
+            | Self::NoHistory
             | Self::Output(_)
             | Self::Runtime(_) => Exit::Infrastructure,
         }
@@ -144,8 +168,12 @@ impl Error {
             Self::Build(error) => error.help(),
             Self::Drive(error) => error.help(),
             Self::Publish(error) => error.help(),
+            Self::UnknownRun { .. } => Some("`hpc-ci trend` lists the runs that it knows".to_owned()),
+            Self::NotAcceptable { .. } => Some("`hpc-ci trend` shows what each run measured; `--of` names one".to_owned()),
             Self::Config(_)
             | Self::Settings(_)
+            | Self::History(_)
+            | Self::NoHistory
             | Self::Process(_)
             | Self::Fetch(_)
             | Self::Object { .. }

@@ -19,7 +19,7 @@
 //! | [`scheduler`] | edge | process |
 //! | [`coverage`] | edge | nothing |
 //! | [`llvm`] | edge | process, coverage (what an object is) |
-//! | [`results`] | pure, but for its store | scheduler (the words for outcomes) |
+//! | [`results`] | pure, but for its store and history | scheduler (the words for outcomes) |
 //! | [`publish`] | edge | cancel, config, git, results |
 //! | [`drive`] | edge | all of these |
 //! | [`doctor`] | edge, but for its findings | build, config, coverage, git, launch, llvm, plan, process, scheduler |

@@ -52,7 +52,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "error",
         &[
-            "build", "config", "coverage", "drive", "git", "plan", "process", "publish",
+            "build", "config", "coverage", "drive", "git", "plan", "process", "publish", "results",
         ],
     ),
     (
@@ -119,9 +119,11 @@ const PURE: &[&str] = &[
     "results/junit.rs",
     "results/reports/",
     "results/units.rs",
-    "results/text.rs",
+    "results/text/",
     "results/artifact.rs",
     "results/picture.rs",
+    "results/compare.rs",
+    "results/trend.rs",
     "results/benchmark/",
 ];
 

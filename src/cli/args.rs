@@ -104,6 +104,9 @@ pub(super) struct RunArgs {
     /// Remove work trees that earlier runs kept, and start anew.
     #[arg(long)]
     pub(super) clean: bool,
+    /// Compare benchmarks with those of this commit or run, not with the accepted baseline.
+    #[arg(long, value_name = "REF")]
+    pub(super) baseline: Option<String>,
     /// Print the plan and submit nothing.
     #[arg(long)]
     pub(super) dry_run: bool,

@@ -1,7 +1,9 @@
 //! The command line: one file a verb, each with its arguments and what they start.
 
+mod accept;
 mod args;
 mod asker;
+mod compare;
 mod config;
 pub mod console;
 mod coverage;
@@ -11,12 +13,14 @@ mod init;
 mod manual;
 mod node;
 mod pack;
+mod past;
 mod plan;
 mod publish;
 mod run;
 mod setting;
 mod source;
 mod trace;
+mod trend;
 
 use std::sync::Arc;
 
@@ -73,6 +77,12 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Prints every setting in force and where it came from.
     Config(Box<config::ConfigArgs>),
+    /// Shows how figures moved from run to run.
+    Trend(trend::TrendArgs),
+    /// Puts two commits or runs side by side.
+    Compare(compare::CompareArgs),
+    /// Moves the baselines of benchmarks, with a reason.
+    Accept(accept::AcceptArgs),
     /// Adds up raw LLVM profiles.
     Reduce(coverage::ReduceArgs),
     /// Makes an LCOV tracefile of profiles and binaries, no LLVM program needed.
@@ -137,6 +147,9 @@ async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
         Some(Command::Fetch(args)) => fetch::fetch(*args, global, console).await,
         Some(Command::Publish(args)) => publish::publish(args, global, console).await,
         Some(Command::Config(args)) => config::config(*args, global).await,
+        Some(Command::Trend(args)) => trend::trend(&args, global, console).await,
+        Some(Command::Compare(args)) => compare::compare(&args, global, console).await,
+        Some(Command::Accept(args)) => accept::accept(&args, global, console).await,
         Some(Command::Reduce(args)) => coverage::reduce(&args, console),
         Some(Command::Export(args)) => coverage::export(&args, console),
         Some(Command::Merge(args)) => coverage::merge(&args, console),
@@ -145,6 +158,15 @@ async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
         Some(Command::Man) => manual::man(),
         Some(Command::RunPack(args)) => pack::run_pack(&args, global, console).await,
     }
+}
+
+/// Writes a document to standard output.
+fn print_json(document: &impl serde::Serialize) -> Result<Exit, Error> {
+    let mut bytes = serde_json::to_vec_pretty(document).map_err(std::io::Error::other);
+    if let Ok(bytes) = &mut bytes {
+        bytes.push(b'\n');
+    }
+    print(&bytes.map_err(Error::Output)?)
 }
 
 /// Writes data to standard output. A reader that has seen enough (`| head`) is no failure.

@@ -110,6 +110,8 @@ fn request(setting: &Setting, args: &RunArgs, planned: Planned, place: Place) ->
             coverage: !args.no_coverage && !args.benchmarks_only,
         },
         project: planned.project,
+        baselines: planned.baselines,
+        past: planned.history,
         source: planned.source,
         credentials: planned.credentials,
         again,

@@ -6,6 +6,7 @@ use chrono::Utc;
 
 use super::args::RunArgs;
 use super::console::Console;
+use super::past;
 use super::setting::Setting;
 use crate::cancel::Cancel;
 use crate::config::Suite;
@@ -13,8 +14,12 @@ use crate::drive::disk::Disk;
 use crate::drive::trees::{Credentials, Origin};
 use crate::drive::{self, folder::RunFolder};
 use crate::error::Error;
-use crate::git::{Access, Found, Location, Progress, Secret, Source, Token, Wanted};
+use crate::git::{
+    Access, CommitId, Found, Location, Progress, Repository, Secret, Source, Token, Wanted,
+};
 use crate::plan::{self, Filter, Kinds, Plan, Revision, Selection};
+use crate::results::benchmark::Baselines;
+use crate::results::history::History;
 
 /// A commit with its suite and the plan of its run.
 #[derive(Debug)]
@@ -35,6 +40,10 @@ pub(super) struct Planned {
     pub(super) disk: Option<Disk>,
     /// The project's name.
     pub(super) project: String,
+    /// What benchmarks are compared with.
+    pub(super) baselines: Baselines,
+    /// Where the run is to be remembered.
+    pub(super) history: History,
 }
 
 /// The commit and what was found out about it.
@@ -93,6 +102,15 @@ pub(super) fn plan(
         .as_ref()
         .filter(|_| in_place && dirty)
         .map(|dirty| dirty.diff_sha256.clone());
+    let history = past::history(setting, &project)?;
+    let baselines = Baselines {
+        asked: args.baseline.as_ref().map(|word| {
+            past::resolve(&located.source, word, &workspace).unwrap_or_else(|| word.clone())
+        }),
+        accepted: history.accepted()?.lines,
+        merge_base: merge_base(&located.found.repository, commit),
+        runs: history.runs()?.lines,
+    };
     let origin = match located.source.path().filter(|_| in_place) {
         Some(root) => Origin::InPlace {
             root: root.to_owned(),
@@ -115,7 +133,16 @@ pub(super) fn plan(
         credentials: located.credentials,
         workspace,
         project,
+        baselines,
+        history,
     })
+}
+
+/// Returns where a commit left the default branch, if that can be told and is not the commit itself.
+fn merge_base(repository: &Repository, commit: CommitId) -> Option<String> {
+    let tip = repository.branch_tip(&repository.default_branch()?)?;
+    let base = repository.merge_base(commit, tip).ok()??;
+    (base != commit).then(|| base.to_string())
 }
 
 fn locate(

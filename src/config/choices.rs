@@ -172,7 +172,7 @@ choices! {
         Higher = "higher",
     }
 
-    /// How steps tell of their tests.
+    /// How steps tell of their tests, and benchmarks of their figures.
     ResultsFormat {
         /// The XML of `JUnit`.
         Junit = "junit",
@@ -186,6 +186,14 @@ choices! {
         Julia = "julia",
         /// Not at all: the step is one test, whatever it prints.
         None = "none",
+        /// The JSON of Google Benchmark.
+        GoogleBenchmark = "google-benchmark",
+        /// What Criterion prints or leaves in `target/criterion`.
+        Criterion = "criterion",
+        /// Bencher's metric format.
+        Bmf = "bmf",
+        /// The custom JSON of github-action-benchmark.
+        GithubActionBenchmark = "github-action-benchmark",
     }
 
     /// What the published artifacts may tell.
@@ -212,5 +220,15 @@ choices! {
         GitlabEnterprise = "gitlab_enterprise",
         /// A Bitbucket of one's own.
         BitbucketServer = "bitbucket_server",
+    }
+}
+
+impl ResultsFormat {
+    /// Returns whether it tells of figures, rather than of tests.
+    pub(super) fn is_of_figures(self) -> bool {
+        matches!(
+            self,
+            Self::GoogleBenchmark | Self::Criterion | Self::Bmf | Self::GithubActionBenchmark
+        )
     }
 }

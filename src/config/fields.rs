@@ -57,6 +57,21 @@ impl<const LEAST: u32, const UP_TO: u32> Field for Bounded<LEAST, UP_TO> {
 
 impl Field for f64 {
     fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
+        let Number(number) = Number::read(item, path, report)?;
+        if number <= 0.0 {
+            refuse(item, path, "must be above 0", report);
+            return None;
+        }
+        Some(number)
+    }
+}
+
+/// A number of either sign.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Number(pub(super) f64);
+
+impl Field for Number {
+    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
         let number = match item.value {
             Value::Float(number) => number,
             Value::Integer(number) => number as f64,
@@ -65,11 +80,11 @@ impl Field for f64 {
                 return None;
             }
         };
-        if !number.is_finite() || number <= 0.0 {
-            refuse(item, path, "must be above 0", report);
+        if !number.is_finite() {
+            refuse(item, path, "must be finite", report);
             return None;
         }
-        Some(number)
+        Some(Self(number))
     }
 }
 

@@ -17,6 +17,7 @@ pub mod placeholder;
 mod problem;
 mod raw;
 mod read;
+mod results;
 mod semantics;
 mod site;
 mod step;
@@ -34,15 +35,13 @@ pub use layers::{Ignored, Origin, Override, Setting, keys};
 pub use matrix::{Axis, AxisError, Matrix};
 pub use paths::{NodePathPart, node_path_parts};
 pub use problem::{ConfigError, Problem};
+pub use results::{Benchmark, Metric, Reference, ResultsFile};
 pub use semantics::find_cycle;
 pub use site::{
     Codecov, Github, Gitlab, Limits, Project, Publish, ResultsBranch, Scheduler, TokenSource,
     Trust, Workspace,
 };
-pub use step::{
-    Benchmark, CommandLine, Conditions, Cwd, Metric, ResultsFile, StepCoverage, StepKind, StepSpec,
-    VariableCondition,
-};
+pub use step::{CommandLine, Conditions, Cwd, StepCoverage, StepKind, StepSpec, VariableCondition};
 pub use suggest::near;
 pub use suite::{BuildSpec, Coverage, Environment, Launcher};
 pub use units::{Memory, UnitError, Walltime};

@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::choices::{Better, Expect, LauncherKind, Pmi, Producer, ResultsFormat, Strategy};
+use super::choices::{Expect, LauncherKind, Pmi, Producer, Strategy};
 use super::fields::{
-    Bounded, Count, GlobText, Name, PathText, Plain, Positive, RegexText, SchedulerOption, Word,
-    is_variable_name,
+    Bounded, GlobText, Name, PathText, Plain, Positive, SchedulerOption, Word, is_variable_name,
 };
 use super::matrix::Matrix;
 use super::problem::{Problem, Report};
-use super::raw::{At, Item, Table, Value, join};
+use super::raw::{Item, Value, join};
 use super::read::{Field, OneOrMore, Section, impossible, refuse, section, wrong_type};
+use super::results::{self, Benchmark, ResultsFile};
 use super::site::inner;
 use super::suite::{Environment, read_environment};
 use super::units::{Memory, Walltime};
@@ -37,44 +37,8 @@ pub enum Cwd {
     Path(String),
 }
 
-/// Where a step tells of its tests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResultsFile {
-    /// In which format.
-    pub format: ResultsFormat,
-    /// The files, as a pattern that starts where the step runs or in its own folder; unset: its output. `{rank}` stands for
-    /// the number of each rank.
-    pub path: Option<String>,
-}
-
-/// A figure that a benchmark prints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Metric {
-    /// Its name, where a benchmark has several.
-    pub name: Option<String>,
-    /// A regular expression whose first group is the figure.
-    pub pattern: String,
-    /// Its unit, or nothing.
-    pub unit: String,
-    /// Which way it gets better.
-    pub better: Better,
-}
-
-/// What a benchmark has beyond a test.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Benchmark {
-    /// How often the command is launched and counted, within one job.
-    pub repetitions: u32,
-    /// How often it is launched before that.
-    pub warmup: u32,
-    /// A regular expression without a match of which a sample is an error.
-    pub valid: Option<String>,
-    /// The figures; at least one.
-    pub metrics: Vec<Metric>,
-}
-
 /// Whether a step is a test or a benchmark.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepKind {
     /// A test.
@@ -260,7 +224,7 @@ pub(super) fn read(
 
 fn step(s: &Section, table: &str, environment: &Item) -> StepSpec {
     let kind = if table == "benchmark" {
-        StepKind::Benchmark(benchmark(s))
+        StepKind::Benchmark(results::benchmark(s))
     } else {
         StepKind::Test
     };
@@ -305,7 +269,7 @@ fn step(s: &Section, table: &str, environment: &Item) -> StepSpec {
         expect: s.need("expect"),
         only: inner(s, "only", conditions),
         skip: inner(s, "skip", conditions),
-        results: inner(s, "results", results),
+        results: results::read(s, table == "benchmark"),
         coverage: s.get("coverage").unwrap_or(StepCoverage::AsBuilt),
         keep: s.need::<Vec<GlobText>>("keep").plain(),
         matrix: s.get("matrix").unwrap_or_default(),
@@ -446,19 +410,6 @@ impl Field for StepCoverage {
     }
 }
 
-fn results(s: &Section) -> ResultsFile {
-    let format = s.need("format");
-    let path = match format {
-        ResultsFormat::Junit => Some(s.need::<PathText>("path").0),
-        _ => s.get("path").map(|PathText(path)| path),
-    };
-    if let (ResultsFormat::None, Some(item)) = (format, s.table.get("path")) {
-        let message = format!("`{}` has a path and nothing to read there", s.path);
-        impossible(&item.at, message, "`format` is `none`", s.report);
-    }
-    ResultsFile { format, path }
-}
-
 fn conditions(s: &Section) -> Conditions {
     let patterns = |key| {
         s.get(key)
@@ -503,93 +454,5 @@ impl Field for VariableCondition {
             name: name.to_owned(),
             pattern,
         })
-    }
-}
-
-fn benchmark(s: &Section) -> Benchmark {
-    Benchmark {
-        repetitions: s.need::<Bounded<1, 10_000>>("repetitions").0,
-        warmup: s.need::<Count>("warmup").0,
-        valid: s.get("valid").map(|regex: RegexText| regex.text),
-        metrics: metrics(s),
-    }
-}
-
-fn metrics(s: &Section) -> Vec<Metric> {
-    let Some(item) = s.item("metric") else {
-        let problem = Problem::new(
-            "missing-key",
-            &s.at,
-            format!("{} has no `metric`", s.title()),
-        );
-        s.report.push(problem.label("needs `metric`").help(
-            "say how its figure is found: metric = { pattern = 'time: ([0-9.]+) s', unit = \"s\" }",
-        ));
-        return Vec::new();
-    };
-    let path = join(s.path, "metric");
-    let Value::List(items) = &item.value else {
-        return section(item, &path, s.report, |s| metric(s, false))
-            .into_iter()
-            .collect();
-    };
-    if items.is_empty() {
-        impossible(
-            &item.at,
-            format!("{} has no metric", s.title()),
-            "empty",
-            s.report,
-        );
-    }
-    let several = items.len() > 1;
-    let read = |item| section(item, &path, s.report, |s| metric(s, several));
-    let metrics: Vec<Metric> = items.iter().filter_map(read).collect();
-    for (index, metric) in metrics.iter().enumerate() {
-        let same = |other: &&Metric| metric.name.is_some() && other.name == metric.name;
-        if metrics[..index].iter().find(same).is_some() {
-            let name = metric.name.as_deref().unwrap_or_default();
-            let at = items.get(index).map_or(&item.at, |item| &item.at);
-            let at = place_of(items, index, "name").unwrap_or(at);
-            let problem = Problem::new(
-                "duplicate-name",
-                at,
-                format!("two metrics are called `{name}`"),
-            );
-            s.report.push(problem.label("the second"));
-        }
-    }
-    metrics
-}
-
-fn place_of<'i>(items: &'i [Item], index: usize, key: &str) -> Option<&'i At> {
-    let table: &Table = items.get(index)?.table()?;
-    table.get(key).map(|item| &item.at)
-}
-
-fn metric(s: &Section, several: bool) -> Metric {
-    let name = if several {
-        Some(s.need::<Name>("name").0)
-    } else {
-        s.get("name").map(|Name(name)| name)
-    };
-    let pattern: RegexText = s.need("pattern");
-    if let (0, Some(item), false) = (
-        pattern.groups,
-        s.table.get("pattern"),
-        pattern.text.is_empty(),
-    ) {
-        let message = format!("`{}` has no group that captures the figure", pattern.text);
-        let problem = Problem::new("no-capture-group", &item.at, message);
-        s.report.push(
-            problem
-                .label("no `( )`")
-                .help("put the figure between parentheses: 'time: ([0-9.]+) s'"),
-        );
-    }
-    Metric {
-        name,
-        pattern: pattern.text,
-        unit: s.get("unit").unwrap_or_default(),
-        better: s.get("better").unwrap_or_default(),
     }
 }

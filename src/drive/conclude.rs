@@ -1,7 +1,7 @@
 //! From what is known of a run to its artifacts, its summary and its exit code.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -12,16 +12,15 @@ use super::builds::Builder;
 use super::cover::{Covered, cover};
 use super::live::Attempt;
 use super::place;
-use super::progress::Observer;
+use super::progress::{Observer, Progress};
 use super::state::RunState;
-use super::{Built, DriveError, Finished, Run, collect, meta, reports};
-use crate::config::Better;
+use super::{Built, DriveError, Finished, Run, collect, measure, meta, reports};
 use crate::coverage::rank_report::RankReport;
 use crate::coverage::summary::{Share, Totals, summarize};
 use crate::launch::Place;
 use crate::plan::{CommandLine, Step, StepKind};
 use crate::results::artifact::{Artifact, Content, RunFiles};
-use crate::results::benchmark::{BenchmarkError, Metric};
+use crate::results::benchmark;
 use crate::results::record::{
     BuildRecord, CoverageSummary, FileCoverage, Hpc, JobRecord, Note, NoteKind, ObjectList, Part,
     Ratio, RunStatus, SCHEMA_VERSION,
@@ -29,7 +28,8 @@ use crate::results::record::{
 use crate::results::reports::Merged;
 use crate::results::text::Style;
 use crate::results::{
-    BenchmarkInput, CoverageFigures, EarlierAttempt, FinishedRun, PartLogs, StepResult, store, text,
+    BenchmarkInput, CoverageFigures, EarlierAttempt, FinishedRun, PartLogs, StepResult, history,
+    store, text,
 };
 use crate::scheduler::Outcome;
 
@@ -78,6 +78,13 @@ pub(super) async fn conclude(
         path: run.folder.root().to_owned(),
         source,
     })?;
+    let line = history::entry(&finished, &files.entry);
+    if let Err(error) = run.request.past.add(&line) {
+        observer(Progress::Note(format!(
+            "the run could not be added to `{}`: {error}",
+            run.request.past.file()
+        )));
+    }
     let style = Style {
         colour: color,
         folder: &folder,
@@ -374,44 +381,18 @@ impl Conclusion<'_> {
     }
 
     fn metrics(&self, index: usize, step: &Step) -> Vec<BenchmarkInput> {
-        let StepKind::Benchmark(benchmark) = &step.kind else {
-            return Vec::new();
-        };
         let state = &self.state.steps()[index];
         let outcome = state
             .verdict()
             .map_or(Outcome::Lost, |verdict| verdict.outcome);
-        if outcome == Outcome::Skipped {
-            return Vec::new();
+        let attempt = self.run.folder.attempt(&step.slug, state.attempt);
+        let cluster = self.run.request.site.cluster.as_deref();
+        let mut inputs = measure::metrics(step, &attempt, outcome, &self.key(index, step), cluster);
+        for input in &mut inputs {
+            let name = benchmark::name(input);
+            input.baseline = self.run.request.baselines.find(&name, &input.key);
         }
-        let start = collect::last_start(&self.run.folder.attempt(&step.slug, state.attempt));
-        let outputs: Vec<String> = sample_logs(&start)
-            .iter()
-            .map(|path| {
-                String::from_utf8_lossy(&fs_err::read(path).unwrap_or_default()).into_owned()
-            })
-            .collect();
-        benchmark
-            .metrics
-            .iter()
-            .map(|metric| BenchmarkInput {
-                step: step.name.clone(),
-                metric: metric.name.clone(),
-                unit: metric.unit.clone(),
-                better: match metric.better {
-                    Better::Lower => crate::results::record::Better::Lower,
-                    Better::Higher => crate::results::record::Better::Higher,
-                },
-                samples: if outcome == Outcome::Passed {
-                    Metric::new(&metric.pattern, benchmark.valid.as_deref())
-                        .and_then(|metric| metric.samples(outputs.iter().map(String::as_str)))
-                } else {
-                    Err(BenchmarkError::Step { outcome })
-                },
-                baseline: None,
-                key: self.key(index, step),
-            })
-            .collect()
+        inputs
     }
 
     /// What must agree for two results of a benchmark to be comparable.
@@ -508,22 +489,6 @@ fn kind(step: &Step) -> crate::results::StepKind {
         StepKind::Test => crate::results::StepKind::Test,
         StepKind::Benchmark(_) => crate::results::StepKind::Benchmark,
     }
-}
-
-fn sample_logs(start: &Path) -> Vec<PathBuf> {
-    let mut names: Vec<String> = collect::names(start)
-        .into_iter()
-        .filter(|name| name.starts_with("sample-"))
-        .collect();
-    names.sort_unstable();
-    if names.is_empty() {
-        // A single launch without a warm-up writes to the log of the step.
-        return vec![start.join("log.txt")]
-            .into_iter()
-            .filter(|path| path.exists())
-            .collect();
-    }
-    names.into_iter().map(|name| start.join(name)).collect()
 }
 
 fn figures(request: &super::Request, covered: &Covered) -> Option<CoverageFigures> {

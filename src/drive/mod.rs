@@ -15,6 +15,7 @@ pub mod history;
 pub mod journal;
 mod ledger;
 mod live;
+mod measure;
 mod meta;
 mod network;
 mod pack;
@@ -42,6 +43,8 @@ use crate::config::{Coverage, DyingRanks, Site};
 use crate::git::{self, CheckoutOptions};
 use crate::launch::Place;
 use crate::plan::{Build, Plan, Step, Strategy};
+use crate::results::benchmark::Baselines;
+use crate::results::history::History as Past;
 use crate::scheduler::local::{Ask, Local};
 use crate::scheduler::slurm::Cluster;
 use crate::scheduler::{Outcome, Scheduler, Slurm};
@@ -91,6 +94,10 @@ pub struct Request {
     pub scope: Scope,
     /// The project's name.
     pub project: String,
+    /// What benchmarks are compared with.
+    pub baselines: Baselines,
+    /// Where the run is remembered when it has ended.
+    pub past: Past,
     /// What is known of the source beside the plan's revision.
     pub source: Source,
     /// How it is reached.

@@ -16,7 +16,7 @@ pub(super) fn read(step: &Step, attempt: &Path, outcome: Outcome) -> Option<Merg
     if !ran || !is_test {
         return None;
     }
-    if let Some(ResultsFile { format, path }) = &step.results {
+    if let Some(ResultsFile { format, path, .. }) = &step.results {
         let format = known(*format)?;
         return match path {
             Some(pattern) => files(step, attempt, format, pattern, outcome),
@@ -50,7 +50,7 @@ fn known(format: ResultsFormat) -> Option<Format> {
         ResultsFormat::LibtestJson => Format::LibtestJson,
         ResultsFormat::Tap => Format::Tap,
         ResultsFormat::Julia => Format::Julia,
-        ResultsFormat::None => return None,
+        _ => return None,
     })
 }
 
@@ -74,22 +74,12 @@ fn files(
     pattern: &str,
     outcome: Outcome,
 ) -> Option<Merged> {
-    let kept = super::collect::last_start(attempt).join("results");
-    let mut numbers = super::collect::names(&kept)
-        .iter()
-        .filter_map(|name| name.strip_suffix(".report")?.parse::<u64>().ok())
-        .collect::<Vec<_>>();
-    numbers.sort_unstable();
-    let found = numbers.iter().map(|number| {
-        let name = fs_err::read_to_string(kept.join(format!("{number}.name")));
-        let report = text(&kept.join(format!("{number}.report")));
-        (name.unwrap_or_default(), report)
-    });
-    let found = found.collect::<Vec<_>>();
+    let folder = super::collect::last_start(attempt).join("results");
+    let found = kept(&folder);
     if found.is_empty() {
         // A step that failed may have died before it could write any.
         return (outcome == Outcome::Passed).then(|| Merged {
-            problems: vec![absent(&kept, pattern)],
+            problems: vec![absent(&folder, pattern)],
             ..Merged::default()
         });
     }
@@ -107,6 +97,21 @@ fn files(
         report: text.and_then(|text| reports::read(format, &text)),
     });
     Some(merge(all.collect(), ranks))
+}
+
+/// Returns the reports that a script kept in a folder: the path at which each was found, and its text.
+pub(super) fn kept(folder: &Path) -> Vec<(String, Result<String, ReportError>)> {
+    let mut numbers = super::collect::names(folder)
+        .iter()
+        .filter_map(|name| name.strip_suffix(".report")?.parse::<u64>().ok())
+        .collect::<Vec<_>>();
+    numbers.sort_unstable();
+    let found = numbers.iter().map(|number| {
+        let name = fs_err::read_to_string(folder.join(format!("{number}.name")));
+        let report = text(&folder.join(format!("{number}.report")));
+        (name.unwrap_or_default(), report)
+    });
+    found.collect()
 }
 
 fn absent(kept: &Path, pattern: &str) -> String {

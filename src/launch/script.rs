@@ -262,15 +262,19 @@ fn body(job: &Job) -> String {
         Kind::None => format!("hpc_ci_harness{command}"),
         _ => format!("hpc_ci_ranks{command}"),
     };
-    if job.warmup == 0 && job.repetitions <= 1 {
-        writeln!(text, "  {start}").expect("a String takes any text");
-    } else {
+    let repeats = job.warmup > 0 || job.repetitions > 1;
+    if repeats {
+        let reported = job.reports.as_ref().map_or_else(String::new, |pattern| {
+            format!("hpc_ci_reported {} ", quote(pattern))
+        });
         writeln!(
             text,
-            "  hpc_ci_repeat warmup {} {start} || return\n  hpc_ci_repeat sample {} {start}",
+            "  hpc_ci_repeat warmup {} {start} || return\n  hpc_ci_repeat sample {} {reported}{start}",
             job.warmup, job.repetitions
         )
         .expect("a String takes any text");
+    } else {
+        writeln!(text, "  {start}").expect("a String takes any text");
     }
     text.push_str("}\n");
     if job.reports.is_some() {
@@ -280,7 +284,7 @@ fn body(job: &Job) -> String {
     for program in &job.after {
         writeln!(text, "hpc_ci_after {}", argv(program)).expect("a String takes any text");
     }
-    if let Some(pattern) = &job.reports {
+    if let Some(pattern) = job.reports.as_ref().filter(|_| !repeats) {
         writeln!(text, "hpc_ci_keep_results {}", quote(pattern)).expect("a String takes any text");
     }
     text.push_str("hpc_ci_finish\n");

@@ -168,6 +168,7 @@ fn results(point: &Point) -> Result<Option<ResultsFile>, PlanError> {
     };
     Ok(Some(ResultsFile {
         format: results.format,
+        better: results.better,
         path: match &results.path {
             // Each rank's number comes in where its report is looked for.
             Some(path) => Some(words(point, &path.replace("{rank}", "{{rank}}"))?),

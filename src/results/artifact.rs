@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use super::benchmark::figures;
 use super::record::{
     BenchmarksSummary, Part, RunEntry, RunMeta, RunStatus, SCHEMA_VERSION, TestsSummary,
 };
@@ -91,10 +92,16 @@ impl RunFiles {
             files.extend(coverage);
         }
         if run.scope.contains(&Part::Benchmarks) {
-            files.push(Artifact::json(
-                BENCHMARKS_SUMMARY,
-                &summary::benchmarks(run),
-            )?);
+            let summary = summary::benchmarks(run);
+            let (metrics, folder) = (&summary.benchmarks, Part::Benchmarks.folder());
+            for (name, document) in [
+                ("bmf", figures::bmf(metrics)),
+                ("smaller-is-better", figures::smaller_is_better(metrics)),
+                ("bigger-is-better", figures::bigger_is_better(metrics)),
+            ] {
+                files.push(Artifact::json(format!("{folder}/{name}.json"), &document)?);
+            }
+            files.push(Artifact::json(BENCHMARKS_SUMMARY, &summary)?);
         }
         let meta = RunMeta {
             run: entry.run.clone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use chrono::{DateTime, Utc};
 
-use super::benchmark::{Baseline, BenchmarkError};
+use super::benchmark::{Baseline, BenchmarkError, Reference};
 use super::clean::{one_line, shortened};
 use super::record::{
     Better, BuildRecord, Hpc, JobRecord, Note, Outcome, Part, ProfileState, Status,
@@ -225,6 +225,10 @@ pub struct BenchmarkInput {
     pub baseline: Option<Baseline>,
     /// What must agree for two results to be comparable.
     pub key: BTreeMap<String, String>,
+    /// What it has to be here.
+    pub reference: Option<Reference>,
+    /// What its program says that spoils it.
+    pub warnings: Vec<String>,
 }
 
 fn meaning(outcome: Outcome) -> &'static str {
@@ -277,6 +281,7 @@ fn signal_name(signal: i32) -> String {
 pub(crate) mod example {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use super::super::record::BaselineSource;
     use super::*;
 
     pub(crate) fn time(text: &str) -> DateTime<Utc> {
@@ -419,8 +424,11 @@ pub(crate) mod example {
                     unit: "ms".to_owned(),
                     median: 126.0,
                     samples: vec![126.0],
+                    source: BaselineSource::Accepted,
                 }),
                 key: BTreeMap::from([("partition".to_owned(), "batch".to_owned())]),
+                reference: None,
+                warnings: Vec::new(),
             }],
             logs: PartLogs {
                 tests_took: Some(Duration::from_secs(700)),

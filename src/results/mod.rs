@@ -10,7 +10,9 @@
 pub mod artifact;
 pub mod benchmark;
 mod clean;
+pub mod compare;
 mod finished;
+pub mod history;
 pub mod junit;
 pub mod picture;
 pub mod record;
@@ -21,6 +23,7 @@ pub mod store;
 pub mod summary;
 mod table;
 pub mod text;
+pub mod trend;
 mod units;
 
 use finished::REASON;

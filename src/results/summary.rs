@@ -195,9 +195,16 @@ pub fn part_status(run: &FinishedRun, part: Part) -> RunStatus {
             && input.samples.is_err()
             && !matches!(input.samples, Err(benchmark::BenchmarkError::Step { .. }))
     });
+    let out_of_bounds = run.benchmarks.iter().filter(|input| {
+        part == Part::Benchmarks
+            && benchmark::record(input)
+                .reference
+                .is_some_and(|it| !it.within)
+    });
     steps
         .chain(builds)
         .chain(values.map(|_| RunStatus::Error))
+        .chain(out_of_bounds.map(|_| RunStatus::Failed))
         .chain(status_of_notes(run, Some(part)))
         .max()
         .unwrap_or(RunStatus::Skipped)

@@ -1,6 +1,7 @@
 //! Drives the library and the built program against real MPI, real Slurm, real git servers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod benchmarks;
 mod broken;
 mod cluster;
 mod cluster_coverage;

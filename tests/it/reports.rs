@@ -59,7 +59,7 @@ fn reports_of_ranks_are_merged_and_a_dead_rank_is_lost() {
 name = "all"
 suite = "all"
 ranks = 4
-command = "cp tests/data/reports/pytest-rank$HPC_CI_RANK.xml all-$HPC_CI_RANK.xml; [ $HPC_CI_RANK != 2 ]"
+command = "cp tests/data/reports/pytest-rank$HPC_CI_RANK.xml all-$HPC_CI_RANK.xml"
 results = { format = "junit", path = "all-{rank}.xml" }
 [[test]]
 name = "dead"

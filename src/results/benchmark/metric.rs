@@ -48,12 +48,7 @@ impl Metric {
     }
 
     fn sample(&self, repetition: usize, output: &str) -> Result<f64, BenchmarkError> {
-        if let Some(valid) = self.valid.as_ref().filter(|valid| !valid.is_match(output)) {
-            return Err(BenchmarkError::NotValid {
-                repetition,
-                pattern: valid.to_string(),
-            });
-        }
+        check_valid(self.valid.as_ref(), repetition, output)?;
         let text = self
             .pattern
             .captures_iter(output)
@@ -105,6 +100,41 @@ pub enum BenchmarkError {
     /// There was nothing to look at.
     #[error("no repetition left an output")]
     NoOutput,
+    /// The program was instrumented for coverage.
+    #[error(
+        "its program wrote a coverage profile: it is instrumented, and its figures mean nothing"
+    )]
+    Instrumented,
+    /// What a repetition was to leave is not there, or cannot be read.
+    #[error("repetition {repetition} left no figures: {what}")]
+    Report {
+        /// Which launch, from 1.
+        repetition: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// A repetition does not tell of it.
+    #[error("repetition {repetition} does not tell of it")]
+    Absent {
+        /// Which launch, from 1.
+        repetition: usize,
+    },
+    /// The program itself says that something went wrong.
+    #[error("repetition {repetition} says: {text}")]
+    Told {
+        /// Which launch, from 1.
+        repetition: usize,
+        /// Its words.
+        text: String,
+    },
+    /// Repetitions do not agree on the unit.
+    #[error("repetition {repetition} has it in `{unit}`")]
+    UnitChanged {
+        /// Which launch, from 1.
+        repetition: usize,
+        /// The unit.
+        unit: String,
+    },
     /// Nothing in the output says that the result is right.
     #[error(
         "repetition {repetition} printed nothing that matches `{pattern}`, so its result is not valid"
@@ -148,12 +178,37 @@ impl BenchmarkError {
         match self {
             Self::NoGroup { .. } => Some("put the value in parentheses: `time: ([0-9.]+) ms`"),
             Self::NoMatch { .. } => Some("compare `metric.pattern` with the log of the step"),
+            Self::Instrumented => Some(
+                "build it in [build.benchmarks] without `-C instrument-coverage` or `-fprofile-instr-generate`",
+            ),
             Self::NotValid { .. } => Some("compare `valid` with the log of the step"),
             Self::NotANumber { .. } => {
                 Some("narrow the group of `metric.pattern` to the number itself")
             }
             _ => None,
         }
+    }
+}
+
+/// Checks that `valid` matches in each output.
+pub fn all_valid(valid: &str, outputs: &[String]) -> Result<(), BenchmarkError> {
+    let valid = compile(valid)?;
+    (1..)
+        .zip(outputs)
+        .try_for_each(|(repetition, output)| check_valid(Some(&valid), repetition, output))
+}
+
+fn check_valid(
+    valid: Option<&Regex>,
+    repetition: usize,
+    output: &str,
+) -> Result<(), BenchmarkError> {
+    match valid.filter(|valid| !valid.is_match(output)) {
+        Some(valid) => Err(BenchmarkError::NotValid {
+            repetition,
+            pattern: valid.to_string(),
+        }),
+        None => Ok(()),
     }
 }
 

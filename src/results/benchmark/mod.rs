@@ -6,17 +6,23 @@
 //! long as the samples are independent. Whether a change is a regression of the *code* is for a paired comparison to say;
 //! here it only has to stand out of the scatter.
 
+mod baseline;
+pub mod figures;
 mod metric;
+mod reference;
 mod unit;
 
 use std::collections::BTreeMap;
 
 use super::BenchmarkInput;
 use super::record::{
-    BaselineRecord, BenchmarkRecord, Better, Interval, Normalised, Spread, Status,
+    BaselineRecord, BaselineSource, BenchmarkRecord, Better, Interval, Normalised, ReferenceRecord,
+    Spread, Status,
 };
 
-pub use metric::{BenchmarkError, Metric};
+pub use baseline::{Baselines, in_force};
+pub use metric::{BenchmarkError, Metric, all_valid};
+pub use reference::{Reference, of_place};
 pub use unit::Unit;
 
 /// The interval of a median holds it at least with this probability.
@@ -38,6 +44,8 @@ pub struct Baseline {
     pub median: f64,
     /// Its samples.
     pub samples: Vec<f64>,
+    /// Why this one.
+    pub source: BaselineSource,
 }
 
 /// Returns the record of one metric.
@@ -57,6 +65,9 @@ pub fn record(input: &BenchmarkInput) -> BenchmarkRecord {
     });
     let median = median(samples);
     let unit = Unit::of(&input.unit);
+    let reference = median
+        .zip(input.reference)
+        .map(|(median, reference)| reference.judge(median));
     let compared = median
         .zip(input.baseline.as_ref())
         .and_then(|(median, baseline)| {
@@ -81,13 +92,14 @@ pub fn record(input: &BenchmarkInput) -> BenchmarkRecord {
             commit: baseline.commit,
             median: baseline.median,
             run: baseline.run,
+            source: Some(baseline.source),
         }),
-        status: Some(if message.is_some() {
-            Status::Error
-        } else {
-            Status::Passed
+        status: Some(match (&message, reference) {
+            (Some(_), _) => Status::Error,
+            (None, Some(reference)) if !reference.within => Status::Failed,
+            (None, _) => Status::Passed,
         }),
-        message,
+        message: message.or_else(|| reference.and_then(|it| out_of_bounds(&it, &input.unit))),
         step: Some(input.step.clone()),
         spread: spread(samples),
         interval: interval(samples),
@@ -96,6 +108,8 @@ pub fn record(input: &BenchmarkInput) -> BenchmarkRecord {
             median: unit.to_base(median),
         }),
         key: input.key.clone(),
+        reference,
+        warnings: input.warnings.clone(),
     }
 }
 
@@ -165,7 +179,21 @@ pub fn interval(samples: &[f64]) -> Option<Interval> {
     best
 }
 
-fn name(input: &BenchmarkInput) -> String {
+/// Says which bounds a median has left.
+fn out_of_bounds(reference: &ReferenceRecord, unit: &str) -> Option<String> {
+    let bound = |bound: Option<f64>| bound.map_or("any".to_owned(), |bound| bound.to_string());
+    let (low, high) = (bound(reference.low), bound(reference.high));
+    (!reference.within).then(|| {
+        format!(
+            "its median is not between {low} and {high} {unit}, which {} {unit} allows here",
+            reference.value
+        )
+    })
+}
+
+/// Returns the name of a metric: its step's, and `:METRIC` behind it where it has one.
+#[must_use]
+pub fn name(input: &BenchmarkInput) -> String {
     match &input.metric {
         Some(metric) => format!("{}:{metric}", input.step),
         None => input.step.clone(),
@@ -193,7 +221,7 @@ fn quantile(sorted: &[f64], fraction: f64) -> Option<f64> {
 }
 
 /// Returns the baseline in another unit, if it can be expressed in it.
-fn in_unit(baseline: &Baseline, unit: &str) -> Option<Baseline> {
+pub(super) fn in_unit(baseline: &Baseline, unit: &str) -> Option<Baseline> {
     if baseline.unit == unit {
         return Some(baseline.clone());
     }
@@ -207,12 +235,12 @@ fn in_unit(baseline: &Baseline, unit: &str) -> Option<Baseline> {
     })
 }
 
-fn percent_change(value: f64, baseline: f64) -> Option<f64> {
+pub(super) fn percent_change(value: f64, baseline: f64) -> Option<f64> {
     let change = 100.0 * (value - baseline) / baseline.abs();
     change.is_finite().then(|| (change * 1e4).round() / 1e4)
 }
 
-fn worse_by(delta: f64, better: Better) -> f64 {
+pub(super) fn worse_by(delta: f64, better: Better) -> f64 {
     match better {
         Better::Lower => delta,
         Better::Higher => -delta,
@@ -220,7 +248,7 @@ fn worse_by(delta: f64, better: Better) -> f64 {
 }
 
 /// Whether the two do not even overlap: their intervals, or the samples themselves where they are too few for one.
-fn stands_out(samples: &[f64], baseline: &[f64], better: Better) -> bool {
+pub(super) fn stands_out(samples: &[f64], baseline: &[f64], better: Better) -> bool {
     let bounds = |samples: &[f64]| {
         interval(samples)
             .map(|it| (it.low, it.high))
@@ -288,8 +316,11 @@ mod tests {
                 unit: unit.to_owned(),
                 median: median(samples).unwrap_or(f64::NAN),
                 samples: samples.to_vec(),
+                source: BaselineSource::Accepted,
             }),
             key: BTreeMap::new(),
+            reference: None,
+            warnings: Vec::new(),
         }
     }
 

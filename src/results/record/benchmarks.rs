@@ -81,6 +81,25 @@ pub struct BenchmarkRecord {
     /// What must agree for two results to be comparable: system, partition, processor, ranks, nodes, compiler, MPI.
     #[serde(default)]
     pub key: BTreeMap<String, String>,
+    /// What it has to be here, and whether it is.
+    #[serde(default)]
+    pub reference: Option<ReferenceRecord>,
+    /// What its program says that spoils it.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// What a median has to be, in the unit of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ReferenceRecord {
+    /// The value that it should have.
+    pub value: f64,
+    /// The least that it may be.
+    pub low: Option<f64>,
+    /// The most that it may be.
+    pub high: Option<f64>,
+    /// Whether it lies within.
+    pub within: bool,
 }
 
 /// The median that a benchmark was compared with, in the unit of the benchmark.
@@ -93,6 +112,21 @@ pub struct BaselineRecord {
     /// The run that measured it.
     #[serde(default)]
     pub run: Option<String>,
+    /// Why this one.
+    #[serde(default)]
+    pub source: Option<BaselineSource>,
+}
+
+/// Why a result is compared with another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaselineSource {
+    /// `--baseline` asked for it.
+    Asked,
+    /// Somebody accepted it.
+    Accepted,
+    /// It is that of the merge base with the default branch.
+    MergeBase,
 }
 
 /// How far samples scatter.

@@ -6,6 +6,7 @@
 
 mod benchmarks;
 mod coverage;
+mod history;
 mod meta;
 mod outcome;
 mod results;
@@ -17,12 +18,14 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use benchmarks::{
-    BaselineRecord, BenchmarkRecord, BenchmarksSummary, Better, Interval, Normalised, Spread,
+    BaselineRecord, BaselineSource, BenchmarkRecord, BenchmarksSummary, Better, Interval,
+    Normalised, ReferenceRecord, Spread,
 };
 pub use coverage::{
     CoverageSummary, FileCoverage, Fix, Network, ObjectEntry, ObjectList, ProfileTotals, Ratio,
     StrayProfile, UncountedObject,
 };
+pub use history::{Accepted, Before, CoverageFigure, HistoryEntry};
 #[cfg(test)]
 pub(crate) use meta::example as meta_example;
 pub(crate) use meta::ranges;

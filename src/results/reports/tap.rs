@@ -82,12 +82,18 @@ impl Reader {
         } else if line.starts_with("# Subtest") {
             // Belongs to the test that comes.
         } else if let Some(detail) = self.details.last_mut()
-            && (line.starts_with('#') || line.starts_with("  "))
+            && (line.starts_with('#') || line.starts_with("  ") && !is_inner(line))
         {
             detail.push_str(line.trim_start_matches('#').trim_start());
             detail.push('\n');
         }
     }
+}
+
+/// Whether an indented line belongs to a subtest, and not to a block of YAML.
+fn is_inner(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with('#') || plan(line).is_some() || test(line).is_some()
 }
 
 struct Plan<'a> {
@@ -182,7 +188,7 @@ mod tests {
         skipped  test 3  no GPU
         xfailed  todo fails  known bug
         xpassed  todo passes  known bug
-        failed   letters  1..2
+        failed   letters  -
         passed   inner  -
         ");
         insta::assert_snapshot!(told(include_str!("../../../tests/data/reports/perl-killed.tap")), @r#"

@@ -1,6 +1,7 @@
 //! Projects to run hpc-ci on, and what a run of it left.
 
 pub(crate) mod git_servers;
+pub(crate) mod schema;
 pub(crate) mod synthetic;
 
 use std::path::{Path, PathBuf};
@@ -103,7 +104,18 @@ impl Project {
     /// A command in the project's folder, as its user, with the environment of a login.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = match self.home {
-            Home::Here => Command::new(program),
+            Home::Here => {
+                // Nothing of the tester's own may be read, nor written; cargo's tools stay where they are.
+                let mut command = Command::new(program);
+                let home = std::env::var_os("HOME").map(PathBuf::from);
+                for (name, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+                    if let (None, Some(home)) = (std::env::var_os(name), &home) {
+                        command.env(name, home.join(folder));
+                    }
+                }
+                command.env("HOME", self.dir.with_file_name("home"));
+                command
+            }
             Home::Cluster => {
                 let user = user();
                 let mut command = Command::new("setpriv");

@@ -1,0 +1,219 @@
+//! The figures that a benchmark left: in the output of each launch, or in the files that its script kept.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{collect, reports};
+use crate::config::{Better, Reference};
+use crate::plan::{Benchmark, Metric, ResultsFormat, Step, StepKind};
+use crate::results::BenchmarkInput;
+use crate::results::benchmark::figures::{self, Figure, FigureFile, FigureFormat};
+use crate::results::benchmark::{self, BenchmarkError, all_valid, of_place};
+use crate::results::record;
+use crate::scheduler::Outcome;
+
+/// Returns the metrics of a benchmark that ended so; `key` says where it was measured, `cluster` is that place's name.
+pub(super) fn metrics(
+    step: &Step,
+    attempt: &Path,
+    outcome: Outcome,
+    key: &BTreeMap<String, String>,
+    cluster: Option<&str>,
+) -> Vec<BenchmarkInput> {
+    let StepKind::Benchmark(benchmark) = &step.kind else {
+        return Vec::new();
+    };
+    if outcome == Outcome::Skipped {
+        return Vec::new();
+    }
+    let start = collect::last_start(attempt);
+    let partition = step.resources.partition.as_deref();
+    let input = |figure: Figure, declared: Option<&Metric>, warnings: &[String]| BenchmarkInput {
+        step: step.name.clone(),
+        metric: Some(figure.name).filter(|name| !name.is_empty()),
+        unit: figure.unit,
+        better: figure.better,
+        samples: figure.samples,
+        baseline: None,
+        key: key.clone(),
+        reference: declared.and_then(|metric| {
+            of_place(cluster, partition, |place| metric.reference.get(place)).map(reference)
+        }),
+        warnings: warnings.to_vec(),
+    };
+    let (figures, warnings) = match fault(&start, outcome) {
+        Some(error) => (unmeasured(step, benchmark, &error), Vec::new()),
+        None => told(step, benchmark, &start)
+            .unwrap_or_else(|error| (unmeasured(step, benchmark, &error), Vec::new())),
+    };
+    let declared = |name: &str| {
+        let mut metrics = benchmark.metrics.iter();
+        metrics.find(|metric| metric.name.as_deref().unwrap_or_default() == name)
+    };
+    figures
+        .into_iter()
+        .map(|mut figure| {
+            let declared = declared(&figure.name);
+            if let Some(better) = declared.and_then(|metric| metric.better) {
+                figure.better = direction(better);
+            }
+            input(figure, declared, &warnings)
+        })
+        .collect()
+}
+
+/// What spoils every figure of a benchmark.
+fn fault(start: &Path, outcome: Outcome) -> Option<BenchmarkError> {
+    if outcome != Outcome::Passed {
+        return Some(BenchmarkError::Step { outcome });
+    }
+    // The surest sign of instrumentation, also of programs that only a script knows.
+    let profiles = collect::files(start, "profiles", ".profraw");
+    let of_program = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        !name.starts_with("before.") && !name.starts_with("after.")
+    };
+    profiles
+        .iter()
+        .any(of_program)
+        .then_some(BenchmarkError::Instrumented)
+}
+
+/// What is known of a benchmark's metrics where none was measured.
+fn unmeasured(step: &Step, benchmark: &Benchmark, error: &BenchmarkError) -> Vec<Figure> {
+    let figure = |name: &str, unit: &str, better: Option<Better>| Figure {
+        name: name.to_owned(),
+        unit: unit.to_owned(),
+        better: direction(better.unwrap_or_default()),
+        samples: Err(error.clone()),
+    };
+    if benchmark.metrics.is_empty() {
+        let better = step.results.as_ref().map(|results| results.better);
+        return vec![figure("", "", better)];
+    }
+    let metrics = benchmark.metrics.iter();
+    metrics
+        .map(|it| figure(it.name.as_deref().unwrap_or_default(), &it.unit, it.better))
+        .collect()
+}
+
+fn told(
+    step: &Step,
+    benchmark: &Benchmark,
+    start: &Path,
+) -> Result<(Vec<Figure>, Vec<String>), BenchmarkError> {
+    let logs = sample_logs(start);
+    let outputs = logs
+        .iter()
+        .map(|path| String::from_utf8_lossy(&fs_err::read(path).unwrap_or_default()).into_owned())
+        .collect::<Vec<_>>();
+    let Some(results) = &step.results else {
+        let metrics = benchmark.metrics.iter();
+        let figures = metrics.map(|metric| by_pattern(metric, benchmark, &outputs));
+        return Ok((figures.collect(), Vec::new()));
+    };
+    if let Some(valid) = &benchmark.valid {
+        all_valid(valid, &outputs)?;
+    }
+    let repetitions = match results.path {
+        Some(_) => kept_files(start, outputs.len()),
+        None => outputs
+            .into_iter()
+            .map(|text| {
+                vec![FigureFile {
+                    path: "the output".to_owned(),
+                    text: Ok(text),
+                }]
+            })
+            .collect(),
+    };
+    let format = format(results.format).ok_or(BenchmarkError::NoOutput)?;
+    let (mut figures, warnings) = figures::read(format, direction(results.better), &repetitions)?;
+    // A metric that was declared and never told of must not vanish.
+    for metric in &benchmark.metrics {
+        let name = metric.name.as_deref().unwrap_or_default();
+        if !figures.iter().any(|figure| figure.name == name) {
+            figures.push(Figure {
+                name: name.to_owned(),
+                unit: String::new(),
+                better: direction(metric.better.unwrap_or_default()),
+                samples: Err(BenchmarkError::Absent { repetition: 1 }),
+            });
+        }
+    }
+    Ok((figures, warnings))
+}
+
+fn by_pattern(metric: &Metric, benchmark: &Benchmark, outputs: &[String]) -> Figure {
+    let pattern = metric.pattern.as_deref().unwrap_or_default();
+    Figure {
+        name: metric.name.clone().unwrap_or_default(),
+        unit: metric.unit.clone(),
+        better: direction(metric.better.unwrap_or_default()),
+        samples: benchmark::Metric::new(pattern, benchmark.valid.as_deref())
+            .and_then(|metric| metric.samples(outputs.iter().map(String::as_str))),
+    }
+}
+
+/// The files of each repetition; a single launch keeps them without a folder of its own.
+fn kept_files(start: &Path, repetitions: usize) -> Vec<Vec<FigureFile>> {
+    let kept = start.join("results");
+    let folders = (1..=repetitions).map(|number| kept.join(number.to_string()));
+    let folders = if kept.join("1").is_dir() {
+        folders.collect()
+    } else {
+        vec![kept]
+    };
+    let files = |folder: &PathBuf| {
+        let found = reports::kept(folder).into_iter();
+        found
+            .map(|(path, text)| FigureFile {
+                path,
+                text: text.map_err(|error| error.to_string()),
+            })
+            .collect()
+    };
+    folders.iter().map(files).collect()
+}
+
+fn sample_logs(start: &Path) -> Vec<PathBuf> {
+    let mut names: Vec<String> = collect::names(start)
+        .into_iter()
+        .filter(|name| name.starts_with("sample-"))
+        .collect();
+    // The number grows wider beyond 999 launches.
+    names.sort_by_key(|name| (name.len(), name.clone()));
+    if names.is_empty() {
+        // A single launch without a warm-up writes to the log of the step.
+        return vec![start.join("log.txt")]
+            .into_iter()
+            .filter(|path| path.exists())
+            .collect();
+    }
+    names.into_iter().map(|name| start.join(name)).collect()
+}
+
+fn format(format: ResultsFormat) -> Option<FigureFormat> {
+    Some(match format {
+        ResultsFormat::GoogleBenchmark => FigureFormat::GoogleBenchmark,
+        ResultsFormat::Criterion => FigureFormat::Criterion,
+        ResultsFormat::Bmf => FigureFormat::Bmf,
+        ResultsFormat::GithubActionBenchmark => FigureFormat::GithubActionBenchmark,
+        _ => return None,
+    })
+}
+
+fn direction(better: Better) -> record::Better {
+    match better {
+        Better::Lower => record::Better::Lower,
+        Better::Higher => record::Better::Higher,
+    }
+}
+
+fn reference(reference: &Reference) -> benchmark::Reference {
+    benchmark::Reference {
+        value: reference.value,
+        lower: reference.lower,
+        upper: reference.upper,
+    }
+}
