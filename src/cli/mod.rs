@@ -19,6 +19,7 @@ mod publish;
 mod run;
 mod setting;
 mod source;
+mod strategies;
 mod trace;
 mod trend;
 

@@ -10,6 +10,7 @@ use super::args::{Format, Global, RunArgs};
 use super::console::Console;
 use super::setting::Setting;
 use super::source::{self, Planned};
+use super::strategies::{self, Compared};
 use crate::build::instrument::{self, Mode};
 use crate::build::{self, preload};
 use crate::cancel::Cancel;
@@ -43,7 +44,7 @@ pub(super) async fn plan(
     global: &Global,
     console: &Arc<Console>,
 ) -> Result<Exit, Error> {
-    let (planned, common) = planned(&args.run, console).await?;
+    let (planned, common, compared) = planned(&args.run, console, !args.list).await?;
     if args.list {
         let mut names: Vec<&str> = planned
             .plan
@@ -61,7 +62,7 @@ pub(super) async fn plan(
                 .as_bytes(),
         );
     }
-    print(&planned, &common, global, !args.no_scripts)
+    print(&planned, &common, &compared, global, !args.no_scripts)
 }
 
 /// `run --dry-run`.
@@ -70,14 +71,15 @@ pub(super) async fn print_plan(
     global: &Global,
     console: &Arc<Console>,
 ) -> Result<Exit, Error> {
-    let (planned, common) = planned(args, console).await?;
-    print(&planned, &common, global, true)
+    let (planned, common, compared) = planned(args, console, true).await?;
+    print(&planned, &common, &compared, global, true)
 }
 
 async fn planned(
     args: &RunArgs,
     console: &Arc<Console>,
-) -> Result<(Planned, request::Common), Error> {
+    compare: bool,
+) -> Result<(Planned, request::Common, Vec<Compared>), Error> {
     let setting = Setting::read(args).await?;
     let planned = source::plan(&setting, args, &Cancel::default(), console)?;
     let place = place::choose(setting.site.scheduler.kind).await;
@@ -94,7 +96,14 @@ async fn planned(
             Place::Job | Place::Here => Vec::new(),
         },
     };
-    Ok((planned, common))
+    let compared = if compare && place == Place::Job {
+        let state = setting.path(&setting.site.workspace.state);
+        let most = setting.site.scheduler.max_in_flight;
+        strategies::compare(&planned, &common, &state, most).await
+    } else {
+        Vec::new()
+    };
+    Ok((planned, common, compared))
 }
 
 /// One step as it would be submitted.
@@ -152,17 +161,18 @@ fn shown(planned: &Planned, common: &request::Common, step: &Step) -> Shown {
 fn print(
     planned: &Planned,
     common: &request::Common,
+    compared: &[Compared],
     global: &Global,
     scripts: bool,
 ) -> Result<Exit, Error> {
     if global.format == Format::Json {
-        let text = format!("{:#}\n", document(planned, common));
+        let text = format!("{:#}\n", document(planned, common, compared));
         return super::print(text.as_bytes());
     }
-    super::print(text(planned, common, scripts).as_bytes())
+    super::print(text(planned, common, compared, scripts).as_bytes())
 }
 
-fn document(planned: &Planned, common: &request::Common) -> Value {
+fn document(planned: &Planned, common: &request::Common, compared: &[Compared]) -> Value {
     let steps: Vec<Value> = planned
         .plan
         .steps
@@ -184,6 +194,7 @@ fn document(planned: &Planned, common: &request::Common) -> Value {
         "builds": planned.plan.builds,
         "steps": steps,
         "node_hours": planned.plan.node_hours(),
+        "strategies": strategies::document(compared),
         "notes": planned.plan.notes,
     })
 }
@@ -196,7 +207,12 @@ fn place_name(place: Place) -> &'static str {
     }
 }
 
-fn text(planned: &Planned, common: &request::Common, scripts: bool) -> String {
+fn text(
+    planned: &Planned,
+    common: &request::Common,
+    compared: &[Compared],
+    scripts: bool,
+) -> String {
     let plan = &planned.plan;
     let mut text = String::new();
     let line = |text: &mut String, line: String| {
@@ -240,6 +256,9 @@ fn text(planned: &Planned, common: &request::Common, scripts: bool) -> String {
             &mut text,
             format!("step   {:width$}  {}", step.name, resources(step)),
         );
+    }
+    for compared in strategies::lines(compared) {
+        line(&mut text, compared);
     }
     for note in &plan.notes {
         line(&mut text, format!("note   {note}"));

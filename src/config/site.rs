@@ -93,6 +93,12 @@ pub struct Limits {
     pub max_time: Option<Walltime>,
     /// The most node-hours of one run.
     pub max_node_hours: Option<f64>,
+    /// The most jobs of one run; each task of an array counts.
+    pub max_jobs: Option<u32>,
+    /// What must be free below the workspace before anything is submitted.
+    pub min_free: Option<Memory>,
+    /// How many files must still fit there.
+    pub min_free_files: Option<u32>,
     /// The partitions that a step may name; `None` allows all.
     pub partitions: Option<Vec<String>>,
 }
@@ -255,6 +261,11 @@ fn limits(s: &Section) -> Limits {
         max_ranks: s.get("max_ranks").map(|Bounded(count): Positive| count),
         max_time: s.get("max_time"),
         max_node_hours: s.get("max_node_hours"),
+        max_jobs: s.get("max_jobs").map(|Bounded(count): Positive| count),
+        min_free: s.get("min_free"),
+        min_free_files: s
+            .get("min_free_files")
+            .map(|Bounded(count): Positive| count),
         partitions: s.get::<Vec<Word>>("partitions").map(Plain::plain),
     }
 }

@@ -3,6 +3,7 @@
 //! What happens is decided in [`state`], a fold over the events of the [`journal`]; this room performs it. Everything that a
 //! run leaves while it goes on stands in its [`folder`]; artifacts are written by the room of results.
 
+mod budget;
 pub mod builds;
 mod collect;
 mod conclude;
@@ -47,7 +48,7 @@ use crate::results::benchmark::Baselines;
 use crate::results::history::History as Past;
 use crate::scheduler::local::{Ask, Local};
 use crate::scheduler::slurm::Cluster;
-use crate::scheduler::{Outcome, Scheduler, Slurm};
+use crate::scheduler::{Outcome, Scheduler, Slurm, Verdict};
 use builds::Builder;
 use disk::Disk;
 use folder::RunFolder;
@@ -252,6 +253,10 @@ pub async fn run(
     })?;
     let mut history = History::read(&run.request.state, &run.request.project);
     let cluster = run.outline(&scheduler, observer).await;
+    if let Some(why) = budget::shortage(&run.request.site.scheduler.limits, &run.request.workspace)
+    {
+        refuse_all(&run.request.plan, &mut journal, &mut state, &why)?;
+    }
     let attempts = watch::run(
         watch::Setting {
             plan: &run.request.plan,
@@ -411,6 +416,27 @@ fn place_program(folder: &RunFolder) -> std::io::Result<()> {
 fn note(journal: &mut Journal, state: &mut RunState, event: &Event) -> Result<(), DriveError> {
     journal.append(event)?;
     state.apply(event);
+    Ok(())
+}
+
+/// Ends every step that has not ended yet.
+fn refuse_all(
+    plan: &Plan,
+    journal: &mut Journal,
+    state: &mut RunState,
+    why: &str,
+) -> Result<(), DriveError> {
+    for (index, step) in plan.steps.iter().enumerate() {
+        if state.steps()[index].verdict().is_none() {
+            let event = Event::Ended {
+                step: step.slug.clone(),
+                attempt: state.steps()[index].attempt,
+                verdict: Verdict::new(Outcome::Rejected, why),
+                elsewhere: None,
+            };
+            note(journal, state, &event)?;
+        }
+    }
     Ok(())
 }
 

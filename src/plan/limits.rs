@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Build, Disposition, Place, Resources, Step};
+use super::{Build, Disposition, Place, Resources, Step, Strategy, group};
 use crate::config::{Limits, Site, Walltime};
 
 /// Why a step is refused, and what to do about it.
@@ -26,15 +26,20 @@ pub(super) fn apply(steps: &mut [Step], builds: &[Build], site: &Site) {
     let own_partition = site.scheduler.partition.as_deref();
     let builds: HashMap<&str, &Build> = builds.iter().map(|it| (it.id.as_str(), it)).collect();
     let mut spent = 0.0;
+    let mut jobs = Jobs::default();
     for step in steps.iter_mut().filter(|step| step.runs()) {
         let hours = step.resources.node_hours();
         let build = builds.get(step.build.as_str());
         let refusal = no_room(&step.resources)
             .or_else(|| beyond(&step.resources, limits, own_partition))
             .or_else(|| build_beyond(build?, limits, own_partition))
-            .or_else(|| beyond_budget(spent, hours, limits));
+            .or_else(|| beyond_budget(spent, hours, limits))
+            .or_else(|| jobs.beyond(step, limits));
         match refusal {
-            None => spent += hours,
+            None => {
+                spent += hours;
+                jobs.add(step);
+            }
             Some(Refusal { reason, help }) => {
                 step.disposition = Disposition::Refuse { reason, help };
             }
@@ -96,6 +101,38 @@ fn foreign(asked: Option<&str>, limits: &Limits, own: Option<&str>) -> Option<Re
     let refused = asked.split(',').find(|name| !granted(name))?;
     let reason = format!("it asks for the partition `{refused}`, which is not granted");
     Some(Refusal::beyond("partitions", reason))
+}
+
+/// The jobs of the steps that are granted: a pack is one, as long as it need not be split.
+#[derive(Default)]
+struct Jobs {
+    count: u32,
+    packs: Vec<Step>,
+}
+
+impl Jobs {
+    fn is_packed(&self, step: &Step) -> bool {
+        self.packs.iter().any(|pack| group::packs_with(pack, step))
+    }
+
+    fn beyond(&self, step: &Step, limits: &Limits) -> Option<Refusal> {
+        let most = limits.max_jobs.filter(|most| self.count >= *most)?;
+        if self.is_packed(step) {
+            return None;
+        }
+        let reason = format!("the run has the {most} jobs that are granted without it");
+        Some(Refusal::beyond("max_jobs", reason))
+    }
+
+    fn add(&mut self, step: &Step) {
+        if self.is_packed(step) {
+            return;
+        }
+        self.count += 1;
+        if step.strategy == Strategy::Packed {
+            self.packs.push(step.clone());
+        }
+    }
 }
 
 fn beyond_budget(spent: f64, hours: f64, limits: &Limits) -> Option<Refusal> {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Kinds, PlanError, Selection, StepKind};
-use crate::config::{StepSpec, Suite};
+use crate::config::{Matrix, StepSpec, Suite};
 
 /// No cluster is served by more, and a commit must not be able to fill the memory.
 const MOST_STEPS: usize = 50_000;
@@ -36,8 +36,13 @@ pub(super) fn expand<'s>(
     let mut points = Vec::new();
     let mut names = HashSet::new();
     for spec in &suite.steps {
+        // Every point has a copy of its table, and must not have one of all the points.
+        let plain = StepSpec {
+            matrix: Matrix::default(),
+            ..spec.clone()
+        };
         for axes in axes_with_features(spec, selection) {
-            let point = point(spec, axes, selection)?;
+            let point = point(spec, plain.clone(), axes, selection)?;
             if !names.insert(point.name.clone()) {
                 return Err(PlanError::DuplicateName { name: point.name });
             }
@@ -68,11 +73,11 @@ fn axes_with_features(spec: &StepSpec, selection: &Selection) -> Vec<Vec<(String
 
 fn point<'s>(
     spec: &'s StepSpec,
+    mut own: StepSpec,
     axes: Vec<(String, String)>,
     selection: &Selection,
 ) -> Result<Point<'s>, PlanError> {
     let name = name(&spec.name, &axes);
-    let mut own = spec.clone();
     for (axis, value) in &axes {
         own.set_axis(axis, value).map_err(|_| PlanError::Axis {
             step: name.clone(),
