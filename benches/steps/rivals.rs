@@ -54,6 +54,7 @@ impl Cluster {
         let shared = shared.expect("start the dev cluster first: slurm/dev-cluster/up 3 4");
         let user = std::env::var("HPC_CI_TEST_USER").unwrap_or_else(|_| "hpcuser".to_owned());
         let dir = Path::new(&shared).join("bench-steps");
+        fs_err::remove_dir_all(&dir).ok();
         fs_err::create_dir_all(dir.join("empty")).unwrap();
         fs_err::copy(env!("CARGO_BIN_EXE_hpc-ci"), dir.join("driver")).unwrap();
         fs_err::write(dir.join("reframe.py"), REFRAME_SITE).unwrap();
