@@ -181,7 +181,7 @@ mod tests {
         let all = [
             compared(Strategy::Jobs, 200, 200, None),
             compared(Strategy::Array, 200, 1, Some(Duration::ZERO)),
-            compared(Strategy::Packed, 1, 1, Some(Duration::from_secs(600))),
+            compared(Strategy::Packed, 1, 1, Some(Duration::from_mins(10))),
         ];
         insta::assert_snapshot!(lines(&all).join("\n"), @"
         with   jobs    200 jobs by 200 submissions, 6.66 node-hours at most, Slurm does not say when the largest would start

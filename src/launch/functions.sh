@@ -4,37 +4,57 @@ hpc_ci_restart=${SLURM_RESTART_COUNT:-0}
 [ "$hpc_ci_restart" = 0 ] || HPC_CI_OUT=$HPC_CI_STEP_DIR/restart-$hpc_ci_restart
 HPC_CI_TRACEFILE_DIR=$HPC_CI_OUT/tracefiles
 export HPC_CI_OUT HPC_CI_TRACEFILE_DIR
-hpc_ci_started=$(date +%s.%N)
 hpc_ci_code=0 hpc_ci_refused= hpc_ci_failed_part=
 
-hpc_ci_json() { # a JSON string of any text
-  local text=$1
+# Hundreds of small steps start as many of these scripts, so what bash can do itself is not left to other programs.
+hpc_ci_now() { # sets $hpc_ci_time, in seconds since the epoch
+  if [ -n "${EPOCHREALTIME:-}" ]; then hpc_ci_time=${EPOCHREALTIME/,/.}; else hpc_ci_time=$(date +%s.%N); fi
+}
+hpc_ci_now
+hpc_ci_started=$hpc_ci_time
+
+hpc_ci_json() { # VARIABLE TEXT: sets the variable to a JSON string of any text
+  local text=$2
   text=${text//\\/\\\\}
   text=${text//\"/\\\"}
-  text=$(printf '%s' "$text" | tr '\000-\037' ' ')
-  printf '"%s"' "$text"
+  printf -v "$1" '"%s"' "${text//[[:cntrl:]]/ }"
 }
+
+hpc_ci_machine() { # sets $hpc_ci_memory, $hpc_ci_kernel, $hpc_ci_processor and $hpc_ci_host
+  local line number
+  hpc_ci_memory=null hpc_ci_kernel= hpc_ci_processor= hpc_ci_host=
+  read -r line number _ </proc/meminfo && [ "$line" = MemTotal: ] && hpc_ci_memory=$((number * 1024))
+  read -r hpc_ci_kernel </proc/sys/kernel/osrelease
+  read -r hpc_ci_host </proc/sys/kernel/hostname
+  while IFS= read -r line; do
+    case $line in 'model name'*) hpc_ci_processor=${line#*: }; break ;; esac
+  done </proc/cpuinfo
+} 2>/dev/null
 
 hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
   local timed_out=false record=$HPC_CI_OUT/exit.json
+  local job nodes mpi part modules kernel processor refused=null
   trap - EXIT
   [ -e "$HPC_CI_OUT/timed-out" ] && timed_out=true
   [ -z "$hpc_ci_refused" ] && [ -s "$HPC_CI_OUT/refused" ] && hpc_ci_refused=$(cat "$HPC_CI_OUT/refused")
+  hpc_ci_now
+  hpc_ci_machine
+  hpc_ci_json job "${SLURM_JOB_ID:-}"
+  hpc_ci_json nodes "${SLURM_JOB_NODELIST:-$hpc_ci_host}"
+  hpc_ci_json mpi "${hpc_ci_mpi:-}"
+  hpc_ci_json part "$hpc_ci_failed_part"
+  hpc_ci_json modules "${LOADEDMODULES:-}"
+  hpc_ci_json kernel "$hpc_ci_kernel"
+  hpc_ci_json processor "$hpc_ci_processor"
+  [ -z "$hpc_ci_refused" ] || hpc_ci_json refused "$hpc_ci_refused"
   {
     printf '{"schema_version":1,"exit_code":%d,"timed_out":%s,' "$hpc_ci_code" "$timed_out"
-    printf '"started":%s,"ended":%s,' "$hpc_ci_started" "$(date +%s.%N)"
-    printf '"job_id":%s,"restart_count":%d,' "$(hpc_ci_json "${SLURM_JOB_ID:-}")" "$hpc_ci_restart"
-    printf '"nodes":%s,"ranks_expected":%d,' "$(hpc_ci_json "${SLURM_JOB_NODELIST:-$(uname -n)}")" "$hpc_ci_ranks"
-    printf '"mpi":%s,"failed_part":%s,' "$(hpc_ci_json "${hpc_ci_mpi:-}")" "$(hpc_ci_json "$hpc_ci_failed_part")"
-    printf '"modules":%s,' "$(hpc_ci_json "${LOADEDMODULES:-}")"
-    printf '"memory_bytes":%s,' "$(awk '/^MemTotal:/ {printf "%.0f", $2 * 1024; f = 1} END {if (!f) print "null"}' /proc/meminfo 2>/dev/null || echo null)"
-    printf '"kernel":%s,"processor":%s,' "$(hpc_ci_json "$(uname -r)")" \
-      "$(hpc_ci_json "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1)")"
-    if [ -n "$hpc_ci_refused" ]; then
-      printf '"launch_error":%s}\n' "$(hpc_ci_json "$hpc_ci_refused")"
-    else
-      printf '"launch_error":null}\n'
-    fi
+    printf '"started":%s,"ended":%s,' "$hpc_ci_started" "$hpc_ci_time"
+    printf '"job_id":%s,"restart_count":%d,' "$job" "$hpc_ci_restart"
+    printf '"nodes":%s,"ranks_expected":%d,' "$nodes" "$hpc_ci_ranks"
+    printf '"mpi":%s,"failed_part":%s,"modules":%s,' "$mpi" "$part" "$modules"
+    printf '"memory_bytes":%s,"kernel":%s,"processor":%s,' "$hpc_ci_memory" "$kernel" "$processor"
+    printf '"launch_error":%s}\n' "$refused"
   } >"$record.part" && sync "$record.part" 2>/dev/null; mv -f "$record.part" "$record"
   hpc_ci_reduce
   : >"$hpc_ci_ended"
