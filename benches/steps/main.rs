@@ -1,8 +1,8 @@
-//! Many small steps on a real cluster: hpc-ci with each strategy, a bare sbatch loop, and ReFrame, in turn.
+//! Many small steps on a real cluster: hpc-ci with each strategy, a bare sbatch loop, and `ReFrame`, in turn.
 //!
 //! `eval "$(slurm/dev-cluster/up 3 4)"`, then as root `cargo bench --bench steps`: measures 1, 50 and 200 empty steps, prints
 //! and writes the tables of `benches/README.md`. `-- full` adds 1,000 steps, `-- quick` measures once and writes nothing,
-//! `-- linear` needs no cluster: recorded answers of Slurm stand in for it. ReFrame is installed from PyPI, into `target/`.
+//! `-- linear` needs no cluster: recorded answers of Slurm stand in for it. The peer comes from its package index, into `target/`.
 
 #![expect(
     clippy::unwrap_used,
