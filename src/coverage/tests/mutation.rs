@@ -1,5 +1,6 @@
-//! Damaged profiles and objects: no panic, no endless work, and nothing taken for what it is not.
+//! Damaged profiles, objects and tracefiles: no panic, no endless work, and nothing taken for what it is not.
 
+use super::super::lcov::Tracefile;
 use super::super::profile::{Header, MAX_HEADER};
 use super::*;
 
@@ -166,4 +167,49 @@ fn damaged_mappings_are_refused_or_reported_within_bounds() {
             "nothing of a refused object is reported"
         );
     }
+}
+
+#[test]
+fn damaged_tracefiles_lose_no_line_in_silence() {
+    let fixtures = fixtures();
+    let mut random = Random(4);
+    let mut complained = 0;
+    for _ in 0..rounds() {
+        let fixture = &fixtures[random.below(fixtures.len())];
+        let mut text = fixture.expected.clone().into_bytes();
+        for _ in 0..=random.below(3) {
+            damage(&mut text, &mut random);
+        }
+        let (tracefile, reading) = Tracefile::parse(&text);
+        let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').collect();
+        let bad = lines.iter().filter(|line| is_bad_hit(line)).count();
+        assert!(
+            reading.problem_count >= bad as u64,
+            "{bad} bad lines, {reading:?}"
+        );
+        let read: usize = tracefile.files().map(|(_, file)| file.lines().len()).sum();
+        assert!(read <= lines.len());
+        complained += u64::from(reading.problem_count > 0);
+        let mut written = Vec::new();
+        tracefile.write(&mut written).unwrap();
+        let (again, reading) = Tracefile::parse(&written);
+        assert_eq!(reading.problem_count, 0, "what was written reads well");
+        let mut twice = Vec::new();
+        again.write(&mut twice).unwrap();
+        assert!(written == twice, "what was written stays what it is");
+    }
+    assert!(complained > 10, "{complained} complaints");
+}
+
+/// Whether it is the hits of a line, and neither number can be meant.
+fn is_bad_hit(line: &[u8]) -> bool {
+    let Some(rest) = line.strip_prefix(b"DA:") else {
+        return false;
+    };
+    let mut parts = rest.split(|&byte| byte == b',');
+    let mut number = || {
+        let part = parts.next().unwrap_or_default();
+        !part.is_empty() && part.iter().all(u8::is_ascii_digit)
+    };
+    !number() && !number()
 }
