@@ -25,6 +25,17 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Returns how to end after a run with this exit code.
+    #[must_use]
+    pub fn of_run(code: u8) -> Self {
+        match code {
+            0 => Self::Passed,
+            1 => Self::Fault,
+            4 => Self::Publish,
+            _ => Self::Infrastructure,
+        }
+    }
+
     /// Returns the exit code.
     #[must_use]
     pub fn code(self) -> u8 {
@@ -97,6 +108,31 @@ pub enum Error {
     /// The profiles of a node could not be added up.
     #[error(transparent)]
     Node(#[from] crate::coverage::node::NodeError),
+    /// Another run stands in the way of a new one.
+    #[error("run {run} stands in the way: {why}")]
+    Busy {
+        /// The other run.
+        run: String,
+        /// Why both cannot be.
+        why: String,
+    },
+    /// There is no run to be found.
+    #[error("no run in `{}`", dir.display())]
+    NoRun {
+        /// Where runs stand.
+        dir: std::path::PathBuf,
+    },
+    /// The beginning of an id that several runs have.
+    #[error("`{given}` may be {}", runs.join(" or "))]
+    AmbiguousRun {
+        /// What was given.
+        given: String,
+        /// What it may be.
+        runs: Vec<String>,
+    },
+    /// Steps of this machine have nobody to be left to.
+    #[error("`--detach` leaves steps to Slurm, and they would run here")]
+    NothingToDetach,
     /// A file could not be read or written.
     #[error("a file cannot be used")]
     File(#[source] std::io::Error),
@@ -138,6 +174,9 @@ impl Error {
             | Self::Settings(_)
             | Self::Plan(_)
             | Self::Occupied { .. }
+            | Self::NoRun { .. }
+            | Self::AmbiguousRun { .. }
+            | Self::NothingToDetach
             | Self::Paths(_)
             | Self::UnknownRun { .. }
             | Self::NotAcceptable { .. } => Exit::Usage,
@@ -147,6 +186,7 @@ impl Error {
             | Self::Process(_)
             | Self::Drive(_)
             | Self::Fetch(_)
+            | Self::Busy { .. }
             | Self::Object { .. }
             | Self::Node(_)
             | Self::File(_)
@@ -170,6 +210,15 @@ impl Error {
             Self::Publish(error) => error.help(),
             Self::UnknownRun { .. } => Some("`hpc-ci trend` lists the runs that it knows".to_owned()),
             Self::NotAcceptable { .. } => Some("`hpc-ci trend` shows what each run measured; `--of` names one".to_owned()),
+            Self::Busy { run, .. } => Some(format!(
+                "`hpc-ci status {run}` shows how far it is, `hpc-ci wait {run}` waits for its end, `hpc-ci cancel {run}` ends it; \
+                 `--if-idle` takes this for success"
+            )),
+            Self::NoRun { .. } => Some("`hpc-ci` begins one".to_owned()),
+            Self::AmbiguousRun { .. } => Some("give more of the id".to_owned()),
+            Self::NothingToDetach => {
+                Some("`--scheduler slurm` submits jobs; to go on after a logout, `nohup hpc-ci &`".to_owned())
+            }
             Self::Config(_)
             | Self::Settings(_)
             | Self::History(_)

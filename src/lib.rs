@@ -25,7 +25,7 @@
 //! | [`doctor`] | edge, but for its findings | build, config, coverage, git, launch, llvm, plan, process, scheduler |
 //! | [`cli`] | edge | all of these |
 //!
-//! `process` and `cancel` serve any edge; `error` wraps every room's error, so only `cli` and `main` import it. The table is
+//! `process`, `cancel` and `lease` serve any edge; `error` wraps every room's error, so only `cli` and `main` import it. The table is
 //! held by `tests/layering.rs`.
 //!
 //! What is absent on purpose: coverage starts no process; the scheduler and the coverage engine know nothing of `hpc.toml` and
@@ -41,6 +41,7 @@ pub mod drive;
 pub mod error;
 pub mod git;
 pub mod launch;
+pub mod lease;
 pub mod llvm;
 pub mod plan;
 pub mod process;

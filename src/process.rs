@@ -3,6 +3,8 @@
 //! Commands are shown shell-quoted in logs and errors, and the last lines of their standard error come with a failure.
 //! What a command's answer means is the business of the room that asked.
 
+pub mod table;
+
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -101,7 +103,16 @@ pub struct Command {
     stdin: Vec<u8>,
     log: Option<PathBuf>,
     deadline: Option<Duration>,
+    tied: bool,
 }
+
+/// Runs its arguments in a process group that is killed when standard input ends without a word: when this process dies,
+/// however that is, since nothing else holds the other end. A word says that all is well.
+const TIE: &str = "\
+exec 3<&0 </dev/null
+{ read -r -n 1 -u 3 word; [ -n \"$word\" ] || kill -KILL 0; } >/dev/null 2>&1 &
+exec 3<&-
+exec \"$0\" \"$@\"";
 
 impl Command {
     /// Returns a command without arguments, which inherits the environment and reads nothing.
@@ -115,6 +126,7 @@ impl Command {
             stdin: Vec::new(),
             log: None,
             deadline: None,
+            tied: false,
         }
     }
 
@@ -182,6 +194,15 @@ impl Command {
         self
     }
 
+    /// Ties the command to the life of this process: it is killed with all of its process group when this process dies.
+    ///
+    /// The command reads nothing then. Give it a [`log`](Self::log): what watches over it would keep a pipe open.
+    #[must_use]
+    pub fn tied(mut self) -> Self {
+        self.tied = true;
+        self
+    }
+
     /// Returns the command as one would type it in a shell.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -197,6 +218,7 @@ impl Command {
         tracing::debug!(command = %self.shown(), cwd = ?self.cwd, "start");
         let mut child = self.spawn()?;
         let group = Group::of(&child);
+        let tie = if self.tied { child.stdin.take() } else { None };
         let talk = self.talk(&mut child);
         let (status, stdout, stderr) = match self.deadline {
             None => talk.await?,
@@ -207,6 +229,10 @@ impl Command {
                 }
             })??,
         };
+        if let Some(mut tie) = tie {
+            // What watches may have been killed by the command itself.
+            tie.write_all(b".").await.ok();
+        }
         group.forget();
         let elapsed = started.elapsed();
         tracing::debug!(command = %self.shown(), %status, ?elapsed, "end");
@@ -236,7 +262,13 @@ impl Command {
             command: self.shown(),
             source,
         };
-        let mut command = tokio::process::Command::new(&self.program);
+        let mut command = if self.tied {
+            let mut bash = tokio::process::Command::new("bash");
+            bash.args(["-c", TIE]).arg(&self.program);
+            bash
+        } else {
+            tokio::process::Command::new(&self.program)
+        };
         command.args(&self.args).kill_on_drop(true).process_group(0);
         if let Some(variables) = &self.environment {
             command.env_clear();
@@ -246,7 +278,7 @@ impl Command {
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
         }
-        command.stdin(if self.stdin.is_empty() {
+        command.stdin(if self.stdin.is_empty() && !self.tied {
             Stdio::null()
         } else {
             Stdio::piped()
@@ -383,6 +415,44 @@ mod tests {
         assert!(matches!(error, ProcessError::Deadline { .. }), "{error}");
         tokio::time::sleep(Duration::from_millis(1300)).await;
         assert!(!mark.exists(), "a grandchild outlived the deadline");
+    }
+
+    #[tokio::test]
+    async fn who_is_tied_reads_nothing_and_leaves_its_own_children_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let script = "cat; (sleep 1; echo later) & echo out; exit 3";
+        let output = sh(script).log(&log).tied().output().await.unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "out\n");
+        while std::fs::read_to_string(&log).unwrap() != "out\nlater\n" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_tied_dies_when_the_other_end_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let command = sh("echo $$; sh -c 'echo $$; exec sleep 1000' & wait")
+            .log(&log)
+            .tied();
+        let mut child = command.spawn().unwrap();
+        let pids = loop {
+            let text = std::fs::read_to_string(&log).unwrap();
+            let pids: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+            if pids.len() == 2 && text.ends_with('\n') {
+                break pids;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        drop(child.stdin.take());
+        child.wait().await.unwrap();
+        for pid in pids {
+            while table::process(pid).is_some_and(|process| process.lives()) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
     }
 
     #[tokio::test]

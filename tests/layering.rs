@@ -14,10 +14,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("scheduler", &["process"]),
     ("coverage", &[]),
     ("llvm", &["process", "coverage"]),
-    ("results", &["scheduler"]),
+    ("results", &["lease", "scheduler"]),
     ("publish", &["cancel", "config", "git", "results"]),
     ("process", &[]),
     ("cancel", &[]),
+    ("lease", &["process"]),
     (
         "drive",
         &[
@@ -27,6 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "coverage",
             "git",
             "launch",
+            "lease",
             "llvm",
             "plan",
             "process",
@@ -67,6 +69,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "error",
             "git",
             "launch",
+            "lease",
             "plan",
             "process",
             "publish",

@@ -113,6 +113,7 @@ pub async fn run(request: &Request<'_>) -> Result<Duration, BuildError> {
         .environment(request.inherited.iter().map(|(k, v)| (k, v)))
         .cwd(request.tree)
         .log(&log)
+        .tied()
         .output()
         .await?;
     if output.status.success() {

@@ -107,7 +107,34 @@ pub(super) struct RunArgs {
     /// Compare benchmarks with those of this commit or run, not with the accepted baseline.
     #[arg(long, value_name = "REF")]
     pub(super) baseline: Option<String>,
+    /// Submit everything and leave; `resume` or `wait` collects.
+    #[arg(long)]
+    pub(super) detach: bool,
+    /// Do nothing, with success, while another run of this workspace has not ended.
+    #[arg(long)]
+    pub(super) if_idle: bool,
+    /// Do nothing, with success, if there is a run of this commit.
+    #[arg(long)]
+    pub(super) if_new: bool,
     /// Print the plan and submit nothing.
     #[arg(long)]
     pub(super) dry_run: bool,
+}
+
+/// Which run a verb is about, and where it stands.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct RunChoice {
+    /// The run: its id, the beginning of it, or its folder; without it, the latest.
+    #[arg(value_name = "RUN")]
+    pub(super) run: Option<String>,
+    #[command(flatten)]
+    pub(super) place: WorkspaceChoice,
+}
+
+/// Whose workspace a verb is about.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct WorkspaceChoice {
+    /// The configuration that names the workspace; without it, hpc.toml here or in a parent directory.
+    #[arg(long, env = "HPC_CI_CONFIG", value_name = "PATH")]
+    pub(super) config: Option<PathBuf>,
 }

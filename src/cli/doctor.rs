@@ -9,7 +9,6 @@ use clap::Args;
 use super::args::{Format, Global, RunArgs, SchedulerChoice};
 use super::console::Console;
 use super::setting::Setting;
-use super::source;
 use crate::build::environment::{Setup, scrub};
 use crate::config::{Suite, TokenSource, Walltime};
 use crate::doctor::facts::{Folder, TokenWanted};
@@ -17,6 +16,7 @@ use crate::doctor::{self, Finding, Level, Report, Subject};
 use crate::drive::folder::RunFolder;
 use crate::drive::place;
 use crate::drive::request::{self, Made};
+use crate::drive::trees::Credentials;
 use crate::error::{Error, Exit};
 use crate::git::Source;
 use crate::launch::Place;
@@ -159,7 +159,7 @@ fn subject(setting: &Setting, planned: Option<(Suite, Plan)>, place: Place) -> S
         (steps.collect::<Vec<_>>(), plan.builds)
     });
     let source = Source::open(&site.project.repository, &setting.base);
-    let credentials = source::credentials(source.as_ref().ok().and_then(Source::remote));
+    let credentials = Credentials::from_environment(source.as_ref().ok().and_then(Source::remote));
     // Without a file nobody asks for a repository.
     let source = Some(source).filter(|source| source.is_ok() || setting.local.path.is_file());
     Subject {

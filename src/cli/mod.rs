@@ -3,12 +3,14 @@
 mod accept;
 mod args;
 mod asker;
+mod choice;
 mod compare;
 mod config;
 pub mod console;
 mod coverage;
 mod doctor;
 mod fetch;
+mod gc;
 mod init;
 mod manual;
 mod node;
@@ -16,9 +18,11 @@ mod pack;
 mod past;
 mod plan;
 mod publish;
+mod resume;
 mod run;
 mod setting;
 mod source;
+mod status;
 mod strategies;
 mod trace;
 mod trend;
@@ -56,6 +60,8 @@ Examples:
   hpc-ci doctor                       what stands in the way of a run on this machine
   hpc-ci plan                         what a run would submit, with the job scripts
   hpc-ci publish --dry-run            every request that would be sent, tokens hidden
+  hpc-ci --detach                     submit and leave; `hpc-ci resume` collects
+  hpc-ci resume                       after a lost connection or a reboot: go on where the latest run is
   hpc-ci config                       every setting and where it came from
 
 Exit codes:
@@ -76,6 +82,20 @@ enum Command {
     Fetch(Box<RunArgs>),
     /// Uploads and pushes finished artifacts, and what waits in the outbox.
     Publish(publish::PublishArgs),
+    /// Shows how far a run is.
+    Status(status::StatusArgs),
+    /// Goes on with a run whose driver is gone; of one that has ended, prints the result again.
+    Resume(resume::ResumeArgs),
+    /// Waits for the end of a run and prints its result.
+    Wait(resume::WaitArgs),
+    /// Ends a run: cancels its jobs and keeps what is known.
+    Cancel(resume::CancelArgs),
+    /// Lists the runs of this workspace.
+    List(status::ListArgs),
+    /// Removes what old runs left behind, beyond `keep_runs` and `keep_limit` of [workspace].
+    Gc(gc::GcArgs),
+    /// Prints the result of a run.
+    Report(status::ReportArgs),
     /// Prints every setting in force and where it came from.
     Config(Box<config::ConfigArgs>),
     /// Shows how figures moved from run to run.
@@ -140,13 +160,20 @@ pub fn main() -> Exit {
 async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
     let global = &cli.global;
     match cli.command {
-        None => run::run(cli.run, global, console).await,
-        Some(Command::Run(args)) => run::run(*args, global, console).await,
+        None => Box::pin(run::run(cli.run, global, console)).await,
+        Some(Command::Run(args)) => Box::pin(run::run(*args, global, console)).await,
         Some(Command::Init(args)) => init::init(&args, console),
         Some(Command::Doctor(args)) => doctor::doctor(*args, global, console).await,
         Some(Command::Plan(args)) => plan::plan(*args, global, console).await,
         Some(Command::Fetch(args)) => fetch::fetch(*args, global, console).await,
         Some(Command::Publish(args)) => publish::publish(args, global, console).await,
+        Some(Command::Status(args)) => status::status(args, global).await,
+        Some(Command::Resume(args)) => resume::resume(args, global, console).await,
+        Some(Command::Wait(args)) => resume::wait(args, global, console).await,
+        Some(Command::Cancel(args)) => resume::cancel(args, global, console).await,
+        Some(Command::List(args)) => status::list(args, global, console).await,
+        Some(Command::Gc(args)) => gc::gc(args, global, console).await,
+        Some(Command::Report(args)) => status::report(args, global).await,
         Some(Command::Config(args)) => config::config(*args, global).await,
         Some(Command::Trend(args)) => trend::trend(&args, global, console).await,
         Some(Command::Compare(args)) => compare::compare(&args, global, console).await,

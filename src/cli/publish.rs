@@ -15,8 +15,11 @@ use super::args::{Format, Global, RunArgs};
 use super::console::Console;
 use super::setting::Setting;
 use crate::cancel::Cancel;
+use crate::config::Site;
+use crate::drive;
 use crate::error::{Error, Exit};
 use crate::git::Source;
+use crate::launch::Place;
 use crate::publish::http::{Http, Pace, ShownCall, Wire};
 use crate::publish::outbox::Lock;
 use crate::publish::{
@@ -69,7 +72,7 @@ pub(super) async fn publish(
         console.tell(&format!("note: {note}"));
     }
     let stopped = || cancel.asked();
-    let office = Office::open(&setting, args.no_codecov, &stopped)?;
+    let office = Office::open(&setting.site, &setting.base, args.no_codecov, &stopped)?;
     let sets = office.sets(&args)?;
     if args.dry_run {
         return office.show(&sets, global, console).await;
@@ -96,28 +99,27 @@ pub(super) async fn publish(
 
 /// Publishes the artifacts of a run that has just ended, as far as settings want that; returns whether that went well.
 pub(super) async fn after_run(
-    setting: &Setting,
-    args: &RunArgs,
-    in_allocation: bool,
-    artifacts: &Path,
+    request: &drive::Request,
     cancel: &Cancel,
     console: &Console,
 ) -> Result<bool, Error> {
     let stopped = || cancel.asked();
-    let office = Office::open(setting, args.no_codecov, &stopped)?;
-    if args.no_publish || office.courier().destinations().is_empty() {
+    let site = &request.site;
+    let in_allocation = request.place == Place::Allocation;
+    let office = Office::open(site, &request.base, request.withheld.codecov, &stopped)?;
+    if request.withheld.all || office.courier().destinations().is_empty() {
         return Ok(true);
     }
     let in_gitlab = (office.variable)("GITLAB_CI").is_some_and(|value| value == "true");
     let usual = !in_gitlab && !in_allocation;
-    let wanted = setting.site.publish.auto;
+    let wanted = site.publish.auto;
     // A job of GitLab hands its artifacts over to the job that publishes; in an allocation there may be no way out.
     let waits = wanted.is_none() && in_allocation && !in_gitlab;
     if !wanted.unwrap_or(usual) && !waits {
         return Ok(true);
     }
     let lock = office.outbox.lock(PATIENCE)?;
-    let set = material::set_in(&utf8(artifacts)?)?;
+    let set = material::set_in(&utf8(&request.artifacts)?)?;
     let item = office.put(&lock, &[set], console)?;
     if waits {
         if item.is_some() {
@@ -130,7 +132,9 @@ pub(super) async fn after_run(
 
 /// All that publishing works with.
 struct Office<'a> {
-    setting: &'a Setting,
+    site: &'a Site,
+    /// What relative paths of the settings start from.
+    base: &'a Path,
     source: Option<Source>,
     outbox: Outbox,
     no_codecov: bool,
@@ -146,13 +150,13 @@ struct Sent {
 
 impl<'a> Office<'a> {
     fn open(
-        setting: &'a Setting,
+        site: &'a Site,
+        base: &'a Path,
         no_codecov: bool,
         stopped: &'a dyn Fn() -> bool,
     ) -> Result<Self, Error> {
-        let site = &setting.site;
         // Artifacts can be published from where no repository is.
-        let source = Source::open(&site.project.repository, &setting.base).ok();
+        let source = Source::open(&site.project.repository, base).ok();
         let remote = source.as_ref().and_then(Source::remote);
         let name = site
             .project
@@ -162,12 +166,13 @@ impl<'a> Office<'a> {
             .unwrap_or_else(|| "project".to_owned());
         let identity = match remote {
             Some(remote) => remote.without_credentials(),
-            None => setting.base.display().to_string(),
+            None => base.display().to_string(),
         };
-        let state = utf8(&setting.path(&site.workspace.state))?;
+        let state = utf8(&base.join(&site.workspace.state))?;
         Ok(Self {
             outbox: Outbox::new(&state, &name, &identity),
-            setting,
+            site,
+            base,
             source,
             no_codecov,
             stopped,
@@ -177,14 +182,11 @@ impl<'a> Office<'a> {
 
     fn courier(&self) -> Courier<'_> {
         Courier {
-            settings: &self.setting.site.publish,
-            base: &self.setting.base,
+            settings: &self.site.publish,
+            base: self.base,
             source: self.source.as_ref(),
-            mirrors: self
-                .setting
-                .path(&self.setting.site.workspace.root)
-                .join("mirrors"),
-            disclosure: self.setting.site.trust.disclosure,
+            mirrors: self.base.join(&self.site.workspace.root).join("mirrors"),
+            disclosure: self.site.trust.disclosure,
             variable: &self.variable,
             no_codecov: self.no_codecov,
             cancelled: self.stopped,
@@ -193,7 +195,7 @@ impl<'a> Office<'a> {
 
     /// The folders that the command line means.
     fn sets(&self, args: &PublishArgs) -> Result<Vec<Utf8PathBuf>, Error> {
-        let usual = utf8(&self.setting.path(&self.setting.site.workspace.artifacts))?;
+        let usual = utf8(&self.base.join(&self.site.workspace.artifacts))?;
         let mut sets = Vec::new();
         for folder in &args.artifacts {
             sets.push(material::set_in(&utf8(folder)?)?);

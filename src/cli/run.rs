@@ -7,8 +7,12 @@ use super::console::Console;
 use super::setting::Setting;
 use super::source::{self, Planned};
 use crate::build::environment::scrub;
+use crate::cancel::Cancel;
+use crate::drive::folder::RunFolder;
+use crate::drive::gc::sweep;
 use crate::drive::progress::{Observer, Progress};
-use crate::drive::{self, Scope, place};
+use crate::drive::start::{self, Begun};
+use crate::drive::{self, Driven, Driving, Left, Scope, Stay, Withheld, place};
 use crate::error::{Error, Exit};
 use crate::launch::Place;
 
@@ -22,57 +26,134 @@ pub(super) async fn run(
     }
     let cancel = crate::cancel::watch().map_err(Error::Runtime)?;
     let setting = Setting::read(&args).await?;
-    let planned = source::plan(&setting, &args, &cancel, console)?;
-    let folder = source::new_folder(&planned.workspace);
     let place = place::choose(setting.site.scheduler.kind).await;
-    be_nice(place, setting.site.workspace.nice);
-    folder.create().map_err(Error::File)?;
-    super::trace::to_file(&folder.log(), global.verbose).map_err(Error::File)?;
+    if args.detach && place != Place::Job {
+        return Err(Error::NothingToDetach);
+    }
+    let planned = source::plan(&setting, &args, &cancel, console)?;
     let inherited = scrub(std::env::vars_os(), &setting.token_variables());
+    let commit = planned.plan.revision.commit.clone();
+    let request = request(&setting, &args, planned, place);
+    if args.if_idle
+        && let Some(other) = start::unfinished(&request.workspace)?
+    {
+        console.tell(&format!("run {other} has not ended; nothing to do"));
+        return Ok(Exit::Passed);
+    }
+    let begun = tokio::task::block_in_place(|| start::begin(request, inherited, args.if_new))?;
+    let driven = match begun {
+        Begun::Driven(driven) => *driven,
+        Begun::Tested { run, exit_code } => {
+            let how = exit_code.map_or_else(
+                || "and has not ended".to_owned(),
+                |code| format!("and ended with exit code {code}"),
+            );
+            console.tell(&format!("run {run} tests {commit} already {how}"));
+            return Ok(Exit::Passed);
+        }
+        Begun::Busy(busy) if args.if_idle => {
+            console.tell(&format!("run {}: {}; nothing to do", busy.run, busy.why));
+            return Ok(Exit::Passed);
+        }
+        Begun::Busy(busy) => {
+            return Err(Error::Busy {
+                run: busy.run,
+                why: busy.why,
+            });
+        }
+    };
+    console.tell(&format!("run {} of {commit}", driven.folder().id()));
+    let stay = if args.detach {
+        Stay::UntilSubmitted
+    } else {
+        Stay::ToTheEnd
+    };
+    drive(driven, &stay, &cancel, global, console).await
+}
+
+/// Drives a run, with its log, at the priority that its place asks for.
+pub(super) async fn drive(
+    mut driven: Driven,
+    stay: &Stay,
+    cancel: &Cancel,
+    global: &Global,
+    console: &Arc<Console>,
+) -> Result<Exit, Error> {
+    let request = driven.request();
+    be_nice(request.place, request.site.workspace.nice);
+    super::trace::to_file(&driven.folder().log(), global.verbose).map_err(Error::File)?;
     let observer = observer(console);
-    console.tell(&format!(
-        "run {} of {}",
-        folder.id(),
-        planned.plan.revision.commit
-    ));
-    let finished = drive::run(
-        request(&setting, &args, planned, place),
-        folder,
-        inherited,
-        &observer,
-        &cancel,
-        console.color(),
-    )
-    .await?;
+    let driving = driven
+        .drive(stay, &observer, cancel, console.color())
+        .await?;
+    let finished = match driving {
+        Driving::Ended(finished) => finished,
+        Driving::Left(left) => {
+            let detached = matches!(stay, Stay::UntilSubmitted);
+            return Ok(leave(left, detached, cancel, console));
+        }
+    };
     console.say(&finished.summary);
-    if global.format == Format::Json {
-        let document =
-            fs_err::read(finished.artifacts.join("hpc-results.json")).map_err(Error::File)?;
-        super::print(&document)?;
-    }
-    if let Some(signal) = cancel.signal() {
-        return Ok(Exit::Signal(signal));
-    }
-    let in_allocation = place == Place::Allocation;
-    let published = super::publish::after_run(
-        &setting,
-        &args,
-        in_allocation,
-        &finished.artifacts,
-        &cancel,
-        console,
-    )
-    .await
-    .unwrap_or_else(|error| {
+    print_results(driven.folder(), global)?;
+    // The run has not ended before its results are on their way: whoever goes on with it sends them.
+    let publishing = super::publish::after_run(driven.request(), cancel, console);
+    let published = publishing.await.unwrap_or_else(|error| {
         console.say(&error.report(console.color()));
         false
     });
+    driven.finish(&finished)?;
+    tidy(driven.request(), console);
+    if let Some(signal) = cancel.signal() {
+        return Ok(Exit::Signal(signal));
+    }
     Ok(match finished.exit_code {
         0 if !published => Exit::Publish,
-        0 => Exit::Passed,
-        1 => Exit::Fault,
-        _ => Exit::Infrastructure,
+        code => Exit::of_run(code),
     })
+}
+
+/// Removes what is beyond `keep_runs` and `keep_limit`.
+fn tidy(request: &drive::Request, console: &Console) {
+    let keep = super::gc::keep(&request.site.workspace);
+    let sweeping = || sweep(&request.workspace, &request.artifacts, keep, false);
+    match tokio::task::block_in_place(sweeping) {
+        Ok(swept) if swept.runs.is_empty() => {}
+        Ok(swept) => console.tell(&format!("removed {}", super::gc::told(&swept))),
+        Err(error) => tracing::warn!(%error, "old runs could not be removed"),
+    }
+}
+
+/// Prints the document of a run that has ended, where a program reads.
+pub(super) fn print_results(folder: &RunFolder, global: &Global) -> Result<(), Error> {
+    if global.format == Format::Json {
+        let document = fs_err::read(folder.results()).map_err(Error::File)?;
+        super::print(&document)?;
+    }
+    Ok(())
+}
+
+/// The exit code of a driver that leaves a run before its end.
+fn leave(left: Left, detached: bool, cancel: &Cancel, console: &Console) -> Exit {
+    let Left { live, waiting } = left;
+    if let Some(signal) = cancel.signal() {
+        return Exit::Signal(signal);
+    }
+    if !detached {
+        console.tell(&format!(
+            "not finished yet: {live} steps have a job, {waiting} wait"
+        ));
+        return Exit::Unfinished;
+    }
+    if waiting == 0 {
+        console.tell(&format!(
+            "{live} steps are left to Slurm; `hpc-ci resume` or `hpc-ci wait` collects them"
+        ));
+        return Exit::Passed;
+    }
+    console.tell(&format!(
+        "{live} steps are left to Slurm, {waiting} cannot be submitted yet; `hpc-ci resume` goes on with them"
+    ));
+    Exit::Unfinished
 }
 
 pub(super) fn observer(console: &Arc<Console>) -> Observer {
@@ -115,6 +196,12 @@ fn request(setting: &Setting, args: &RunArgs, planned: Planned, place: Place) ->
         source: planned.source,
         credentials: planned.credentials,
         again,
+        command_line: std::env::args().collect(),
+        base: setting.base.clone(),
+        withheld: Withheld {
+            all: args.no_publish,
+            codecov: args.no_codecov,
+        },
         site,
     }
 }

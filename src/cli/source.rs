@@ -14,9 +14,7 @@ use crate::drive::disk::Disk;
 use crate::drive::trees::{Credentials, Origin};
 use crate::drive::{self, folder::RunFolder};
 use crate::error::Error;
-use crate::git::{
-    Access, CommitId, Found, Location, Progress, Repository, Secret, Source, Token, Wanted,
-};
+use crate::git::{Access, CommitId, Found, Location, Progress, Repository, Source, Wanted};
 use crate::plan::{self, Filter, Kinds, Plan, Revision, Selection};
 use crate::results::benchmark::Baselines;
 use crate::results::history::History;
@@ -116,7 +114,8 @@ pub(super) fn plan(
             root: root.to_owned(),
         },
         None => Origin::Commit {
-            repository: Box::new(located.found.repository),
+            repository: setting.site.project.repository.clone(),
+            base: setting.base.clone(),
             commit,
             submodules: setting.site.project.submodules,
         },
@@ -153,7 +152,7 @@ fn locate(
     console: &Console,
 ) -> Result<Located, Error> {
     let source = Source::open(&setting.site.project.repository, &setting.base)?;
-    let credentials = credentials(source.remote());
+    let credentials = Credentials::from_environment(source.remote());
     let report = |progress: Progress<'_>| {
         if let Some(text) = told(progress) {
             console.tell(&text);
@@ -174,30 +173,6 @@ fn locate(
         found,
         credentials,
     })
-}
-
-/// How a remote is reached: by the key and token that the environment names, besides what git finds by itself.
-pub(super) fn credentials(remote: Option<&Location>) -> Credentials {
-    Credentials {
-        ssh_key: std::env::var_os("HPC_CI_SSH_KEY").map(PathBuf::from),
-        token: token(remote),
-    }
-}
-
-/// The token for a remote: our own variable, or that of a GitLab job for its own server.
-fn token(remote: Option<&Location>) -> Option<Token> {
-    let remote = remote?;
-    if let Ok(token) = std::env::var("HPC_CI_GIT_TOKEN") {
-        return Token::new(Secret::new(token), remote);
-    }
-    let server = std::env::var("CI_SERVER_URL")
-        .ok()
-        .filter(|url| !url.is_empty())?;
-    let job = std::env::var("CI_JOB_TOKEN").ok()?;
-    remote
-        .to_string()
-        .starts_with(&server)
-        .then(|| Token::new(Secret::new(job), remote))?
 }
 
 /// What of git's progress is worth showing where it can be overwritten.

@@ -27,6 +27,8 @@ mod units;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 pub use choices::{
     Better, CodecovService, Disclosure, DyingRanks, Engine, Expect, KeepProfiles, LauncherKind,
     Pmi, Producer, ResultsFormat, SchedulerKind, Strategy, Where,
@@ -67,7 +69,7 @@ pub struct Context<'c> {
 }
 
 /// Where and for whom code runs, from trusted files only.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Site {
     /// The cluster whose overrides were applied.
     pub cluster: Option<String>,
@@ -81,6 +83,7 @@ pub struct Site {
     pub publish: Publish,
     /// What the checked-out code is trusted with.
     pub trust: Trust,
+    #[serde(skip)]
     settings: Vec<Setting>,
 }
 

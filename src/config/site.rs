@@ -1,5 +1,7 @@
 //! Where and for whom: the tables that are read only from trusted files, before the checkout.
 
+use serde::{Deserialize, Serialize};
+
 use super::choices::{CodecovService, Disclosure, SchedulerKind, Strategy};
 use super::fields::{
     Bounded, Count, GlobText, Grace, Name, NodePath, PathText, Plain, Positive, SchedulerOption,
@@ -24,7 +26,7 @@ pub(super) struct SiteTables {
 }
 
 /// What is tested.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {
     /// The project's name; without it, the repository's.
     pub name: Option<String>,
@@ -35,7 +37,7 @@ pub struct Project {
 }
 
 /// Where things are kept. Relative paths start at the folder of `hpc.toml`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workspace {
     /// Trees, runs and caches, on storage that compute nodes see.
     pub root: String,
@@ -56,7 +58,7 @@ pub struct Workspace {
 }
 
 /// How the scheduler is asked.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scheduler {
     /// Which scheduler.
     pub kind: SchedulerKind,
@@ -83,7 +85,7 @@ pub struct Scheduler {
 }
 
 /// What steps may not go beyond.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// The most nodes of one step.
     pub max_nodes: Option<u32>,
@@ -104,7 +106,7 @@ pub struct Limits {
 }
 
 /// Where results are sent. A target without its table is not used.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publish {
     /// Whether a run publishes at its end; unset: not under GitLab nor inside an allocation.
     pub auto: Option<bool>,
@@ -119,7 +121,7 @@ pub struct Publish {
 }
 
 /// Where a token is found: a variable, or a file that only its owner may read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenSource {
     /// The variable that holds it.
     pub env: Option<String>,
@@ -128,7 +130,7 @@ pub struct TokenSource {
 }
 
 /// Codecov, or a server like it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Codecov {
     /// The flag of the upload; unset: `hpc-extended`, under GitLab `jacamar-hpc`.
     pub flag: Option<String>,
@@ -143,7 +145,7 @@ pub struct Codecov {
 }
 
 /// The branch with results.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultsBranch {
     /// Its name.
     pub branch: String,
@@ -156,7 +158,7 @@ pub struct ResultsBranch {
 }
 
 /// GitHub, or a GitHub Enterprise.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Github {
     /// `owner/repository`; unset: from the remote.
     pub repository: Option<String>,
@@ -169,7 +171,7 @@ pub struct Github {
 }
 
 /// GitLab.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gitlab {
     /// `group/project`; unset: from the CI's variables, else from the remote.
     pub repository: Option<String>,
@@ -182,7 +184,7 @@ pub struct Gitlab {
 }
 
 /// What the checked-out code is trusted with.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trust {
     /// The branches that may run, as patterns.
     pub branches: Vec<String>,

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::event::BuildFailure;
 use super::folder::RunFolder;
 use super::progress::{Observer, Progress};
 use super::request::{program, setup};
@@ -55,13 +56,22 @@ pub enum Failure {
 
 impl Failure {
     /// Returns whether the code under test is at fault.
-    pub(super) fn is_fault_of_code(&self) -> bool {
+    fn is_fault_of_code(&self) -> bool {
         matches!(self, Self::Build(error) if error.is_fault_of_code())
     }
 
+    /// Returns what the journal keeps of it.
+    pub(super) fn noted(&self) -> BuildFailure {
+        BuildFailure {
+            fault_of_code: self.is_fault_of_code(),
+            message: self.to_string(),
+            help: self.help(),
+            exit_code: self.exit_code(),
+        }
+    }
+
     /// Returns the exit code of the build command, if that is what failed.
-    #[must_use]
-    pub fn exit_code(&self) -> Option<i32> {
+    fn exit_code(&self) -> Option<i32> {
         match self {
             Self::Build(BuildError::Failed { code, .. }) => Some(*code),
             _ => None,

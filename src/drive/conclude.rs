@@ -13,8 +13,9 @@ use super::cover::{Covered, cover};
 use super::live::Attempt;
 use super::place;
 use super::progress::{Observer, Progress};
-use super::state::RunState;
-use super::{Built, DriveError, Finished, Run, collect, measure, meta, reports};
+use super::state::{BuildFailure, BuildState, RunState};
+use super::stored::put;
+use super::{DriveError, Finished, Run, collect, measure, meta, reports};
 use crate::coverage::rank_report::RankReport;
 use crate::coverage::summary::{Share, Totals, summarize};
 use crate::launch::Place;
@@ -23,7 +24,7 @@ use crate::results::artifact::{Artifact, Content, RunFiles};
 use crate::results::benchmark;
 use crate::results::record::{
     BuildRecord, CoverageSummary, FileCoverage, Hpc, JobRecord, Note, NoteKind, ObjectList, Part,
-    Ratio, RunStatus, SCHEMA_VERSION,
+    Ratio, RunEntry, RunStatus, SCHEMA_VERSION,
 };
 use crate::results::reports::Merged;
 use crate::results::text::Style;
@@ -33,8 +34,8 @@ use crate::results::{
 };
 use crate::scheduler::Outcome;
 
-/// How long another run may hold the artifacts.
-const STORE_PATIENCE: Duration = Duration::from_mins(1);
+/// How long another run may hold the artifacts: longer than it takes to see that nobody lives to let go.
+const STORE_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Attempts by step and number.
 type Attempts = BTreeMap<(usize, u32), Attempt>;
@@ -45,7 +46,6 @@ pub(super) async fn conclude(
     builder: &Builder<'_>,
     state: &RunState,
     attempts: &Attempts,
-    built: &BTreeMap<String, Built>,
     observer: &Observer,
     color: bool,
 ) -> Result<Finished, DriveError> {
@@ -59,10 +59,9 @@ pub(super) async fn conclude(
         run,
         state,
         attempts,
-        built,
     }
     .finished(&covered, &toolchain);
-    let details = meta::meta(run, attempts, &toolchain, built, &covered, &finished);
+    let details = meta::meta(run, attempts, &toolchain, state, &covered, &finished);
     let files = RunFiles::new(&finished, details, coverage_files(run, &covered)?)?;
     let folder = utf8(&run.request.artifacts)?;
     fs_err::create_dir_all(&folder).map_err(|source| DriveError::Folder {
@@ -73,27 +72,49 @@ pub(super) async fn conclude(
     if let Some(ignored) = saved.ignored {
         tracing::warn!(%ignored, "the earlier artifacts could not be read");
     }
-    let entry = serde_json::to_vec_pretty(&files.entry)?;
-    fs_err::write(run.folder.record(), entry).map_err(|source| DriveError::Folder {
-        path: run.folder.root().to_owned(),
-        source,
-    })?;
-    let line = history::entry(&finished, &files.entry);
-    if let Err(error) = run.request.past.add(&line) {
-        observer(Progress::Note(format!(
-            "the run could not be added to `{}`: {error}",
-            run.request.past.file()
-        )));
-    }
-    let style = Style {
-        colour: color,
-        folder: &folder,
+    remember(run, &finished, &files.entry, observer);
+    let summary = |colour| {
+        let style = Style {
+            colour,
+            folder: &folder,
+        };
+        text::summary(&finished, style)
     };
+    // The record comes last: it says that the run has ended.
+    let results = serde_json::to_vec_pretty(&saved.picture.results)?;
+    let record = serde_json::to_vec_pretty(&files.entry)?;
+    for (path, text) in [
+        (run.folder.results(), results),
+        (run.folder.summary(), summary(false).into_bytes()),
+        (run.folder.record(), record),
+    ] {
+        put(&path, &text, 0o666).map_err(|source| DriveError::Folder {
+            path: run.folder.root().to_owned(),
+            source,
+        })?;
+    }
     Ok(Finished {
         exit_code: files.entry.exit_code,
-        summary: text::summary(&finished, style),
-        artifacts: run.request.artifacts.clone(),
+        summary: summary(color),
     })
+}
+
+/// Adds the run to the history of its project, once: a driver before may have come this far.
+fn remember(run: &Run, finished: &FinishedRun, entry: &RunEntry, observer: &Observer) {
+    let past = &run.request.past;
+    let known = past.runs().is_ok_and(|past| {
+        let id = run.folder.id();
+        past.lines.iter().any(|line| line.run == id)
+    });
+    if known {
+        return;
+    }
+    if let Err(error) = past.add(&history::entry(finished, entry)) {
+        observer(Progress::Note(format!(
+            "the run could not be added to `{}`: {error}",
+            past.file()
+        )));
+    }
 }
 
 fn utf8(path: &Path) -> Result<Utf8PathBuf, DriveError> {
@@ -113,7 +134,6 @@ struct Conclusion<'a> {
     run: &'a Run,
     state: &'a RunState,
     attempts: &'a Attempts,
-    built: &'a BTreeMap<String, Built>,
 }
 
 impl Conclusion<'_> {
@@ -164,7 +184,7 @@ impl Conclusion<'_> {
             .attempts
             .values()
             .filter(|_| self.run.request.place == Place::Job)
-            .find_map(|attempt| attempt.job.as_ref().map(ToString::to_string));
+            .find_map(|attempt| attempt.end.job.as_ref().map(ToString::to_string));
         let known = |name: &str| {
             toolchain
                 .iter()
@@ -194,24 +214,30 @@ impl Conclusion<'_> {
 
     /// Builds that failed, and what else no step tells.
     fn build_notes(&self) -> Vec<Note> {
-        self.built
-            .values()
-            .filter_map(|built| {
-                let failure = built.failure.as_ref()?;
-                let help = failure
-                    .help()
-                    .map_or(String::new(), |help| format!("\nhelp: {help}"));
-                Some(Note {
-                    kind: if failure.is_fault_of_code() {
+        let builds = self.run.request.plan.builds.iter();
+        builds
+            .filter_map(|build| self.failure(&build.id))
+            .map(|failure| {
+                let help = failure.help.as_ref();
+                let help = help.map_or(String::new(), |help| format!("\nhelp: {help}"));
+                Note {
+                    kind: if failure.fault_of_code {
                         NoteKind::Failure
                     } else {
                         NoteKind::Error
                     },
                     part: None,
-                    message: format!("{failure}{help}"),
-                })
+                    message: format!("{}{help}", failure.message),
+                }
             })
             .collect()
+    }
+
+    fn failure(&self, build: &str) -> Option<&BuildFailure> {
+        match self.state.build(build)? {
+            BuildState::Failed(failure) => Some(failure),
+            BuildState::Pending | BuildState::Built { .. } => None,
+        }
     }
 
     fn steps(&self) -> Vec<StepResult> {
@@ -231,7 +257,7 @@ impl Conclusion<'_> {
             .folder
             .attempt(&step.slug, state.attempt)
             .join("log.txt");
-        let record = attempt.and_then(|attempt| attempt.record.as_ref());
+        let record = attempt.and_then(|attempt| attempt.end.record.as_ref());
         let outcome = verdict.map_or(Outcome::Lost, |verdict| verdict.outcome);
         let ended_well = outcome == Outcome::Passed;
         StepResult {
@@ -247,11 +273,11 @@ impl Conclusion<'_> {
                 .filter(|_| !ended_well)
                 .map(|verdict| verdict.message.clone()),
             job_id: attempt
-                .and_then(|attempt| attempt.job.as_ref())
+                .and_then(|attempt| attempt.end.job.as_ref())
                 .filter(|_| self.run.request.place == Place::Job)
                 .map(ToString::to_string),
             nodes: attempt
-                .map(|attempt| attempt.nodes.iter().cloned().collect())
+                .map(|attempt| attempt.end.nodes.iter().cloned().collect())
                 .unwrap_or_default(),
             ranks: step.resources.ranks,
             elapsed: attempt.and_then(Attempt::elapsed),
@@ -275,16 +301,16 @@ impl Conclusion<'_> {
 
     fn report(&self, index: usize, number: u32) -> Option<Merged> {
         let step = &self.run.request.plan.steps[index];
-        let ended = self.attempts.get(&(index, number))?.verdict.outcome;
+        let ended = self.attempts.get(&(index, number))?.end.verdict.outcome;
         reports::read(step, &self.run.folder.attempt(&step.slug, number), ended)
     }
 
     fn earlier(&self, index: usize, number: u32) -> Option<EarlierAttempt> {
         let attempt = self.attempts.get(&(index, number))?;
         Some(EarlierAttempt {
-            outcome: attempt.verdict.outcome,
-            message: attempt.verdict.message.clone(),
-            job_id: attempt.job.as_ref().map(ToString::to_string),
+            outcome: attempt.end.verdict.outcome,
+            message: attempt.end.verdict.message.clone(),
+            job_id: attempt.end.job.as_ref().map(ToString::to_string),
             failed_tests: self
                 .report(index, number)
                 .into_iter()
@@ -310,8 +336,12 @@ impl Conclusion<'_> {
         plan.builds
             .iter()
             .map(|build| {
-                let built = self.built.get(&build.id);
-                let failure = built.and_then(|built| built.failure.as_ref());
+                let state = self.state.build(&build.id);
+                let failure = self.failure(&build.id);
+                let took = match state {
+                    Some(BuildState::Built { seconds }) => Some(*seconds),
+                    _ => None,
+                };
                 let log = self.run.folder.build(&build.id).join("build/build.log");
                 BuildRecord {
                     name: build.name.clone(),
@@ -321,23 +351,21 @@ impl Conclusion<'_> {
                         .find(|step| step.build == build.id)
                         .map(|step| kind(step).part()),
                     features: build.features.clone().unwrap_or_default(),
-                    status: match (built, failure) {
-                        (None, _) => RunStatus::Skipped,
-                        (Some(_), None) => RunStatus::Passed,
-                        (_, Some(failure)) if failure.is_fault_of_code() => RunStatus::Failed,
+                    status: match (took, failure) {
+                        (None, None) => RunStatus::Skipped,
+                        (Some(_), _) => RunStatus::Passed,
+                        (_, Some(failure)) if failure.fault_of_code => RunStatus::Failed,
                         (_, Some(_)) => RunStatus::Error,
                     },
                     command: build.command.as_ref().map(shown).unwrap_or_default(),
                     exit_code: match failure {
-                        Some(failure) => failure.exit_code(),
-                        None => built.map(|_| 0),
+                        Some(failure) => failure.exit_code,
+                        None => took.map(|_| 0),
                     },
-                    duration_seconds: built
-                        .and_then(|built| built.took)
-                        .map(|took| took.as_secs_f64()),
+                    duration_seconds: took,
                     log: log.exists().then(|| self.relative(&log)),
                     job_id: None,
-                    message: failure.map(ToString::to_string),
+                    message: failure.map(|failure| failure.message.clone()),
                 }
             })
             .collect()
@@ -350,18 +378,18 @@ impl Conclusion<'_> {
         self.attempts
             .iter()
             .filter_map(|((index, _), attempt)| {
-                let job = attempt.job.as_ref()?;
+                let job = attempt.end.job.as_ref()?;
                 let step = &self.run.request.plan.steps[*index];
-                let record = attempt.record.as_ref();
+                let record = attempt.end.record.as_ref();
                 Some(JobRecord {
                     job_id: job.to_string(),
                     steps: vec![step.name.clone()],
-                    submitted_at: Some(attempt.submitted),
+                    submitted_at: attempt.end.submitted,
                     started_at: record.and_then(|record| record.start),
                     ended_at: record.and_then(|record| record.end),
                     state: record.map(|record| record.state.to_string()),
                     partition: step.resources.partition.clone(),
-                    nodes: attempt.nodes.iter().cloned().collect(),
+                    nodes: attempt.end.nodes.iter().cloned().collect(),
                     exit_code: record
                         .and_then(|record| record.exit)
                         .map(|exit| format!("{}:{}", exit.code, exit.signal)),
@@ -401,7 +429,7 @@ impl Conclusion<'_> {
             .attempts
             .get(&(index, self.state.steps()[index].attempt));
         let host = attempt.and_then(|attempt| attempt.host.clone());
-        let nodes = attempt.map(|attempt| attempt.nodes.len());
+        let nodes = attempt.map(|attempt| attempt.end.nodes.len());
         let pairs = [
             ("system", self.run.request.site.cluster.clone()),
             ("partition", step.resources.partition.clone()),

@@ -83,7 +83,6 @@ pub(super) async fn cover(
     if usable {
         place(sum, &rules, &mut covered);
     }
-    discard_profiles(run, &given);
     Ok(covered)
 }
 
@@ -375,9 +374,9 @@ fn rules(run: &Run, builder: &Builder<'_>) -> Result<Rules, crate::coverage::pat
         .exclude(&run.request.coverage.exclude)
 }
 
-/// Profiles are by far the largest part of a run: they go when their counts are in the tracefile.
-fn discard_profiles(run: &Run, given: &[Given<'_>]) {
-    for it in given {
+/// Profiles are by far the largest part of a run: they go when their counts stand in the artifacts.
+pub(super) fn discard_profiles(run: &Run, state: &RunState) {
+    for it in given(run, state) {
         let keep = match run.request.coverage.keep_profiles {
             KeepProfiles::Always => true,
             KeepProfiles::Failed => it.outcome.status() != Status::Passed,

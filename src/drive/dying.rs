@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::builds::Builder;
 use super::progress::Progress;
 use super::request::setup;
@@ -15,8 +17,8 @@ use crate::plan::{Build, Producer};
 use crate::results::record::{DyingRanks as Record, Way};
 
 /// What a build is to be made for, and what led to it.
-#[derive(Debug, Default)]
-pub(super) struct Choice {
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
     keeping: Keeping,
     compilers: Vec<Compiler>,
     /// Why the counters of some ranks are lost.

@@ -1,8 +1,8 @@
 //! Where the files of a run stand.
 //!
-//! `WORKSPACE/runs/RUN-ID/` holds the plan, the journal, the log, `builds/BUILD/`, `steps/SLUG/ATTEMPT/`,
-//! `batches/NUMBER/` of each array and pack, and `ended/`, into
-//! which every job script drops an empty file when its exit record is complete: one directory read tells of all arrivals.
+//! `WORKSPACE/runs/RUN-ID/` holds the plan, the request, the environment, the journal, the log, `builds/BUILD/`,
+//! `steps/SLUG/ATTEMPT/`, `batches/NUMBER/` of each array and pack, and `ended/`, into which every job script drops an empty file
+//! when its exit record is complete: one directory read tells of all arrivals. `lease.N` says which process drives the run.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -91,6 +91,36 @@ impl RunFolder {
         self.root.join("plan.json")
     }
 
+    /// Returns what was asked for, by which another process can go on with the run.
+    #[must_use]
+    pub fn request(&self) -> PathBuf {
+        self.root.join("request.json")
+    }
+
+    /// Returns the environment that builds, jobs and steps inherit: `NAME=VALUE`, each ended by a zero byte.
+    #[must_use]
+    pub fn environment(&self) -> PathBuf {
+        self.root.join("environment")
+    }
+
+    /// Returns the file by which the run is asked to stop.
+    #[must_use]
+    pub fn cancel(&self) -> PathBuf {
+        self.root.join("cancel")
+    }
+
+    /// Returns the `hpc-results.json` that the run wrote.
+    #[must_use]
+    pub fn results(&self) -> PathBuf {
+        self.root.join("hpc-results.json")
+    }
+
+    /// Returns the summary for people once the run has ended.
+    #[must_use]
+    pub fn summary(&self) -> PathBuf {
+        self.root.join("summary.txt")
+    }
+
     /// Returns the record of the run once it has ended.
     #[must_use]
     pub fn record(&self) -> PathBuf {
@@ -145,6 +175,12 @@ impl RunFolder {
         self.root.join("batches").join(number.to_string())
     }
 
+    /// Returns what the steps of a pack need to know.
+    #[must_use]
+    pub fn pack_file(&self, number: u32) -> PathBuf {
+        self.batch(number).join("pack.json")
+    }
+
     fn builds(&self) -> PathBuf {
         self.root.join("builds")
     }
@@ -160,14 +196,24 @@ pub fn ended_name(slug: &str, attempt: u32) -> String {
     format!("{slug}.{attempt}")
 }
 
+/// Returns the runs of a workspace, the oldest first.
+#[must_use]
+pub fn all(workspace: &Path) -> Vec<RunFolder> {
+    let mut ids = super::collect::names(&workspace.join("runs"));
+    ids.sort_unstable();
+    ids.iter()
+        .filter(|id| !id.starts_with('.'))
+        .map(|id| RunFolder::existing(workspace, id))
+        .filter(|folder| folder.request().is_file())
+        .collect()
+}
+
 /// Returns the names of the steps that did not pass in the latest run that has ended; none if there is no such run.
 pub fn not_passed(workspace: &Path) -> std::io::Result<BTreeSet<String>> {
-    let mut runs = super::collect::names(&workspace.join("runs"));
-    runs.sort_unstable();
-    let ended = runs
+    let ended = all(workspace)
         .iter()
         .rev()
-        .map(|id| RunFolder::existing(workspace, id).record())
+        .map(RunFolder::record)
         .find(|record| record.is_file());
     let Some(record) = ended else {
         return Ok(BTreeSet::new());

@@ -1,32 +1,29 @@
 //! What is known of one job of the run while it lives, and of an attempt when it has ended. No clock but for how long ago.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
 use super::collect;
+use super::event::AttemptEnd;
 use super::progress::Progress as Tell;
 use crate::scheduler::pending;
 use crate::scheduler::verdict::CancelCause;
 use crate::scheduler::{
-    ExitRecord, JobId, JobRecord, JobState, JobStatus, Phase, Verdict, is_fault_of_place,
+    ExitRecord, JobId, JobRecord, JobState, JobStatus, Phase, is_fault_of_place,
 };
 
 /// How long the books may lag behind the queue before the queue's word is taken.
 pub(super) const BOOKS_LAG: Duration = Duration::from_secs(20);
 
-/// What is known of one attempt.
+/// What is known of one attempt that has ended.
 #[derive(Debug, Clone)]
 pub(super) struct Attempt {
-    pub(super) job: Option<JobId>,
-    pub(super) submitted: DateTime<Utc>,
-    pub(super) record: Option<JobRecord>,
+    pub(super) end: AttemptEnd,
     pub(super) exit: Option<ExitRecord>,
     pub(super) host: Option<collect::Host>,
-    /// Every node that the queue, the books or a rank told of: a job that completes loses its nodes one by one.
-    pub(super) nodes: BTreeSet<String>,
-    pub(super) verdict: Verdict,
     /// Whether other steps shared its job.
     pub(super) packed: bool,
 }
@@ -34,23 +31,31 @@ pub(super) struct Attempt {
 /// A job that the scheduler has.
 #[derive(Debug)]
 pub(super) struct Live {
-    pub(super) submitted: DateTime<Utc>,
     pub(super) pending_since: Instant,
     pub(super) running_since: Option<Instant>,
     pub(super) gone_since: Option<Instant>,
     pub(super) last: Option<JobStatus>,
     pub(super) nodes: BTreeSet<String>,
-    pub(super) cause: Option<CancelCause>,
     /// The time of its job, where that is not its own.
     pub(super) limit: Option<Duration>,
 }
 
 impl Attempt {
+    /// Returns what is known of an attempt, by the journal and by what it left in its folder.
+    pub(super) fn read(end: AttemptEnd, folder: &Path, packed: bool) -> Self {
+        Self {
+            end,
+            exit: collect::exit_record(folder),
+            host: collect::host(folder),
+            packed,
+        }
+    }
+
     /// Returns how long the attempt ran.
     pub(super) fn elapsed(&self) -> Option<Duration> {
         let record = self.exit.as_ref().map(|exit| exit.ended - exit.started);
         let own = record.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        own.or_else(|| self.record.as_ref()?.elapsed)
+        own.or_else(|| self.end.record.as_ref()?.elapsed)
     }
 }
 
@@ -60,31 +65,32 @@ impl Attempt {
     pub(super) fn fault_of_place(&self) -> bool {
         let own = self.exit.as_ref().is_some_and(|exit| exit.timed_out);
         let ran_out = self
+            .end
             .record
             .as_ref()
             .is_some_and(|record| record.state == JobState::Timeout && !own);
-        is_fault_of_place(&self.verdict, self.exit.as_ref()) || self.packed && ran_out
+        is_fault_of_place(&self.end.verdict, self.exit.as_ref()) || self.packed && ran_out
     }
 
     /// Returns the nodes to keep away from: of several nobody knows which one it was, and Slurm leaves out those that are down.
     pub(super) fn bad_nodes(&self) -> Vec<String> {
-        match self.nodes.len() {
-            1 => self.nodes.iter().cloned().collect(),
+        match self.end.nodes.len() {
+            1 => self.end.nodes.iter().cloned().collect(),
             _ => Vec::new(),
         }
     }
 }
 
 impl Live {
-    pub(super) fn new() -> Self {
+    /// Returns a job that was submitted then, maybe by another process.
+    pub(super) fn since(submitted: DateTime<Utc>) -> Self {
+        let ago = (Utc::now() - submitted).to_std().unwrap_or_default();
         Self {
-            submitted: Utc::now(),
-            pending_since: Instant::now(),
+            pending_since: Instant::now().checked_sub(ago).unwrap_or_else(Instant::now),
             running_since: None,
             gone_since: None,
             last: None,
             nodes: BTreeSet::new(),
-            cause: None,
             limit: None,
         }
     }

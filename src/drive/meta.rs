@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::Run;
 use super::cover::Covered;
 use super::live::Attempt;
 use super::request::setup;
-use super::{Built, Run};
+use super::state::RunState;
 use crate::build;
 use crate::launch::Place;
 use crate::plan::Producer;
@@ -30,7 +31,7 @@ pub(super) fn meta(
     run: &Run,
     attempts: &BTreeMap<(usize, u32), Attempt>,
     toolchain: &[(String, String)],
-    built: &BTreeMap<String, Built>,
+    state: &RunState,
     covered: &Covered,
     finished: &FinishedRun,
 ) -> RunMeta {
@@ -55,7 +56,7 @@ pub(super) fn meta(
         finished_at: finished.finished_at,
         driver: Driver {
             version: finished.driver_version.clone(),
-            command_line: std::env::args().collect(),
+            command_line: request.command_line.clone(),
             host: finished.hpc.node.clone(),
             config_sha256: None,
             profile: None,
@@ -79,15 +80,12 @@ pub(super) fn meta(
         nodes: nodes(run, attempts),
         jobs: finished.jobs.clone(),
         binaries: Vec::new(),
-        dying_ranks: built
+        dying_ranks: request
+            .plan
+            .builds
             .iter()
-            .filter(|(id, _)| {
-                run.request
-                    .plan
-                    .build(id)
-                    .is_some_and(|build| build.coverage == Producer::Llvm)
-            })
-            .map(|(id, built)| built.dying.record(id))
+            .filter(|build| build.coverage == Producer::Llvm)
+            .filter_map(|build| Some(state.choice(&build.id)?.record(&build.id)))
             .collect(),
         ranks: (covered.ranks.expected > 0).then(|| covered.ranks.clone()),
     }
@@ -171,7 +169,7 @@ fn nodes(run: &Run, attempts: &BTreeMap<(usize, u32), Attempt>) -> Vec<NodeInfo>
     let mut nodes = BTreeMap::new();
     for attempt in attempts.values() {
         let Some(host) = &attempt.host else { continue };
-        for name in &attempt.nodes {
+        for name in &attempt.end.nodes {
             nodes.entry(name.clone()).or_insert_with(|| NodeInfo {
                 name: name.clone(),
                 processor: host.processor.clone(),

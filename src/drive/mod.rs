@@ -1,19 +1,28 @@
 //! The stages of a run in their order: trees → builds → steps → coverage → results.
 //!
 //! What happens is decided in [`state`], a fold over the events of the [`journal`]; this room performs it. Everything that a
-//! run leaves while it goes on stands in its [`folder`]; artifacts are written by the room of results.
+//! run leaves while it goes on stands in its [`folder`], so that another process can go on with it ([`start`]); artifacts are
+//! written by the room of results.
 
+mod adopt;
 mod budget;
 pub mod builds;
 mod collect;
 mod conclude;
 mod cover;
 pub mod disk;
+mod driven;
 mod dying;
 mod engine;
+mod error;
+pub mod event;
+mod fetch;
 pub mod folder;
+pub mod gc;
 pub mod history;
 pub mod journal;
+pub mod known;
+mod late;
 mod ledger;
 mod live;
 mod measure;
@@ -27,41 +36,48 @@ mod profiles;
 pub mod progress;
 mod reports;
 pub mod request;
+pub mod start;
 pub mod state;
+pub mod stored;
 mod submit;
 pub mod trees;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancel;
-use crate::config::{Coverage, DyingRanks, Site};
-use crate::git::{self, CheckoutOptions};
+use crate::config::{Coverage, Site};
 use crate::launch::Place;
 use crate::plan::{Build, Plan, Step, Strategy};
 use crate::results::benchmark::Baselines;
 use crate::results::history::History as Past;
 use crate::scheduler::local::{Ask, Local};
 use crate::scheduler::slurm::Cluster;
-use crate::scheduler::{Outcome, Scheduler, Slurm, Verdict};
+use crate::scheduler::{Outcome, Scheduler, Slurm};
 use builds::Builder;
 use disk::Disk;
+pub use driven::{Driven, Driving, Left, Stay};
+use dying::Choice;
+pub use error::DriveError;
+pub use fetch::{Fetch, FetchError, fetch};
 use folder::RunFolder;
 use history::History;
-use journal::Journal;
 pub use pack::run_pack;
 use prepare::Prepare;
 use progress::{Observer, Progress};
 use state::{Event, RunState};
 use submit::Ground;
 pub use submit::grounds;
-use trees::{Credentials, Origin, TreeError, Trees};
+use trees::{Credentials, Origin, Trees};
 
+/// The name of the lease of who drives a run, in its folder.
+const LEASE: &str = "lease";
 /// How long a Slurm command may take before it counts as silent: sbatch tries for two minutes by itself while the controller
 /// has all the jobs that it can hold.
 const SLURM_DEADLINE: Duration = Duration::from_mins(3);
@@ -105,10 +121,25 @@ pub struct Request {
     pub credentials: Credentials,
     /// The words that a person types to run one step of this again, up to its name.
     pub again: Vec<String>,
+    /// How hpc-ci was called.
+    pub command_line: Vec<String>,
+    /// The directory that relative paths of the settings start from.
+    pub base: PathBuf,
+    /// What is not to be published.
+    pub withheld: Withheld,
+}
+
+/// What is not to be published, whatever the settings say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withheld {
+    /// Anything.
+    pub all: bool,
+    /// What Codecov would get.
+    pub codecov: bool,
 }
 
 /// Which parts of the results a run is to make.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// Tests.
     pub tests: bool,
@@ -119,74 +150,12 @@ pub struct Scope {
 }
 
 /// What is known of the source beside the plan's revision.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Its address, without credentials.
     pub repository: Option<String>,
     /// SHA-256 over the uncommitted changes.
     pub diff_sha256: Option<String>,
-}
-
-/// A run that could not be driven to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum DriveError {
-    /// Its folder could not be made or written.
-    #[error("cannot use the run folder `{}`", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// Its journal could not be written.
-    #[error(transparent)]
-    Journal(#[from] journal::JournalError),
-    /// A tree could not be made.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    /// Its results could not be written.
-    #[error(transparent)]
-    Store(#[from] crate::results::store::StoreError),
-    /// A document could not be written as JSON.
-    #[error("a document cannot be written as JSON")]
-    Encode(#[from] serde_json::Error),
-    /// A path that must stand in documents and scripts is not UTF-8.
-    #[error("`{}` is not UTF-8", path.display())]
-    Path {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The profile runtime would expand a part of the path.
-    #[error("`{}` holds a `%`", path.display())]
-    Percent {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A task of ours panicked.
-    #[error("a task of hpc-ci ended badly")]
-    Task(#[from] tokio::task::JoinError),
-}
-
-impl DriveError {
-    /// Returns what to do about it.
-    #[must_use]
-    pub fn help(&self) -> Option<String> {
-        match self {
-            Self::Folder { .. } => Some(
-                "`root` of [workspace] says where runs stand; is there room, and may you write?"
-                    .to_owned(),
-            ),
-            Self::Tree(TreeError::Git(error)) => error.help(),
-            Self::Store(error) => error.help(),
-            Self::Path { .. } => {
-                Some("scripts and JSON need UTF-8: choose another `root` in [workspace]".to_owned())
-            }
-            Self::Percent { .. } => Some(
-                "`LLVM_PROFILE_FILE` expands `%`, so profiles would get lost: choose another `root` in [workspace]".to_owned(),
-            ),
-            Self::Tree(_) | Self::Journal(_) | Self::Encode(_) | Self::Task(_) => None,
-        }
-    }
 }
 
 /// A run that has ended.
@@ -196,248 +165,16 @@ pub struct Finished {
     pub exit_code: u8,
     /// The summary for a person.
     pub summary: String,
-    /// The folder of `hpc-results.json`.
-    pub artifacts: PathBuf,
-}
-
-/// How each build ended.
-#[derive(Debug)]
-struct Built {
-    took: Option<Duration>,
-    failure: Option<builds::Failure>,
-    dying: dying::Choice,
-}
-
-/// Drives a run from its plan to its results.
-///
-/// `access` makes the git access anew, since checkouts happen on threads of their own; `inherited` is the scrubbed environment.
-pub async fn run(
-    request: Request,
-    folder: RunFolder,
-    inherited: Vec<(OsString, OsString)>,
-    observer: &Observer,
-    cancel: &Cancel,
-    color: bool,
-) -> Result<Finished, DriveError> {
-    let started = Utc::now();
-    let mut journal = open(&request, &folder)?;
-    let mut state = RunState::new(&request.plan);
-    note(
-        &mut journal,
-        &mut state,
-        &Event::Started {
-            run: folder.id().to_owned(),
-            commit: request.plan.revision.commit.clone(),
-        },
-    )?;
-    for line in &request.plan.notes {
-        observer(Progress::Note(line.clone()));
-    }
-    let run = Run {
-        trees: Trees::new(&request.workspace, folder.id()),
-        request,
-        folder,
-        inherited,
-        started,
-    };
-    let builder = run.builder(observer);
-    let built = run
-        .build_all(&builder, &mut journal, &mut state, observer, cancel)
-        .await?;
-    let scheduler = run.scheduler();
-    let disks = tokio::task::block_in_place(|| disk::disks(&run, &builder)).map_err(|source| {
-        DriveError::Folder {
-            path: run.folder.root().to_owned(),
-            source,
-        }
-    })?;
-    let mut history = History::read(&run.request.state, &run.request.project);
-    let cluster = run.outline(&scheduler, observer).await;
-    if let Some(why) = budget::shortage(&run.request.site.scheduler.limits, &run.request.workspace)
-    {
-        refuse_all(&run.request.plan, &mut journal, &mut state, &why)?;
-    }
-    let attempts = watch::run(
-        watch::Setting {
-            plan: &run.request.plan,
-            folder: &run.folder,
-            scheduler: &scheduler,
-            ground: run.ground(&cluster, &history, observer).await,
-            started,
-            observer,
-            cancel,
-            prepare: &run.prepare(&builder, &built, &disks),
-        },
-        &mut state,
-        &mut journal,
-    )
-    .await?;
-    history.add(Utc::now().timestamp(), run.elapsed(&attempts));
-    if let Err(error) = history.write(&run.request.state, &run.request.project) {
-        tracing::warn!(%error, "what the steps took cannot be remembered");
-    }
-    let finished =
-        conclude::conclude(&run, &builder, &state, &attempts, &built, observer, color).await?;
-    note(
-        &mut journal,
-        &mut state,
-        &Event::Finished {
-            exit_code: finished.exit_code,
-        },
-    )?;
-    Ok(finished)
-}
-
-/// What is to be brought in.
-#[derive(Debug, Clone, Copy)]
-pub struct Fetch<'a> {
-    /// What a run will do.
-    pub plan: &'a Plan,
-    /// Where its trees come from.
-    pub origin: &'a Origin,
-    /// How the source is reached.
-    pub credentials: &'a Credentials,
-    /// The workspace.
-    pub workspace: &'a Path,
-    /// A folder for logs.
-    pub folder: &'a RunFolder,
-    /// The scrubbed environment.
-    pub inherited: &'a [(OsString, OsString)],
-}
-
-/// Brings everything in that a run of this plan needs: the commit is here; trees, submodules and `fetch` commands follow.
-pub async fn fetch(
-    fetch: Fetch<'_>,
-    observer: &Observer,
-    cancel: &Cancel,
-) -> Result<(), FetchError> {
-    let Fetch {
-        plan,
-        origin,
-        credentials,
-        workspace,
-        folder,
-        inherited,
-    } = fetch;
-    let trees = Trees::new(workspace, folder.id());
-    let Origin::Commit {
-        repository,
-        commit,
-        submodules,
-    } = origin
-    else {
-        return Ok(());
-    };
-    let builder = Builder {
-        plan,
-        folder,
-        origin,
-        trees: &trees,
-        workspace,
-        inherited,
-        observer,
-        dying_ranks: DyingRanks::Off,
-    };
-    for build in &plan.builds {
-        let mark = trees.fetch_mark(*commit, build);
-        if mark.exists() {
-            continue;
-        }
-        let tree = trees.fetched(*commit, build);
-        observer(Progress::Stage(format!("tree of build {}", build.id)));
-        let made = tokio::task::block_in_place(|| {
-            let stopped = || cancel.asked();
-            let access = credentials.access(workspace, &stopped);
-            let options = CheckoutOptions {
-                submodules: *submodules,
-                reuse: false,
-            };
-            git::checkout(repository, *commit, &tree, options, &access).map_err(TreeError::from)
-        })?;
-        made.lfs_advice()
-            .map(Progress::Note)
-            .into_iter()
-            .for_each(|note| observer(note));
-        builder.fetch(build, &tree).await?;
-        fs_err::write(&mark, "").map_err(TreeError::Directory)?;
-    }
-    Ok(())
-}
-
-/// What could not be brought in.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// A tree.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    /// What a `fetch` command was to bring.
-    #[error(transparent)]
-    Command(#[from] builds::Failure),
 }
 
 /// A run under way.
+#[derive(Debug)]
 struct Run {
     request: Request,
     folder: RunFolder,
     trees: Trees,
     inherited: Vec<(OsString, OsString)>,
     started: DateTime<Utc>,
-}
-
-fn open(request: &Request, folder: &RunFolder) -> Result<Journal, DriveError> {
-    let failed = |source| DriveError::Folder {
-        path: folder.root().to_owned(),
-        source,
-    };
-    if folder.root().to_str().is_none() {
-        return Err(DriveError::Path {
-            path: folder.root().to_owned(),
-        });
-    }
-    if folder.root().to_string_lossy().contains('%') {
-        return Err(DriveError::Percent {
-            path: folder.root().to_owned(),
-        });
-    }
-    folder.create().map_err(failed)?;
-    place_program(folder).map_err(failed)?;
-    let plan = serde_json::to_vec_pretty(&request.plan)?;
-    fs_err::write(folder.plan(), plan).map_err(failed)?;
-    Ok(Journal::open(&folder.journal())?)
-}
-
-/// Puts the program that runs now into the run folder, where it stays the same while others are installed.
-fn place_program(folder: &RunFolder) -> std::io::Result<()> {
-    let program = std::env::current_exe()?;
-    fs_err::hard_link(&program, folder.program())
-        .or_else(|_| fs_err::copy(&program, folder.program()).map(drop))
-}
-
-fn note(journal: &mut Journal, state: &mut RunState, event: &Event) -> Result<(), DriveError> {
-    journal.append(event)?;
-    state.apply(event);
-    Ok(())
-}
-
-/// Ends every step that has not ended yet.
-fn refuse_all(
-    plan: &Plan,
-    journal: &mut Journal,
-    state: &mut RunState,
-    why: &str,
-) -> Result<(), DriveError> {
-    for (index, step) in plan.steps.iter().enumerate() {
-        if state.steps()[index].verdict().is_none() {
-            let event = Event::Ended {
-                step: step.slug.clone(),
-                attempt: state.steps()[index].attempt,
-                verdict: Verdict::new(Outcome::Rejected, why),
-                elsewhere: None,
-            };
-            note(journal, state, &event)?;
-        }
-    }
-    Ok(())
 }
 
 impl Run {
@@ -517,7 +254,7 @@ impl Run {
     fn elapsed(&self, attempts: &BTreeMap<(usize, u32), live::Attempt>) -> Vec<(String, Duration)> {
         let passed = attempts
             .iter()
-            .filter(|(_, attempt)| attempt.verdict.outcome == Outcome::Passed);
+            .filter(|(_, attempt)| attempt.end.verdict.outcome == Outcome::Passed);
         let took = passed.filter_map(|((index, _), attempt)| {
             let step = &self.request.plan.steps[*index];
             Some((step.name.clone(), attempt.elapsed()?))
@@ -525,48 +262,14 @@ impl Run {
         took.collect()
     }
 
-    async fn build_all(
-        &self,
-        builder: &Builder<'_>,
-        journal: &mut Journal,
-        state: &mut RunState,
-        observer: &Observer,
-        cancel: &Cancel,
-    ) -> Result<BTreeMap<String, Built>, DriveError> {
-        let mut built = BTreeMap::new();
-        for (number, build) in self.request.plan.builds.iter().enumerate() {
-            let result = tokio::select! {
-                result = self.build_one(builder, build, number, observer, cancel) => result?,
-                () = cancel.token().cancelled() => break,
-            };
-            let event = match &result.failure {
-                None => Event::Built {
-                    build: build.id.clone(),
-                    seconds: result.took.unwrap_or_default().as_secs_f64(),
-                },
-                Some(failure) => {
-                    observer(Progress::Note(failure.to_string()));
-                    Event::BuildFailed {
-                        build: build.id.clone(),
-                        fault_of_code: failure.is_fault_of_code(),
-                        message: failure.to_string(),
-                    }
-                }
-            };
-            note(journal, state, &event)?;
-            built.insert(build.id.clone(), result);
-        }
-        Ok(built)
-    }
-
     async fn build_one(
         &self,
-        builder: &Builder<'_>,
         build: &Build,
         number: usize,
         observer: &Observer,
         cancel: &Cancel,
-    ) -> Result<Built, DriveError> {
+    ) -> Result<[Event; 2], DriveError> {
+        let builder = self.builder(observer);
         observer(Progress::Stage(format!("tree of build {}", build.id)));
         let notes = tokio::task::block_in_place(|| {
             let stopped = || cancel.asked();
@@ -586,28 +289,37 @@ impl Run {
             observer(Progress::Note(line));
         }
         let mut dying = builder.choose(build).await;
-        let (took, failure) = match builder.build(build, dying.mode()).await {
-            Ok(took) => (Some(took), None),
-            Err(failure) => (None, Some(failure)),
-        };
+        let result = builder.build(build, dying.mode()).await;
         let patterns = &self.request.coverage.objects;
         builder.confirm(build, &mut dying, patterns).await;
-        Ok(Built {
-            took,
-            failure,
-            dying,
-        })
+        let chosen = Event::Chosen {
+            build: build.id.clone(),
+            choice: dying,
+        };
+        let build = build.id.clone();
+        let ended = match result {
+            Ok(took) => Event::Built {
+                build,
+                seconds: took.as_secs_f64(),
+            },
+            Err(failure) => {
+                observer(Progress::Note(failure.to_string()));
+                let failure = failure.noted();
+                Event::BuildFailed { build, failure }
+            }
+        };
+        Ok([chosen, ended])
     }
 
     fn prepare<'a>(
         &'a self,
         builder: &Builder<'_>,
-        built: &BTreeMap<String, Built>,
+        state: &RunState,
         disks: &BTreeMap<String, Disk>,
     ) -> Prepare<'a> {
         let of_build = |build: &Build| {
-            let dying = built.get(&build.id).map(|built| &built.dying);
-            let way = dying.map(dying::Choice::mode).unwrap_or_default();
+            let dying = state.choice(&build.id);
+            let way = dying.map(Choice::mode).unwrap_or_default();
             let made = request::Made {
                 tree: builder.tree(build),
                 variables: builder.instrumentation(build, way).unwrap_or_default(),

@@ -4,19 +4,22 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::trees::Origin;
+use super::trees::{Origin, repository};
 use crate::git::{Access, CommitId, GitError, Repository, Source, Wanted};
 use crate::publish::codecov::fixes;
 use crate::results::record::{Network, SCHEMA_VERSION};
 
 /// Returns what a service needs to know of the commit.
 pub(super) fn network(origin: &Origin, workspace: &Path) -> Result<Network, GitError> {
+    let access = Access::new(workspace.join("mirrors"));
     match origin {
         Origin::Commit {
-            repository, commit, ..
-        } => describe(repository, *commit),
+            repository: address,
+            base,
+            commit,
+            ..
+        } => describe(&repository(address, base, *commit, &access)?, *commit),
         Origin::InPlace { root } => {
-            let access = Access::new(workspace.join("mirrors"));
             let found = Source::holding(root)?.resolve(&Wanted::Head, &access)?;
             describe(&found.repository, found.commit)
         }

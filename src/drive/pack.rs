@@ -14,7 +14,7 @@ use super::progress::Observer;
 use super::request::Common;
 use super::state::{Event, RunState};
 use super::submit::Ground;
-use super::{DriveError, LOCAL_GRACE, SLURM_DEADLINE, place, watch};
+use super::{DriveError, LOCAL_GRACE, SLURM_DEADLINE, Stay, place, watch};
 use crate::cancel::Cancel;
 use crate::launch::Place;
 use crate::scheduler::local::{Ask, Local};
@@ -35,7 +35,7 @@ pub async fn run_pack(
     let file = PackFile::read(&dir.join("pack.json")).map_err(failed)?;
     let run = dir.parent().and_then(Path::parent).unwrap_or(dir);
     let folder = RunFolder::at(run);
-    let mut journal = Journal::open(&RunFolder::at(dir).journal())?;
+    let (mut journal, _) = Journal::open(&RunFolder::at(dir).journal(), None)?;
     let mut state = RunState::from_attempts(&file.plan, &file.attempts);
     for build in &file.plan.builds {
         state.apply(&Event::Built {
@@ -73,6 +73,8 @@ pub async fn run_pack(
             started,
             observer,
             cancel,
+            stay: &Stay::ToTheEnd,
+            same_machine: true,
             prepare: &prepare,
         },
         &mut state,

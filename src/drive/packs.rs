@@ -10,7 +10,7 @@ use super::folder::RunFolder;
 use super::journal::{Follower, JournalError};
 use super::live::Attempt;
 use super::progress::Progress as Tell;
-use super::state::{Event, Part, Progress};
+use super::state::{AttemptEnd, Event, Part};
 use super::watch::Watch;
 use crate::scheduler::{JobId, JobRecord, JobState, Outcome, Verdict};
 
@@ -37,6 +37,9 @@ enum Told {
 
 impl Packs {
     pub(super) fn add(&mut self, batch: u32, folder: &RunFolder) {
+        if self.0.contains_key(&batch) {
+            return;
+        }
         let pack = Pack {
             journal: Follower::new(RunFolder::at(&folder.batch(batch)).journal()),
             started: BTreeSet::new(),
@@ -98,11 +101,9 @@ impl Watch<'_, '_> {
                     pack.started.insert(step);
                 }
                 Event::Ended {
-                    step,
-                    attempt,
-                    verdict,
-                    ..
+                    step, attempt, end, ..
                 } => {
+                    let verdict = end.verdict;
                     if verdict.outcome == Outcome::Cancelled {
                         // The pack was stopped, and only Slurm knows by whom.
                         continue;
@@ -126,12 +127,12 @@ impl Watch<'_, '_> {
     }
 
     fn tell_started(&self, index: usize) {
-        let Progress::Live(job) = &self.state.steps()[index].progress else {
+        let Some(job) = self.state.live_job(index) else {
             return;
         };
         self.tell(Tell::Running {
             step: self.setting.plan.steps[index].name.clone(),
-            job: job.to_string(),
+            job: job.id.to_string(),
             nodes: Vec::new(),
         });
     }
@@ -152,28 +153,20 @@ impl Watch<'_, '_> {
         record: Option<JobRecord>,
         verdict: Verdict,
     ) -> Result<(), JournalError> {
-        let Some(live) = self.live.remove(&index) else {
+        if self.live.remove(&index).is_none() {
             return Ok(());
-        };
-        let job = match &self.state.steps()[index].progress {
-            Progress::Live(job) => Some(job.clone()),
-            Progress::Waiting | Progress::Submitting | Progress::Done(_) => None,
-        };
-        let attempt = self.state.steps()[index].attempt;
-        let slug = &self.setting.plan.steps[index].slug;
-        let folder = self.setting.folder.attempt(slug, attempt);
-        let exit = collect::exit_record(&folder);
-        let ranks = exit.iter().flat_map(|exit| &exit.ranks);
-        let attempt = Attempt {
-            job,
-            submitted: live.submitted,
-            nodes: ranks.filter_map(|rank| rank.host.clone()).collect(),
+        }
+        let own = self.state.live_job(index);
+        let end = AttemptEnd {
+            job: own.map(|job| job.id.clone()),
+            submitted: own.map(|job| job.submitted),
+            nodes: BTreeSet::new(),
             record,
-            exit,
-            host: collect::host(&folder),
             verdict,
-            packed: true,
         };
+        let mut attempt = Attempt::read(end, &self.attempt_folder(index), true);
+        let ranks = attempt.exit.iter().flat_map(|exit| &exit.ranks);
+        attempt.end.nodes = ranks.filter_map(|rank| rank.host.clone()).collect();
         self.close(index, attempt)
     }
 
@@ -189,10 +182,8 @@ impl Watch<'_, '_> {
         let (started, progress) = self.packs.0.get(&batch).map_or((true, false), |pack| {
             (pack.started.contains(slug), pack.progress)
         });
-        let by_us = self
-            .live
-            .get(&index)
-            .is_some_and(|live| live.cause.is_some());
+        let own = self.state.live_job(index);
+        let by_us = own.is_some_and(|job| job.cause.is_some());
         let is = |states: &[JobState]| {
             let state = record.as_ref().map(|record| &record.state);
             state.is_some_and(|state| states.contains(state))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,12 @@ pub(super) struct PackFile {
     /// Which attempt of each step this is.
     pub(super) attempts: Vec<u32>,
     pub(super) made: BTreeMap<String, Made>,
+    /// The time that its job asks for.
+    pub(super) time: Duration,
+    /// Its nodes.
+    pub(super) nodes: u32,
+    /// The cores of each.
+    pub(super) cores: u32,
 }
 
 impl PackFile {
@@ -46,16 +53,6 @@ pub(super) struct Unit {
     /// Its steps: index, attempt, and which part of the job it is.
     pub(super) steps: Vec<(usize, u32, Option<Part>)>,
     pub(super) request: JobRequest,
-}
-
-impl Unit {
-    /// Returns the number of the pack that this is, if it is one.
-    pub(super) fn pack(&self) -> Option<u32> {
-        match self.steps.first()?.2? {
-            Part::Packed { batch } => Some(batch),
-            Part::Task { .. } => None,
-        }
-    }
 }
 
 /// What all attempts of a run are prepared with.
@@ -149,8 +146,11 @@ impl Prepare<'_> {
             plan: self.packed_plan(pack),
             attempts: parts.iter().map(|(_, attempt, _)| *attempt).collect(),
             made: self.made.clone(),
+            time: pack.time,
+            nodes: pack.nodes,
+            cores: pack.cores,
         };
-        fs_err::write(dir.join("pack.json"), serde_json::to_vec(&file)?)?;
+        fs_err::write(self.folder.pack_file(batch), serde_json::to_vec(&file)?)?;
         let program = self.folder.program();
         let text = launch::pack_script(&program.to_string_lossy(), &dir.to_string_lossy());
         script(&dir.join("job.sh"), &text)?;

@@ -164,7 +164,7 @@ fn request(
     let dir = folder.attempt(&step.slug, number);
     let resources = &step.resources;
     JobRequest {
-        name: format!("hpc-ci/{}/{}", common.project, step.name),
+        name: job_name(&common.project, step, folder.id(), number),
         comment: Some(format!("hpc-ci run {} attempt {number}", folder.id())),
         script: text(&dir.join("job.sh")).into(),
         output: text(&dir.join("log.txt")).into(),
@@ -205,7 +205,7 @@ pub fn array(
 ) -> JobRequest {
     let dir = folder.batch(batch);
     JobRequest {
-        name: format!("hpc-ci/{}/array of {tasks} steps", common.project),
+        name: batch_name(common, folder, batch, &format!("array of {tasks} steps")),
         comment: Some(format!("hpc-ci run {} batch {batch}", folder.id())),
         script: text(&dir.join("job.sh")).into(),
         output: text(&dir).into(),
@@ -230,10 +230,11 @@ pub fn pack(
     let dir = folder.batch(batch);
     let resources = &first.resources;
     JobRequest {
-        name: format!(
-            "hpc-ci/{}/pack of {} steps",
-            common.project,
-            pack.steps.len()
+        name: batch_name(
+            common,
+            folder,
+            batch,
+            &format!("pack of {} steps", pack.steps.len()),
         ),
         comment: Some(format!("hpc-ci run {} batch {batch}", folder.id())),
         script: text(&dir.join("job.sh")).into(),
@@ -253,6 +254,41 @@ pub fn pack(
         memory: pack.memory,
         options: resources.options.clone(),
         ..JobRequest::default()
+    }
+}
+
+/// What a job's name may hold, in Slurm's books and on a command line.
+const LONGEST_NAME: usize = 250;
+/// What is left of that for the project where the step's name is long.
+const LONGEST_PROJECT: usize = 60;
+
+/// Returns a name that no other job has, by which a job is found that was submitted without our hearing of it.
+fn job_name(project: &str, step: &Step, run: &str, attempt: u32) -> String {
+    let unique = format!(" {run}.{attempt}");
+    let mut project = printable(project);
+    let name = format!("hpc-ci/{project}/{}{unique}", printable(&step.name));
+    if name.len() <= LONGEST_NAME {
+        return name;
+    }
+    // A cut name could be that of another step; a slug is short and has a hash for what it leaves out.
+    cut(&mut project);
+    format!("hpc-ci/{project}/{}{unique}", step.slug)
+}
+
+/// The same of an array or pack.
+fn batch_name(common: &Common, folder: &RunFolder, batch: u32, what: &str) -> String {
+    let mut project = printable(&common.project);
+    cut(&mut project);
+    format!("hpc-ci/{project}/{what} {}.batch-{batch}", folder.id())
+}
+
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+fn cut(project: &mut String) {
+    while project.len() > LONGEST_PROJECT {
+        project.pop();
     }
 }
 

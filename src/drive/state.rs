@@ -2,136 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, Utc};
 
+use super::dying::Choice;
+pub use super::event::{AttemptEnd, BuildFailure, Event, Part};
 use crate::plan::{Disposition, Expect, Plan, Step};
-use crate::scheduler::{JobId, Outcome, Status, Verdict};
-
-/// What happened, in the order in which it was written to the journal.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
-    /// The run began.
-    Started {
-        /// Its id.
-        run: String,
-        /// The commit.
-        commit: String,
-    },
-    /// A build left its programs.
-    Built {
-        /// The build's id.
-        build: String,
-        /// How long it took.
-        seconds: f64,
-    },
-    /// A build failed.
-    BuildFailed {
-        /// The build's id.
-        build: String,
-        /// Whether the code under test is at fault.
-        fault_of_code: bool,
-        /// What happened.
-        message: String,
-    },
-    /// A job is about to be submitted under this name.
-    Submitting {
-        /// The step's slug.
-        step: String,
-        /// Which attempt, from 1.
-        attempt: u32,
-        /// The job's unique name.
-        name: String,
-        /// Which part of the job it is, if others share it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        part: Option<Part>,
-    },
-    /// The scheduler took the job.
-    Submitted {
-        /// The step's slug.
-        step: String,
-        /// Which attempt.
-        attempt: u32,
-        /// The job.
-        job: JobId,
-    },
-    /// The scheduler took no job; it may later.
-    NotSubmitted {
-        /// The step's slug.
-        step: String,
-        /// Which attempt.
-        attempt: u32,
-    },
-    /// An attempt ended, or never began.
-    Ended {
-        /// The step's slug.
-        step: String,
-        /// Which attempt.
-        attempt: u32,
-        /// How.
-        verdict: Verdict,
-        /// It is tried once more, away from these nodes: not the step but its place was at fault.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        elsewhere: Option<Vec<String>>,
-    },
-    /// Somebody asked the run to stop.
-    Stopping {
-        /// The signal's number.
-        signal: i32,
-    },
-    /// The run ended.
-    Finished {
-        /// Its exit code.
-        exit_code: u8,
-    },
-}
-
-/// Which part of a job a step is, where several share it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// A task of an array.
-    Task {
-        /// The number of the array in the run folder.
-        batch: u32,
-        /// The number of the task.
-        task: u32,
-    },
-    /// One of many in an allocation.
-    Packed {
-        /// The number of the pack in the run folder.
-        batch: u32,
-    },
-}
-
-impl Part {
-    /// Returns whether the step shares an allocation with others.
-    #[must_use]
-    pub fn is_packed(self) -> bool {
-        matches!(self, Self::Packed { .. })
-    }
-
-    /// Returns the id of a step that is this part of a job.
-    #[must_use]
-    pub fn of(part: Option<Self>, job: &JobId) -> JobId {
-        match part {
-            Some(Self::Task { task, .. }) => job.task(task),
-            Some(Self::Packed { .. }) | None => job.clone(),
-        }
-    }
-}
+use crate::scheduler::{CancelCause, JobId, Outcome, Status, Verdict};
 
 /// How far a step is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
     /// It waits for its build, its needs or room.
     Waiting,
-    /// Its job is being submitted.
-    Submitting,
+    /// Its job is being submitted under this name.
+    Submitting(String),
     /// The scheduler has its job.
-    Live(JobId),
+    Live(LiveJob),
     /// It has ended.
     Done(Verdict),
+}
+
+/// A job that the scheduler has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveJob {
+    /// Its id.
+    pub id: JobId,
+    /// When it was submitted.
+    pub submitted: DateTime<Utc>,
+    /// Why we cancelled it, if we did.
+    pub cause: Option<CancelCause>,
 }
 
 /// One step of the run.
@@ -162,7 +61,7 @@ impl StepState {
     pub fn verdict(&self) -> Option<&Verdict> {
         match &self.progress {
             Progress::Done(verdict) => Some(verdict),
-            Progress::Waiting | Progress::Submitting | Progress::Live(_) => None,
+            Progress::Waiting | Progress::Submitting(_) | Progress::Live(_) => None,
         }
     }
 
@@ -176,11 +75,18 @@ impl StepState {
     }
 }
 
+/// How far a build is.
 #[derive(Debug, Clone, PartialEq)]
-enum BuildState {
+pub enum BuildState {
+    /// It was not made, or not to its end.
     Pending,
-    Built,
-    Failed,
+    /// It left its programs.
+    Built {
+        /// How long it took.
+        seconds: f64,
+    },
+    /// It failed.
+    Failed(BuildFailure),
 }
 
 /// The state of a run.
@@ -189,7 +95,10 @@ pub struct RunState {
     slugs: BTreeMap<String, usize>,
     steps: Vec<StepState>,
     builds: BTreeMap<String, BuildState>,
+    choices: BTreeMap<String, Choice>,
+    ends: BTreeMap<(usize, u32), AttemptEnd>,
     stopping: bool,
+    exit_code: Option<u8>,
     /// The steps that need each step.
     dependents: Vec<Vec<usize>>,
     waiting: BTreeSet<usize>,
@@ -243,7 +152,10 @@ impl RunState {
                 .iter()
                 .map(|build| (build.id.clone(), BuildState::Pending))
                 .collect(),
+            choices: BTreeMap::new(),
+            ends: BTreeMap::new(),
             stopping: false,
+            exit_code: None,
             dependents: vec![Vec::new(); plan.steps.len()],
             waiting: BTreeSet::new(),
             active: BTreeSet::new(),
@@ -292,14 +204,62 @@ impl RunState {
         std::mem::take(&mut self.ended)
     }
 
+    /// Returns the exit code of the run, if it has ended with all its results written.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<u8> {
+        self.exit_code
+    }
+
+    /// Returns whether the run was asked to stop.
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Returns how far a build is.
+    #[must_use]
+    pub fn build(&self, id: &str) -> Option<&BuildState> {
+        self.builds.get(id)
+    }
+
+    /// Returns how the counters of ranks that die are kept in a build's programs.
+    #[must_use]
+    pub fn choice(&self, build: &str) -> Option<&Choice> {
+        self.choices.get(build)
+    }
+
+    /// Returns the attempts that have ended, by step and number.
+    #[must_use]
+    pub fn ends(&self) -> &BTreeMap<(usize, u32), AttemptEnd> {
+        &self.ends
+    }
+
     /// Returns the live jobs with their steps.
-    pub fn live(&self) -> impl Iterator<Item = (usize, &JobId)> {
+    pub fn live(&self) -> impl Iterator<Item = (usize, &LiveJob)> {
         self.active
             .iter()
-            .filter_map(|&index| match &self.steps[index].progress {
-                Progress::Live(job) => Some((index, job)),
-                Progress::Waiting | Progress::Submitting | Progress::Done(_) => None,
-            })
+            .filter_map(|&index| Some((index, self.live_job(index)?)))
+    }
+
+    /// Returns the job of a step, if the scheduler has it.
+    #[must_use]
+    pub fn live_job(&self, index: usize) -> Option<&LiveJob> {
+        match &self.steps[index].progress {
+            Progress::Live(job) => Some(job),
+            Progress::Waiting | Progress::Submitting(_) | Progress::Done(_) => None,
+        }
+    }
+
+    /// Returns the steps of which nobody knows whether their job was submitted, by the names of these jobs.
+    #[must_use]
+    pub fn in_doubt(&self) -> BTreeMap<&str, Vec<usize>> {
+        let mut doubts: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for &index in &self.active {
+            if let Progress::Submitting(name) = &self.steps[index].progress {
+                doubts.entry(name).or_default().push(index);
+            }
+        }
+        doubts
     }
 
     /// Returns the steps that may start now: built, their needs passed, their serial group free; at most `room` of those that
@@ -348,7 +308,7 @@ impl RunState {
         // A step stands behind those that it needs.
         for &index in &self.waiting {
             let step = &self.steps[index];
-            let built = self.builds.get(&step.build) == Some(&BuildState::Built);
+            let built = self.built(step);
             let group = step.serial.as_deref();
             if inside.contains(&index) || !built || group.is_some_and(|it| taken.contains(it)) {
                 continue;
@@ -378,57 +338,90 @@ impl RunState {
     }
 
     fn released(&self, step: &StepState) -> bool {
-        self.builds.get(&step.build) == Some(&BuildState::Built)
-            && step.needs.iter().all(|&index| self.passed(index))
+        self.built(step) && step.needs.iter().all(|&index| self.passed(index))
+    }
+
+    fn built(&self, step: &StepState) -> bool {
+        matches!(self.builds.get(&step.build), Some(BuildState::Built { .. }))
     }
 
     /// Takes an event in. Events about steps that are not in the plan, or that have ended, change nothing.
     pub fn apply(&mut self, event: &Event) {
         match event {
-            Event::Started { .. } | Event::Finished { .. } => {}
-            Event::Built { build, .. } => self.set_build(build, BuildState::Built),
-            Event::BuildFailed { build, .. } => self.set_build(build, BuildState::Failed),
+            Event::Started { .. } | Event::Resumed { .. } => {}
+            Event::Finished { exit_code } => self.exit_code = Some(*exit_code),
+            Event::Chosen { build, choice } => {
+                self.choices.insert(build.clone(), choice.clone());
+            }
+            Event::Built { build, seconds } => {
+                self.set_build(build, BuildState::Built { seconds: *seconds });
+            }
+            Event::BuildFailed { build, failure } => {
+                self.set_build(build, BuildState::Failed(failure.clone()));
+            }
             Event::Submitting {
                 step,
                 attempt,
+                name,
                 part,
-                ..
-            } => {
-                self.advance(step, *attempt, |step| {
-                    step.progress = Progress::Submitting;
-                    step.part = *part;
+            } => self.advance(step, *attempt, |_, step| {
+                step.progress = Progress::Submitting(name.clone());
+                step.part = *part;
+            }),
+            Event::Submitted {
+                step,
+                attempt,
+                job,
+                at,
+            } => self.advance(step, *attempt, |stopping, step| {
+                step.progress = Progress::Live(LiveJob {
+                    id: job.clone(),
+                    submitted: *at,
+                    cause: stopping.then_some(CancelCause::Asked),
                 });
-            }
-            Event::Submitted { step, attempt, job } => {
-                self.advance(step, *attempt, |step| {
-                    step.progress = Progress::Live(job.clone());
-                });
-            }
+            }),
             Event::NotSubmitted { step, attempt } => {
-                self.advance(step, *attempt, |step| {
-                    step.progress = Progress::Waiting;
-                    step.part = None;
+                self.advance(step, *attempt, |stopping, step| step.wait(stopping));
+            }
+            Event::Cancelling {
+                step,
+                attempt,
+                cause,
+            } => self.advance(step, *attempt, |_, step| {
+                if let Progress::Live(job) = &mut step.progress {
+                    job.cause.get_or_insert_with(|| cause.clone());
+                }
+            }),
+            Event::Abandoned { step, attempt, .. } => {
+                self.advance(step, *attempt, |stopping, step| {
+                    step.attempt += 1;
+                    step.wait(stopping);
                 });
             }
             Event::Ended {
                 step,
                 attempt,
-                verdict,
+                end,
                 elsewhere,
             } => {
-                let again = elsewhere.as_ref().filter(|_| !self.stopping);
-                let stopping = self.stopping;
-                self.advance(step, *attempt, |step| match again {
-                    Some(nodes) => step.move_away(nodes),
-                    None => step.end(verdict.clone(), stopping),
+                self.keep_end(step, *attempt, end);
+                self.advance(step, *attempt, |stopping, step| {
+                    match elsewhere.as_ref().filter(|_| !stopping) {
+                        Some(nodes) => step.move_away(nodes),
+                        None => step.end(end.verdict.clone(), stopping),
+                    }
                 });
             }
             Event::Stopping { .. } => {
                 self.stopping = true;
                 for index in std::mem::take(&mut self.waiting) {
-                    self.steps[index].progress =
-                        Progress::Done(not_run("the run was stopped before the step began"));
+                    self.steps[index].wait(true);
                     self.moved(index);
+                }
+                for &index in &self.active {
+                    if let Progress::Live(job) = &mut self.steps[index].progress {
+                        job.cause.get_or_insert(CancelCause::Asked);
+                    }
                 }
             }
         }
@@ -444,13 +437,23 @@ impl RunState {
         }
     }
 
-    fn advance(&mut self, slug: &str, attempt: u32, change: impl FnOnce(&mut StepState)) {
+    fn keep_end(&mut self, slug: &str, attempt: u32, end: &AttemptEnd) {
+        let Some(index) = self.index(slug) else {
+            return;
+        };
+        let step = &self.steps[index];
+        if step.verdict().is_none() && step.attempt == attempt {
+            self.ends.insert((index, attempt), end.clone());
+        }
+    }
+
+    fn advance(&mut self, slug: &str, attempt: u32, change: impl FnOnce(bool, &mut StepState)) {
         let Some(&index) = self.slugs.get(slug) else {
             return;
         };
         let step = &mut self.steps[index];
         if step.verdict().is_none() && step.attempt == attempt {
-            change(step);
+            change(self.stopping, step);
             self.moved(index);
             self.drop_lost(index);
         }
@@ -464,7 +467,7 @@ impl RunState {
             Progress::Waiting => {
                 self.waiting.insert(index);
             }
-            Progress::Submitting | Progress::Live(_) => {
+            Progress::Submitting(_) | Progress::Live(_) => {
                 self.active.insert(index);
             }
             Progress::Done(_) => self.ended.push(index),
@@ -488,7 +491,7 @@ impl RunState {
     }
 
     fn obstacle(&self, step: &StepState) -> Option<String> {
-        if self.builds.get(&step.build) == Some(&BuildState::Failed) {
+        if let Some(BuildState::Failed(_)) = self.builds.get(&step.build) {
             return Some(format!("build `{}` failed", step.build));
         }
         let blocked = step.needs.iter().find_map(|&index| {
@@ -502,6 +505,15 @@ impl RunState {
 }
 
 impl StepState {
+    fn wait(&mut self, stopping: bool) {
+        self.part = None;
+        self.progress = if stopping {
+            Progress::Done(not_run("the run was stopped before the step began"))
+        } else {
+            Progress::Waiting
+        };
+    }
+
     fn move_away(&mut self, nodes: &[String]) {
         self.misplaced += 1;
         self.avoid = nodes.to_vec();
@@ -568,227 +580,4 @@ fn not_run(why: &str) -> Verdict {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::config::{Context, File, Site, Suite};
-    use crate::plan::{Revision, Selection, plan};
-
-    fn state(text: &str) -> RunState {
-        let variables = BTreeMap::new();
-        let context = Context {
-            environment: &variables,
-            home: Some("/home/u"),
-            cluster: None,
-        };
-        let file = File {
-            name: "hpc.toml",
-            text,
-        };
-        let site = Site::read(None, Some(file), &[], &context).unwrap();
-        let tests = Suite::read(file, &site, &context).unwrap();
-        let plan = plan(&site, &tests, &Revision::default(), &Selection::default()).unwrap();
-        RunState::new(&plan)
-    }
-
-    const STEPS: &str = r#"
-[build.tests]
-command = "make"
-[[test]]
-name = "first"
-command = "true"
-retries = 1
-[[test]]
-name = "second"
-command = "true"
-needs = ["first"]
-[[test]]
-name = "third"
-command = "true"
-serial = "disk"
-[[test]]
-name = "fourth"
-command = "true"
-serial = "disk"
-"#;
-
-    fn built() -> Event {
-        Event::Built {
-            build: "tests".into(),
-            seconds: 1.0,
-        }
-    }
-
-    fn submitted(step: &str, attempt: u32) -> Event {
-        Event::Submitted {
-            step: step.into(),
-            attempt,
-            job: "7".parse().unwrap(),
-        }
-    }
-
-    fn ended(step: &str, attempt: u32, outcome: Outcome) -> Event {
-        Event::Ended {
-            step: step.into(),
-            attempt,
-            verdict: Verdict::new(outcome, "x"),
-            elsewhere: None,
-        }
-    }
-
-    fn outcomes(state: &RunState) -> Vec<Option<Outcome>> {
-        let outcome = |step: &StepState| step.verdict().map(|verdict| verdict.outcome);
-        state.steps().iter().map(outcome).collect()
-    }
-
-    #[test]
-    fn steps_wait_for_build_needs_and_their_serial_group() {
-        let mut state = state(STEPS);
-        assert_eq!(state.startable(9, |_| true), Vec::<usize>::new());
-        state.apply(&built());
-        assert_eq!(state.startable(9, |_| true), [0, 2]);
-        assert_eq!(
-            state.startable(1, |_| true),
-            [0],
-            "no more than there is room for"
-        );
-        state.apply(&submitted("third", 1));
-        assert_eq!(state.startable(9, |_| true), [0]);
-        state.apply(&ended("third", 1, Outcome::Passed));
-        state.apply(&ended("first", 1, Outcome::Passed));
-        assert_eq!(state.startable(9, |_| true), [1, 3]);
-    }
-
-    #[test]
-    fn a_failing_step_is_tried_again_and_takes_those_that_need_it_along() {
-        let mut state = state(STEPS);
-        state.apply(&built());
-        state.apply(&ended("first", 1, Outcome::Failed));
-        assert_eq!((state.steps()[0].attempt, outcomes(&state)[0]), (2, None));
-        let mut flaky = state.clone();
-        flaky.apply(&ended("first", 2, Outcome::Passed));
-        assert!(flaky.steps()[0].flaky());
-        state.apply(&ended("first", 2, Outcome::Failed));
-        assert_eq!(
-            outcomes(&state)[..2],
-            [Some(Outcome::Failed), Some(Outcome::NotRun)]
-        );
-    }
-
-    #[test]
-    fn what_the_machine_did_is_not_tried_again() {
-        let mut state = state(STEPS);
-        state.apply(&built());
-        state.apply(&ended("first", 1, Outcome::NodeFailure));
-        assert_eq!(outcomes(&state)[0], Some(Outcome::NodeFailure));
-    }
-
-    #[test]
-    fn a_place_that_failed_is_left_and_is_no_failure_of_the_step() {
-        let mut state = state(STEPS);
-        state.apply(&built());
-        state.apply(&Event::Ended {
-            step: "first".into(),
-            attempt: 1,
-            verdict: Verdict::new(Outcome::NodeFailure, "x"),
-            elsewhere: Some(vec!["n2".into()]),
-        });
-        let step = &state.steps()[0];
-        assert_eq!(
-            (step.attempt, step.avoid.as_slice()),
-            (2, &["n2".to_owned()][..])
-        );
-        assert!(state.startable(9, |_| true).contains(&0));
-        // The retry of a failing test is still to come.
-        state.apply(&ended("first", 2, Outcome::Failed));
-        assert_eq!(outcomes(&state)[0], None);
-        state.apply(&ended("first", 3, Outcome::Passed));
-        assert!(state.steps()[0].flaky());
-    }
-
-    #[test]
-    fn what_waits_only_for_the_others_may_come_along() {
-        let mut state = state(STEPS);
-        state.apply(&built());
-        let ready = state.startable(9, |_| true);
-        assert_eq!(ready, [0, 2]);
-        assert_eq!(
-            state.with_followers(ready.clone(), |_, _| true),
-            [0, 2, 1, 3]
-        );
-        assert_eq!(state.with_followers(ready, |_, _| false), [0, 2]);
-        state.apply(&submitted("third", 1));
-        assert_eq!(
-            state.with_followers(vec![0], |_, _| true),
-            [0, 1],
-            "the disk is in use"
-        );
-        let uncounted = state.startable(0, |index| index != 0);
-        assert_eq!(uncounted, [0], "what is not counted needs no room");
-    }
-
-    #[test]
-    fn a_failed_build_and_a_stop_leave_nothing_waiting() {
-        let mut failed = state(STEPS);
-        failed.apply(&Event::BuildFailed {
-            build: "tests".into(),
-            fault_of_code: true,
-            message: String::new(),
-        });
-        assert!(failed.finished());
-        let mut stopped = state(STEPS);
-        stopped.apply(&built());
-        stopped.apply(&submitted("first", 1));
-        stopped.apply(&Event::Stopping { signal: 2 });
-        assert_eq!(stopped.startable(9, |_| true), Vec::<usize>::new());
-        assert!(!stopped.finished(), "a live job is waited for");
-        stopped.apply(&ended("first", 1, Outcome::Cancelled));
-        assert!(stopped.finished());
-    }
-
-    #[test]
-    fn an_expected_end_passes_and_another_does_not() {
-        for (expect, outcome, meant) in [
-            ("fail", Outcome::Failed, Outcome::Passed),
-            ("fail", Outcome::Signal, Outcome::Passed),
-            ("fail", Outcome::Passed, Outcome::Failed),
-            ("fail", Outcome::NodeFailure, Outcome::NodeFailure),
-            ("timeout", Outcome::Timeout, Outcome::Passed),
-            ("timeout", Outcome::Failed, Outcome::Failed),
-        ] {
-            let text =
-                format!("[[test]]\nname = \"a\"\ncommand = \"true\"\nexpect = \"{expect}\"\n");
-            let mut state = state(&text);
-            state.apply(&ended("a", 1, outcome));
-            assert_eq!(outcomes(&state), [Some(meant)], "{expect} {outcome}");
-        }
-    }
-
-    fn any_event() -> impl Strategy<Value = Event> {
-        let step = prop::sample::select(vec!["first", "second", "third", "fourth", "nobody"]);
-        let outcome = prop::sample::select(Outcome::ALL.to_vec());
-        prop_oneof![
-            Just(built()),
-            Just(Event::Stopping { signal: 15 }),
-            (step.clone(), 1..3_u32).prop_map(|(step, attempt)| submitted(step, attempt)),
-            (step, 1..3_u32, outcome)
-                .prop_map(|(step, attempt, outcome)| ended(step, attempt, outcome)),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn a_step_that_has_ended_stays_as_it_is(events in prop::collection::vec(any_event(), 0..40)) {
-            let mut state = state(STEPS);
-            for event in events {
-                let before = outcomes(&state);
-                state.apply(&event);
-                for (before, after) in before.iter().zip(outcomes(&state)) {
-                    prop_assert!(before.is_none() || *before == after);
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 
+use super::adopt::Doubt;
 use super::history::History;
 use super::journal::JournalError;
 use super::live::{Attempt, Live};
 use super::place;
-use super::prepare::Unit;
+use super::prepare::{PackFile, Unit};
 use super::progress::Progress as Tell;
-use super::state::{Event, Part};
-use super::watch::{LONGEST_TICK, SHORTEST_TICK, Watch};
+use super::state::{AttemptEnd, Event, Part};
+use super::watch::{LONGEST_TICK, SHORTEST_TICK, Watch, jittered};
 use crate::config::Walltime;
 use crate::launch::Place;
 use crate::plan::group::{self, Context, Grounds, Group, group};
@@ -61,8 +62,6 @@ pub(super) enum Ground<'a> {
 /// What is remembered between submissions.
 #[derive(Debug, Default)]
 pub(super) struct Submission {
-    /// Jobs that may have been submitted without our hearing of it.
-    doubtful: Vec<Unit>,
     /// No submission before this.
     hold: Option<Instant>,
     backoff: Duration,
@@ -84,9 +83,15 @@ impl Submission {
         self.hold.is_some_and(|until| now >= until)
     }
 
+    /// Returns whether nothing is to be submitted now.
+    pub(super) fn is_held(&self) -> bool {
+        self.hold.is_some_and(|until| Instant::now() < until)
+    }
+
     fn put_off(&mut self) -> Duration {
         let wait = self.backoff.max(SHORTEST_TICK);
-        self.hold = Some(Instant::now() + wait);
+        // Drivers that were turned away together do not come back together.
+        self.hold = Some(Instant::now() + jittered(wait));
         self.backoff = (wait * 2).min(LONGEST_TICK);
         wait
     }
@@ -100,15 +105,10 @@ struct Start {
 
 impl Watch<'_, '_> {
     pub(super) async fn submit(&mut self) -> Result<(), JournalError> {
-        if self
-            .submission
-            .hold
-            .is_some_and(|until| Instant::now() < until)
-        {
+        if self.submission.is_held() {
             return Ok(());
         }
         self.submission.hold = None;
-        self.find_doubtful().await?;
         self.drop_unfit()?;
         let starts = self.startable();
         for some in starts.chunks(TOGETHER) {
@@ -118,6 +118,11 @@ impl Watch<'_, '_> {
             self.submit_some(some).await?;
         }
         Ok(())
+    }
+
+    /// Whether something could be submitted now.
+    pub(super) fn has_startable(&self) -> bool {
+        !self.startable().is_empty()
     }
 
     fn startable(&self) -> Vec<Start> {
@@ -150,21 +155,13 @@ impl Watch<'_, '_> {
             _ => most,
         };
         let room = most.saturating_sub(self.in_flight());
-        let doubtful: BTreeSet<usize> = self
-            .submission
-            .doubtful
-            .iter()
-            .flat_map(|unit| unit.steps.iter().map(|(index, _, _)| *index))
-            .collect();
         let strategy = |index: usize| self.strategy(index);
-        let mut ready = self
+        let ready = self
             .state
             .startable(room, |index| strategy(index) == Strategy::Jobs);
-        ready.retain(|index| !doubtful.contains(index));
         let together = |one: usize, other: usize| {
             strategy(one) == Strategy::Packed
                 && strategy(other) == Strategy::Packed
-                && !doubtful.contains(&other)
                 && group::packs_with(&steps[one], &steps[other])
         };
         let ready = self.state.with_followers(ready, together);
@@ -204,8 +201,8 @@ impl Watch<'_, '_> {
 
     /// How many jobs the scheduler has of us; an array counts once, and so does a pack.
     fn in_flight(&self) -> usize {
-        let roots: BTreeSet<&str> = self.state.live().map(|(_, job)| job.root()).collect();
-        roots.len() + self.submission.doubtful.len()
+        let roots: BTreeSet<&str> = self.state.live().map(|(_, job)| job.id.root()).collect();
+        roots.len() + self.doubts.len()
     }
 
     // ---- shared hosts
@@ -333,7 +330,7 @@ impl Watch<'_, '_> {
         self.note_all(&events)?;
         for (unit, submitted) in submitted {
             match submitted {
-                Ok(job) => self.take_up(&unit, &job),
+                Ok(job) => self.take_up(&unit.steps, &job),
                 Err(error) => self.not_taken(unit, &error)?,
             }
         }
@@ -362,32 +359,43 @@ impl Watch<'_, '_> {
         nodes.into_iter().cloned().collect()
     }
 
-    fn take_up(&mut self, unit: &Unit, job: &JobId) {
+    /// Follows the steps of a job that the scheduler has.
+    pub(super) fn take_up(&mut self, steps: &[(usize, u32, Option<Part>)], job: &JobId) {
         self.submission.backoff = Duration::ZERO;
         self.tick = SHORTEST_TICK;
-        for &(index, _, part) in &unit.steps {
-            let mut live = Live::new();
-            if unit.pack().is_some() {
-                live.limit = Some(unit.request.time);
-            }
-            self.live.insert(index, live);
+        for &(index, _, part) in steps {
+            self.follow(index);
             self.tell(Tell::Queued {
                 step: self.setting.plan.steps[index].name.clone(),
                 job: Part::of(part, job).to_string(),
                 reason: None,
             });
         }
-        if let Some(batch) = unit.pack() {
-            let request = &unit.request;
+        if let Some(&(_, _, Some(Part::Packed { batch }))) = steps.first()
+            && let Ok(pack) = PackFile::read(&self.setting.folder.pack_file(batch))
+        {
             self.tell(Tell::Note(format!(
                 "{} steps are packed into job {job}: {} nodes of {} cores for {}",
-                unit.steps.len(),
-                request.nodes.unwrap_or(1),
-                request.ranks_per_node.unwrap_or(1),
-                Walltime::from_secs(request.time.as_secs()),
+                steps.len(),
+                pack.nodes,
+                pack.cores,
+                Walltime::from_secs(pack.time.as_secs()),
             )));
+        }
+    }
+
+    /// Follows a step that has a job.
+    pub(super) fn follow(&mut self, index: usize) {
+        let Some(job) = self.state.live_job(index) else {
+            return;
+        };
+        let mut live = Live::since(job.submitted);
+        if let Some(Part::Packed { batch }) = self.state.steps()[index].part {
+            let pack = PackFile::read(&self.setting.folder.pack_file(batch));
+            live.limit = pack.ok().map(|pack| pack.time);
             self.packs.add(batch, self.setting.folder);
         }
+        self.live.insert(index, live);
     }
 
     fn not_taken(&mut self, unit: Unit, error: &SubmitError) -> Result<(), JournalError> {
@@ -398,19 +406,26 @@ impl Watch<'_, '_> {
             step,
             attempt,
         });
+        if matches!(error, SubmitError::Uncertain { .. }) {
+            self.tell(Tell::Note(format!("{error}; looking for it")));
+            self.doubts.insert(unit.request.name, Doubt::now());
+            self.submission.put_off();
+            return Ok(());
+        }
+        if matches!(error, SubmitError::Limit { .. }) {
+            let within = self.keep_within_limit(&unit);
+            self.submission.put_off();
+            if let Some(within) = within {
+                self.tell(Tell::Note(format!("{error}; {within}")));
+            }
+            return self.note_all(&back);
+        }
         if error.may_pass_later() {
             if self.submission.hold.is_none() {
                 let wait = self.submission.put_off().as_secs_f64();
                 self.tell(Tell::Note(format!("{error}; trying again in {wait:.0} s")));
             }
-            if matches!(error, SubmitError::Limit { .. }) {
-                self.keep_within_limit(&unit);
-            }
-            self.note_all(&back)?;
-            if matches!(error, SubmitError::Uncertain { .. }) {
-                self.submission.doubtful.push(unit);
-            }
-            return Ok(());
+            return self.note_all(&back);
         }
         let indices = unit.steps.iter().map(|(index, _, _)| *index);
         if unit.steps.len() > 1 {
@@ -435,58 +450,17 @@ impl Watch<'_, '_> {
         Ok(())
     }
 
-    /// Asks for no more at a time than what Slurm has just been found to grant.
-    fn keep_within_limit(&mut self, unit: &Unit) {
+    /// Asks for no more at a time than what Slurm has just been found to grant; returns what is new about that.
+    fn keep_within_limit(&mut self, unit: &Unit) -> Option<String> {
         let tasks = u32::try_from(unit.steps.len()).unwrap_or(u32::MAX);
         if unit.request.array.is_some() && tasks > 1 {
             self.submission.most_tasks = Some(tasks / 2);
-        } else {
-            self.submission.most = Some((self.in_flight().max(1), Instant::now()));
+            return Some(format!("going on with arrays of {} steps", tasks / 2));
         }
-    }
-
-    /// Looks for jobs that may have been submitted, however often that takes: a controller that hung creates the job when it
-    /// comes back. Nothing else is submitted before that is known.
-    async fn find_doubtful(&mut self) -> Result<(), JournalError> {
-        while let Some(unit) = self.submission.doubtful.last() {
-            let since = self.setting.started;
-            let found = match self.setting.scheduler.find(&unit.request, since).await {
-                Ok(found) => found,
-                Err(error) => {
-                    let wait = self.submission.put_off().as_secs_f64();
-                    self.tell(Tell::Note(format!("{error}; trying again in {wait:.0} s")));
-                    return Ok(());
-                }
-            };
-            let Some(unit) = self.submission.doubtful.pop() else {
-                return Ok(());
-            };
-            let Some(job) = found.into_iter().find(|job| !self.is_known(job)) else {
-                continue;
-            };
-            let job = if unit.request.array.is_some() {
-                job.array()
-            } else {
-                job
-            };
-            let mut events = self.of_each(&unit, &submitting(&unit));
-            events.extend(self.of_each(&unit, &taken(&job)));
-            self.note_all(&events)?;
-            self.take_up(&unit, &job);
-        }
-        Ok(())
-    }
-
-    fn is_known(&self, job: &JobId) -> bool {
-        let ended = self
-            .attempts
-            .values()
-            .filter_map(|attempt| attempt.job.as_ref());
-        self.state
-            .live()
-            .map(|(_, live)| live)
-            .chain(ended)
-            .any(|known| known == job)
+        let most = self.in_flight().max(1);
+        let before = self.submission.most.replace((most, Instant::now()));
+        let same = before.is_some_and(|(before, _)| before == most);
+        (!same).then(|| format!("going on with {most} jobs at a time"))
     }
 
     /// Ends an attempt that never had a job.
@@ -496,24 +470,16 @@ impl Watch<'_, '_> {
         attempt: u32,
         verdict: Verdict,
     ) -> Result<(), JournalError> {
-        self.attempts.insert(
-            (index, attempt),
-            Attempt {
-                job: None,
-                submitted: Utc::now(),
-                record: None,
-                exit: None,
-                host: None,
-                nodes: BTreeSet::new(),
-                verdict: verdict.clone(),
-                packed: false,
-            },
-        );
-        let step = self.setting.plan.steps[index].slug.clone();
+        let end = AttemptEnd::without_job(verdict);
+        let slug = &self.setting.plan.steps[index].slug;
+        let folder = self.setting.folder.attempt(slug, attempt);
+        self.attempts
+            .insert((index, attempt), Attempt::read(end.clone(), &folder, false));
+        let step = slug.clone();
         self.note(&Event::Ended {
             step,
             attempt,
-            verdict,
+            end: Box::new(end),
             elsewhere: None,
         })
     }
@@ -528,11 +494,13 @@ fn submitting(unit: &Unit) -> impl Fn(String, u32, Option<Part>) -> Event {
     }
 }
 
-fn taken(job: &JobId) -> impl Fn(String, u32, Option<Part>) -> Event {
-    |step, attempt, part| Event::Submitted {
+pub(super) fn taken(job: &JobId) -> impl Fn(String, u32, Option<Part>) -> Event {
+    let at = Utc::now();
+    move |step, attempt, part| Event::Submitted {
         step,
         attempt,
         job: Part::of(part, job),
+        at,
     }
 }
 

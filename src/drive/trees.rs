@@ -2,17 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::git::{self, Access, CheckoutOptions, CommitId, GitError, Repository, Token};
+use serde::{Deserialize, Serialize};
+
+use crate::git::{
+    self, Access, CheckoutOptions, CommitId, GitError, Location, Repository, Secret, Source, Token,
+    Wanted,
+};
 use crate::plan::Build;
 use crate::process::{Command, ProcessError};
 
 /// Where the trees of a run come from.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// A commit, checked out.
     Commit {
-        /// The repository that holds it.
-        repository: Box<Repository>,
+        /// Address or path of its repository, as the settings have it.
+        repository: String,
+        /// The directory that a relative path starts from.
+        base: PathBuf,
         /// The commit.
         commit: CommitId,
         /// Whether its submodules belong to it.
@@ -25,6 +33,40 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    /// Returns the same without what must not be written down.
+    #[must_use]
+    pub fn without_credentials(mut self) -> Self {
+        if let Self::Commit {
+            repository, base, ..
+        } = &mut self
+        {
+            *repository = without_credentials(repository, base);
+        }
+        self
+    }
+}
+
+/// Returns an address without user name and password; a path stays as it was written.
+pub(super) fn without_credentials(address: &str, base: &Path) -> String {
+    match Location::parse(address, base) {
+        Ok(remote @ Location::Remote(_)) => remote.without_credentials(),
+        _ => address.to_owned(),
+    }
+}
+
+/// Opens the repository that holds a commit, or its mirror; it was found there when the run was planned.
+pub(super) fn repository(
+    address: &str,
+    base: &Path,
+    commit: CommitId,
+    access: &Access<'_>,
+) -> Result<Repository, GitError> {
+    let source = Source::open(address, base)?;
+    let found = source.resolve(&Wanted::Commit(commit.to_string()), access)?;
+    Ok(found.repository)
+}
+
 /// How the source is reached, besides what git finds by itself.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
@@ -35,6 +77,15 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// Returns how a source is reached by the key and token that the environment names, besides what git finds by itself.
+    #[must_use]
+    pub fn from_environment(remote: Option<&Location>) -> Self {
+        Self {
+            ssh_key: std::env::var_os("HPC_CI_SSH_KEY").map(PathBuf::from),
+            token: remote.and_then(token),
+        }
+    }
+
     /// Returns the access to the source with mirrors in this workspace.
     #[must_use]
     pub fn access<'a>(&self, workspace: &Path, cancelled: &'a dyn Fn() -> bool) -> Access<'a> {
@@ -45,6 +96,21 @@ impl Credentials {
             ..Access::new(workspace.join("mirrors"))
         }
     }
+}
+
+/// The token for a remote: our own variable, or that of a GitLab job for its own server.
+fn token(remote: &Location) -> Option<Token> {
+    if let Ok(token) = std::env::var("HPC_CI_GIT_TOKEN") {
+        return Token::new(Secret::new(token), remote);
+    }
+    let server = std::env::var("CI_SERVER_URL")
+        .ok()
+        .filter(|url| !url.is_empty())?;
+    let job = std::env::var("CI_JOB_TOKEN").ok()?;
+    remote
+        .to_string()
+        .starts_with(&server)
+        .then(|| Token::new(Secret::new(job), remote))?
 }
 
 /// A tree that could not be made.
@@ -126,6 +192,10 @@ impl Trees {
         access: &Access<'_>,
     ) -> Result<Vec<String>, TreeError> {
         let dir = self.place(origin, build, number);
+        if dir.starts_with(self.workspace.join("trees").join(&self.run)) {
+            // A driver that died may have left half a tree.
+            remove(&dir)?;
+        }
         match origin {
             Origin::InPlace { .. } if number == 0 => Ok(Vec::new()),
             Origin::InPlace { root } => {
@@ -136,7 +206,8 @@ impl Trees {
                 )])
             }
             Origin::Commit {
-                repository,
+                repository: address,
+                base,
                 commit,
                 submodules,
             } => {
@@ -148,7 +219,8 @@ impl Trees {
                     submodules: *submodules,
                     reuse: build.reuse && !clean,
                 };
-                let made = git::checkout(repository, *commit, &dir, options, access)?;
+                let repository = repository(address, base, *commit, access)?;
+                let made = git::checkout(&repository, *commit, &dir, options, access)?;
                 Ok(made.lfs_advice().into_iter().collect())
             }
         }
@@ -178,6 +250,15 @@ fn copy_without(from: &Path, workspace: &Path, to: &Path) -> Result<(), TreeErro
 
 fn real(path: &Path) -> Result<PathBuf, TreeError> {
     fs_err::canonicalize(path).map_err(TreeError::Directory)
+}
+
+fn remove(dir: &Path) -> Result<(), TreeError> {
+    match fs_err::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(TreeError::Directory(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Copies a tree; files that the file system can share are shared. Called where blocking is allowed.

@@ -4,24 +4,25 @@
 //! a question without an answer is a missing observation, never a failed job.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::collect;
+use super::adopt::Doubt;
 use super::folder::{RunFolder, ended_name};
 use super::journal::{Journal, JournalError};
 use super::live::{Attempt, BOOKS_LAG, Live};
 use super::packs::Packs;
 use super::prepare::Prepare;
 use super::progress::{Observer, Progress as Tell};
-use super::reports;
-use super::state::{Event, Part, RunState};
+use super::state::{AttemptEnd, Event, Part, RunState};
 use super::submit::{Ground, Submission};
+use super::{Stay, collect, late, reports};
 use crate::cancel::Cancel;
 use crate::config::Walltime;
 use crate::plan::Plan;
-use crate::scheduler::verdict::{CancelCause, judge};
+use crate::scheduler::verdict::judge;
 use crate::scheduler::{
     Accounting, Evidence, ExitRecord, JobId, JobRecord, JobState, JobStatus, Outcome, QueryError,
     Scheduler,
@@ -38,7 +39,7 @@ const RECORD_LAG: Duration = Duration::from_secs(15);
 /// How long a job may outlive its own time limit before it counts as lost.
 const OVERSTAY: Duration = Duration::from_mins(30);
 /// How long cancelled jobs may take to end when the run is stopped.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two notices of an outage that lasts.
 const OUTAGE_NOTICE: Duration = Duration::from_mins(10);
@@ -56,20 +57,21 @@ pub(super) struct Setting<'a> {
     pub(super) started: DateTime<Utc>,
     pub(super) observer: &'a Observer,
     pub(super) cancel: &'a Cancel,
+    pub(super) stay: &'a Stay,
+    /// Whether whoever drove the run before did so on this machine, and the machine was not booted since.
+    pub(super) same_machine: bool,
     pub(super) prepare: &'a Prepare<'a>,
 }
 
-/// Runs all steps to their end and returns what is known of each attempt, by step and number.
+/// Runs the steps, and returns what is known of each attempt, by step and number, and whether some have not ended: then it
+/// left them, as it was told to.
 ///
 /// When the run is asked to stop, live jobs are cancelled and what is known is returned all the same.
 pub(super) async fn run(
     setting: Setting<'_>,
     state: &mut RunState,
     journal: &mut Journal,
-) -> Result<BTreeMap<(usize, u32), Attempt>, JournalError> {
-    (setting.observer)(Tell::Steps {
-        total: state.steps().len(),
-    });
+) -> Result<(BTreeMap<(usize, u32), Attempt>, bool), JournalError> {
     let mut watch = Watch {
         setting,
         state,
@@ -78,6 +80,7 @@ pub(super) async fn run(
         live: BTreeMap::new(),
         arrived: BTreeSet::new(),
         submission: Submission::default(),
+        doubts: BTreeMap::new(),
         packs: Packs::default(),
         tick: SHORTEST_TICK,
         asked: None,
@@ -86,13 +89,18 @@ pub(super) async fn run(
         books_next: false,
         stopping: None,
     };
-    loop {
+    watch.adopt().await?;
+    let left = loop {
         watch.tell_ends();
         watch.stop_if_asked().await?;
+        watch.settle().await?;
         watch.submit().await?;
         watch.tell_ends();
         if watch.state.finished() {
-            break;
+            break false;
+        }
+        if watch.may_leave() {
+            break true;
         }
         let ask = watch.pause().await;
         let stop = watch.setting.cancel.clone();
@@ -102,9 +110,9 @@ pub(super) async fn run(
             // A silent controller must not hold up the end.
             () = stop.token().cancelled(), if !stopping => {}
         }
-    }
-    (watch.setting.observer)(Tell::StepsEnded);
-    Ok(watch.attempts)
+    };
+    watch.tell(Tell::StepsEnded);
+    Ok((watch.attempts, left))
 }
 
 pub(super) struct Watch<'a, 'b> {
@@ -116,21 +124,23 @@ pub(super) struct Watch<'a, 'b> {
     /// Names in the folder of arrivals that were seen already.
     arrived: BTreeSet<String>,
     pub(super) submission: Submission,
+    /// Jobs that may have been submitted without our hearing of it, by name.
+    pub(super) doubts: BTreeMap<String, Doubt>,
     pub(super) packs: Packs,
     pub(super) tick: Duration,
     asked: Option<Instant>,
     /// Since when the scheduler has given no answer.
-    outage: Option<Outage>,
+    pub(super) outage: Option<Outage>,
     /// Whether this cluster keeps books, as far as we know.
     books_kept: bool,
     /// Whether the last question went to them.
     books_next: bool,
-    stopping: Option<Instant>,
+    pub(super) stopping: Option<Instant>,
 }
 
 /// A scheduler that gives no answer.
 #[derive(Debug, Clone, Copy)]
-struct Outage {
+pub(super) struct Outage {
     since: Instant,
     /// When it was last told.
     told: Option<Instant>,
@@ -179,23 +189,42 @@ impl Watch<'_, '_> {
         if !self.setting.cancel.asked() || self.stopping.is_some() {
             return Ok(());
         }
-        self.stopping = Some(Instant::now());
         self.tell(Tell::Note(
             "stopping: cancelling the jobs of this run".to_owned(),
         ));
         let signal = self.setting.cancel.signal().unwrap_or(0);
         self.note(&Event::Stopping { signal })?;
-        let jobs: BTreeSet<JobId> = self.state.live().map(|(_, job)| job.clone()).collect();
-        let jobs: Vec<JobId> = jobs.into_iter().collect();
-        for live in self.live.values_mut() {
-            live.cause = Some(CancelCause::Asked);
-        }
-        self.cancel_jobs(&jobs).await;
-        self.tick = SHORTEST_TICK;
+        self.cancel_live().await;
         Ok(())
     }
 
-    async fn cancel_jobs(&self, jobs: &[JobId]) {
+    /// Cancels all jobs of the run. The journal says already that it is to stop.
+    pub(super) async fn cancel_live(&mut self) {
+        self.stopping.get_or_insert_with(Instant::now);
+        let jobs: BTreeSet<JobId> = self.state.live().map(|(_, job)| job.id.clone()).collect();
+        let jobs: Vec<JobId> = jobs.into_iter().collect();
+        self.cancel_jobs(&jobs).await;
+        self.tick = SHORTEST_TICK;
+    }
+
+    /// Whether there is nothing more to do for a driver that does not stay to the end.
+    fn may_leave(&self) -> bool {
+        match self.setting.stay {
+            Stay::ToTheEnd => false,
+            Stay::Until { .. } => self.setting.stay.is_over(),
+            Stay::UntilSubmitted => self.doubts.is_empty() && !self.has_startable(),
+            Stay::Briefly => {
+                let silent = self.outage.is_some();
+                let looked = self.asked.is_some() || self.live.is_empty();
+                let ending = self.live.values().any(|live| live.gone_since.is_some());
+                let submitted = self.submission.is_held() || !self.has_startable();
+                let settled = self.doubts.is_empty() || silent;
+                looked && settled && submitted && (!ending || silent)
+            }
+        }
+    }
+
+    pub(super) async fn cancel_jobs(&self, jobs: &[JobId]) {
         if jobs.is_empty() {
             return;
         }
@@ -219,7 +248,7 @@ impl Watch<'_, '_> {
     /// Returns whether the scheduler is to be asked.
     async fn pause(&mut self) -> bool {
         let after = |wait: Duration| self.asked.map_or_else(Instant::now, |asked| asked + wait);
-        let (earliest, mut due) = (after(SHORTEST_TICK), after(self.tick));
+        let (earliest, mut next) = (after(SHORTEST_TICK), after(self.tick));
         let mut glance = GLANCE;
         loop {
             let local = async {
@@ -245,13 +274,15 @@ impl Watch<'_, '_> {
             glance = GLANCE.max((now - looked) * GLANCE_SHARE);
             let (of_jobs, of_packs) = self.expecting();
             if of_jobs {
-                due = earliest;
+                next = earliest;
                 self.tick = SHORTEST_TICK;
             }
-            let ask = now >= due && !self.live.is_empty();
+            let ask = now >= next && !self.live.is_empty();
             // What a pack has to tell needs no question.
             let told = self.packs.any() && (arrival || of_packs);
-            if ask || told || self.submission.due(now) {
+            let doubt = self.doubts.values().any(Doubt::is_due);
+            let due = self.submission.due(now) || doubt || self.setting.stay.is_over();
+            if ask || told || due {
                 return ask;
             }
         }
@@ -302,7 +333,7 @@ impl Watch<'_, '_> {
     }
 
     async fn ask_queue(&mut self) -> Result<(), JournalError> {
-        let jobs: BTreeSet<JobId> = self.state.live().map(|(_, job)| job.clone()).collect();
+        let jobs: BTreeSet<JobId> = self.state.live().map(|(_, job)| job.id.clone()).collect();
         let jobs: Vec<JobId> = jobs.into_iter().collect();
         if jobs.is_empty() {
             return Ok(());
@@ -327,14 +358,14 @@ impl Watch<'_, '_> {
         } else {
             jittered((self.tick * 3 / 2).min(LONGEST_TICK))
         };
-        self.drop_hopeless().await;
+        self.drop_hopeless().await?;
         if self.books_kept {
             return Ok(());
         }
         self.judge_ended(&Accounting::default())
     }
 
-    fn missed(&mut self, error: &QueryError) {
+    pub(super) fn missed(&mut self, error: &QueryError) {
         let now = Instant::now();
         let outage = self.outage.get_or_insert(Outage {
             since: now,
@@ -361,7 +392,7 @@ impl Watch<'_, '_> {
         let live: Vec<(usize, JobId)> = self
             .state
             .live()
-            .map(|(index, job)| (index, job.clone()))
+            .map(|(index, job)| (index, job.id.clone()))
             .collect();
         for (index, job) in live {
             let status = seen.get(&job).cloned();
@@ -381,25 +412,29 @@ impl Watch<'_, '_> {
     }
 
     /// Cancels jobs that wait for what never comes, wait for too long, or do not end.
-    async fn drop_hopeless(&mut self) {
-        let mut hopeless = BTreeSet::new();
-        for (index, job) in self.state.live() {
-            let resources = &self.setting.plan.steps[index].resources;
-            let Some(live) = self.live.get_mut(&index) else {
+    async fn drop_hopeless(&mut self) -> Result<(), JournalError> {
+        let mut jobs = BTreeSet::new();
+        let mut events = Vec::new();
+        for (index, job) in self.state.live().filter(|(_, job)| job.cause.is_none()) {
+            let Some(live) = self.live.get(&index) else {
                 continue;
             };
-            if live.cause.is_some() {
-                continue;
-            }
-            let own = resources.time + resources.margin;
+            let step = &self.setting.plan.steps[index];
+            let own = step.resources.time + step.resources.margin;
             let limit = live.limit.unwrap_or(own) + OVERSTAY;
-            if let Some(cause) = live.hopeless(resources.max_pending, limit) {
-                live.cause = Some(cause);
-                hopeless.insert(job.clone());
+            if let Some(cause) = live.hopeless(step.resources.max_pending, limit) {
+                jobs.insert(job.id.clone());
+                events.push(Event::Cancelling {
+                    step: step.slug.clone(),
+                    attempt: self.state.steps()[index].attempt,
+                    cause,
+                });
             }
         }
-        let hopeless: Vec<JobId> = hopeless.into_iter().collect();
-        self.cancel_jobs(&hopeless).await;
+        self.note_all(&events)?;
+        let jobs: Vec<JobId> = jobs.into_iter().collect();
+        self.cancel_jobs(&jobs).await;
+        Ok(())
     }
 
     /// The steps whose job has left the queue or ended in it, or whose exit record is there.
@@ -410,7 +445,7 @@ impl Watch<'_, '_> {
             self.live.get(index).is_some_and(gone) || !packed && self.has_arrived(*index)
         };
         let live = self.state.live().filter(|(index, _)| ended(index));
-        live.map(|(index, job)| (index, job.clone())).collect()
+        live.map(|(index, job)| (index, job.id.clone())).collect()
     }
 
     async fn ask_books(&mut self) -> Result<(), JournalError> {
@@ -471,15 +506,20 @@ impl Watch<'_, '_> {
             if let Some(live) = self.live.get_mut(&index) {
                 live.gone_since.get_or_insert_with(Instant::now);
             }
+            late::refresh(&self.attempt_folder(index));
             return Ok(());
         }
         self.conclude(index, job, record)
     }
 
     fn exit_record(&self, index: usize) -> Option<ExitRecord> {
+        collect::exit_record(&self.attempt_folder(index))
+    }
+
+    pub(super) fn attempt_folder(&self, index: usize) -> PathBuf {
         let attempt = self.state.steps()[index].attempt;
         let slug = &self.setting.plan.steps[index].slug;
-        collect::exit_record(&self.setting.folder.attempt(slug, attempt))
+        self.setting.folder.attempt(slug, attempt)
     }
 
     pub(super) fn conclude(
@@ -491,17 +531,17 @@ impl Watch<'_, '_> {
         let Some(live) = self.live.remove(&index) else {
             return Ok(());
         };
-        let number = self.state.steps()[index].attempt;
         let packed = self.state.steps()[index].part.is_some_and(Part::is_packed);
-        let slug = &self.setting.plan.steps[index].slug;
-        let folder = self.setting.folder.attempt(slug, number);
+        let folder = self.attempt_folder(index);
         let exit = self.exit_record(index);
+        let own = self.state.live_job(index);
+        let submitted = own.map(|job| job.submitted);
         let verdict = judge(&Evidence {
             record: record.as_ref(),
             restarts: live.restarts(),
             exit: exit.as_ref(),
             log: &collect::log_tail(&folder.join("log.txt")),
-            cancelled: live.cause.as_ref(),
+            cancelled: own.and_then(|job| job.cause.as_ref()),
         });
         let verdict = reports::judged(verdict, &self.setting.plan.steps[index], &folder);
         let mut nodes = live.nodes;
@@ -512,16 +552,14 @@ impl Watch<'_, '_> {
         );
         let ranks = exit.iter().flat_map(|exit| &exit.ranks);
         nodes.extend(ranks.filter_map(|rank| rank.host.clone()));
-        let attempt = Attempt {
-            nodes,
-            job: Some(job.clone()),
-            submitted: live.submitted,
-            record,
-            exit,
-            host: collect::host(&folder),
+        let end = AttemptEnd {
             verdict,
-            packed,
+            job: Some(job.clone()),
+            submitted,
+            record,
+            nodes,
         };
+        let attempt = Attempt::read(end, &folder, packed);
         self.close(index, attempt)
     }
 
@@ -543,13 +581,13 @@ impl Watch<'_, '_> {
             };
             self.tell(Tell::Note(format!(
                 "`{}` {}; trying again{away}",
-                step.name, attempt.verdict.message
+                step.name, attempt.end.verdict.message
             )));
         }
         let event = Event::Ended {
             step: step.slug.clone(),
             attempt: number,
-            verdict: attempt.verdict.clone(),
+            end: Box::new(attempt.end.clone()),
             elsewhere,
         };
         self.attempts.insert((index, number), attempt);
@@ -558,7 +596,7 @@ impl Watch<'_, '_> {
 }
 
 /// Many drivers that were started at once shall not ask at once.
-fn jittered(tick: Duration) -> Duration {
+pub(super) fn jittered(tick: Duration) -> Duration {
     let mix = Utc::now().timestamp_subsec_nanos() ^ std::process::id();
     tick.mul_f64(0.9 + f64::from(mix % 1000) / 5000.0)
 }

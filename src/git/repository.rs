@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use git2::{ErrorClass, ErrorCode, ObjectType, Oid};
+use serde::{Deserialize, Serialize};
 
 use super::error::GitError;
 use super::location::{Location, Remote};
@@ -15,7 +16,8 @@ use super::location::{Location, Remote};
 const MAX_LINKS: usize = 8;
 
 /// The full name of a commit.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct CommitId(pub(super) Oid);
 
 impl fmt::Display for CommitId {
@@ -42,6 +44,20 @@ impl FromStr for CommitId {
         full_id(text)
             .map(Self)
             .ok_or_else(|| CommitIdError(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for CommitId {
+    type Error = CommitIdError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<CommitId> for String {
+    fn from(id: CommitId) -> Self {
+        id.to_string()
     }
 }
 

@@ -58,6 +58,7 @@ impl Pmi {
 
 /// How the counters of processes that die are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Keeping {
     /// Not at all: a process writes them when it exits.
     #[default]
@@ -89,7 +90,8 @@ impl Keeping {
 }
 
 /// Where the script runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Place {
     /// In a job of its own.
     Job,

@@ -4,7 +4,7 @@
 //! ended: Open MPI puts ranks into process groups of their own, MPICH's Hydra even into sessions. A script outlives us: a
 //! later process of ours finds it again by its id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
@@ -21,13 +21,16 @@ use super::SubmitError;
 use super::job::{
     Accounting, ExitStatus, JobId, JobRecord, JobRequest, JobState, JobStatus, Observation,
 };
+use crate::process::table::{self, process};
 
 /// The variable that marks a script and all that it starts. It holds the process number of the script, behind those of
 /// scripts that this program itself was started by.
 const MARK: &str = "HPC_CI_SESSION";
 
-/// Becomes bash with the script that is its argument, marked. The process number stays the same.
-const MARKED: &str = "HPC_CI_SESSION=${HPC_CI_SESSION:+$HPC_CI_SESSION:}$$ exec bash -- \"$0\"";
+/// Becomes bash with the script that is its argument, marked. The process number stays the same, and so does the second
+/// argument, the job's name, by which a later process of ours finds it.
+const MARKED: &str =
+    "HPC_CI_SESSION=${HPC_CI_SESSION:+$HPC_CI_SESSION:}$$ exec bash -- \"$0\" \"$1\"";
 
 /// Between two looks at a process that is to end.
 const LOOK: Duration = Duration::from_millis(20);
@@ -98,7 +101,7 @@ impl Local {
         // setsid makes its own process the leader and then becomes bash, so this is the script's process number.
         let mut child = tokio::process::Command::new("setsid")
             .args(["bash", "-c", MARKED])
-            .arg(&request.script)
+            .args([request.script.as_str(), &request.name])
             .env_clear()
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .current_dir(&request.cwd)
@@ -144,12 +147,16 @@ impl Local {
         self.ended.notified().await;
     }
 
-    /// Returns every script of this name that was started here.
+    /// Returns every script of this name that was started here, or that an earlier process of ours started and that lives.
     #[must_use]
     pub fn find_by_name(&self, name: &str) -> Vec<JobId> {
         let jobs = self.table();
         let same = jobs.iter().filter(|(_, job)| job.name == name);
-        same.map(|(id, _)| id.clone()).collect()
+        let mut found: BTreeSet<JobId> = same.map(|(id, _)| id.clone()).collect();
+        let leaders = table::with_argument(name);
+        let leaders = leaders.iter().filter(|(pid, it)| it.session == *pid);
+        found.extend(leaders.map(|(pid, it)| JobId::local(*pid, it.start)));
+        found.into_iter().collect()
     }
 
     /// Returns the state of each of these that is alive, or that ended under our eyes.
@@ -214,9 +221,12 @@ impl Local {
     /// Asks these to end, and after the grace kills what is left of them. Returns when all have ended.
     pub async fn cancel(&self, ids: &[JobId]) {
         let alive: Vec<&JobId> = ids.iter().filter(|id| alive(id)).collect();
+        let mut adopted = Vec::new();
         for id in ids {
             if let Some(job) = self.table().get_mut(id) {
                 job.cancelled = job.end.is_none();
+            } else if alive.contains(&id) {
+                adopted.push(id);
             }
         }
         for id in &alive {
@@ -232,6 +242,21 @@ impl Local {
         while ids.iter().any(self::alive) {
             tokio::time::sleep(LOOK).await;
         }
+        // Nobody here waits for a script that an earlier process of ours started.
+        let now = Utc::now();
+        let killed = ExitStatus {
+            code: 0,
+            signal: Signal::SIGTERM as i32,
+        };
+        let cancelled = Job {
+            name: String::new(),
+            start: now,
+            cancelled: true,
+            end: Some((now, killed)),
+        };
+        let adopted = adopted.into_iter();
+        self.table()
+            .extend(adopted.map(|id| (id.clone(), cancelled.clone())));
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<JobId, Job>> {
@@ -267,36 +292,12 @@ fn host() -> Vec<String> {
         .collect()
 }
 
-/// What `/proc/PID/stat` says of a process.
-struct Process {
-    state: char,
-    session: u32,
-    start: u64,
-}
-
-fn process(pid: u32) -> Option<Process> {
-    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(&stat)
-}
-
-/// The program's name stands in parentheses and may hold anything, so fields are counted from the last one.
-fn parse_stat(stat: &str) -> Option<Process> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-    Some(Process {
-        state: fields.first()?.chars().next()?,
-        session: fields.get(3)?.parse().ok()?,
-        start: fields.get(19)?.parse().ok()?,
-    })
-}
-
 /// Whether the process of this id still runs. A dead one that nobody has waited for yet does not.
 fn alive(id: &JobId) -> bool {
     let Some((pid, start)) = id.as_local() else {
         return false;
     };
-    process(pid)
-        .is_some_and(|process| process.start == start && !matches!(process.state, 'Z' | 'X'))
+    table::lives(pid, start)
 }
 
 fn ask(id: &JobId, ask: Ask) {
@@ -331,20 +332,18 @@ fn kill_all(id: &JobId) {
 /// The living processes that are in a script's session or carry its mark. One that is older than the script is none of
 /// its own, but has to do with an earlier one of the same number.
 fn members(leader: u32, start: u64) -> Vec<Pid> {
-    let Ok(entries) = fs_err::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| {
-        process(*pid).is_some_and(|process| {
-            process.start >= start
-                && !matches!(process.state, 'Z' | 'X')
-                && (process.session == leader || marked(*pid, leader))
+    table::pids()
+        .into_iter()
+        .filter(|pid| {
+            process(*pid).is_some_and(|process| {
+                process.start >= start
+                    && process.lives()
+                    && (process.session == leader || marked(*pid, leader))
+            })
         })
-    })
-    .filter_map(|pid| i32::try_from(pid).ok())
-    .map(Pid::from_raw)
-    .collect()
+        .filter_map(|pid| i32::try_from(pid).ok())
+        .map(Pid::from_raw)
+        .collect()
 }
 
 /// Whether a process carries the mark of a script. Of other users' processes the environment cannot be read.
@@ -432,7 +431,7 @@ mod tests {
     /// Whether a process lives that was started by the shell under this number.
     fn lives(pid: &str) -> bool {
         let process = process(pid.parse().unwrap());
-        process.is_some_and(|process| !matches!(process.state, 'Z' | 'X'))
+        process.is_some_and(|process| process.lives())
     }
 
     const PATIENT: Duration = Duration::from_mins(1);
@@ -550,11 +549,12 @@ mod tests {
         let id = bench.start("adopted", "echo $$ >pid; sleep 1000");
         bench.file("pid").await;
         let later = Local::new([], Ask::Group, HASTY);
+        assert_eq!(later.find_by_name("adopted"), std::slice::from_ref(&id));
         let ids = [id.to_string().parse().unwrap()];
         assert_eq!(later.poll(&ids).jobs[&id].state, JobState::Running);
         later.cancel(&ids).await;
-        assert!(later.poll(&ids).jobs.is_empty());
-        assert!(later.record(&ids).last(&id).unwrap().settled());
+        let record = later.record(&ids).last(&id).unwrap().clone();
+        assert_eq!(record.state, JobState::Cancelled);
         // A later process with the same number is another one.
         let (pid, start) = id.as_local().unwrap();
         assert!(!alive(&JobId::local(pid, start + 1)));
@@ -570,18 +570,5 @@ mod tests {
         };
         let error = bench.local.submit(&request).unwrap_err();
         assert!(matches!(error, SubmitError::Rejected { .. }), "{error}");
-    }
-
-    #[test]
-    fn a_program_may_be_named_anything() {
-        let stat = "71 (a) S 1 (b) R 1 71 70 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 183422 1 2";
-        let process = parse_stat(stat).unwrap();
-        assert_eq!(
-            (process.state, process.session, process.start),
-            ('R', 70, 183_422)
-        );
-        for nonsense in ["", ")", "71 (a) S", "71 (a) S 1 2 x"] {
-            assert!(parse_stat(nonsense).is_none(), "{nonsense}");
-        }
     }
 }

@@ -130,31 +130,37 @@ impl Scheduler {
         }
     }
 
-    /// Returns every job of this user that may have come of a request submitted since then, alive or ended.
-    ///
-    /// After [`SubmitError::Uncertain`] this comes before every further attempt, and an error here means another wait.
-    pub async fn find(
-        &self,
-        request: &JobRequest,
-        since: DateTime<Utc>,
-    ) -> Result<Vec<JobId>, QueryError> {
+    /// Returns whether a command that submits a job of this name is still at work on this host, ours or that of a process
+    /// that died meanwhile. As long as it is, not to find the job proves nothing.
+    #[must_use]
+    pub fn is_submitting(&self, name: &str) -> bool {
         match self {
-            Self::Slurm(slurm) => slurm.find(request, since).await,
-            Self::Local(local) => Ok(local.find_by_name(&request.name)),
+            Self::Slurm(_) => {
+                let argument = format!("--job-name={}", slurm::argv::job_name(name));
+                !crate::process::table::with_argument(&argument).is_empty()
+            }
+            Self::Local(_) => false,
         }
     }
 
     /// Returns every job of this user with this name that was submitted since then, alive or ended.
+    ///
+    /// After [`SubmitError::Uncertain`] this comes before every further attempt, and an error here means another wait.
     pub async fn find_by_name(
         &self,
         name: &str,
         since: DateTime<Utc>,
     ) -> Result<Vec<JobId>, QueryError> {
-        let request = JobRequest {
-            name: name.to_owned(),
-            ..JobRequest::default()
-        };
-        self.find(&request, since).await
+        match self {
+            Self::Slurm(slurm) => {
+                let request = JobRequest {
+                    name: name.to_owned(),
+                    ..JobRequest::default()
+                };
+                slurm.find(&request, since).await
+            }
+            Self::Local(local) => Ok(local.find_by_name(name)),
+        }
     }
 
     /// Asks after all these jobs at once.

@@ -329,7 +329,8 @@ needs = ["endless"]
             .output()
             .unwrap();
         let queue = String::from_utf8_lossy(&queue.stdout).into_owned();
-        if queue.contains("hpc-ci/ends/endless RUNNING") && !queue.contains("/quick ") {
+        let runs = |line: &str| line.contains("/endless ") && line.contains(" RUNNING");
+        if queue.lines().any(runs) && !queue.contains("/quick ") {
             break;
         }
         std::thread::sleep(Duration::from_millis(200));

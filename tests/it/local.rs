@@ -2,6 +2,7 @@
 
 mod ends;
 mod hostile;
+mod life;
 mod runs;
 mod verbs;
 

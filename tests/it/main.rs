@@ -7,6 +7,7 @@ mod cluster;
 mod cluster_coverage;
 mod cluster_doctor;
 mod cluster_dying;
+mod cluster_life;
 mod cluster_strategies;
 mod coverage;
 mod dashboard;

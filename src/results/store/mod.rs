@@ -51,10 +51,12 @@ pub enum StoreError {
         path: Utf8PathBuf,
     },
     /// Another run kept the lock.
-    #[error("another run is still writing its artifacts to `{folder}` after {} s", patience.as_secs())]
+    #[error("{holder} still writes to `{folder}` after {} s", patience.as_secs())]
     Busy {
         /// The folder that holds `artifacts/`.
         folder: Utf8PathBuf,
+        /// Who has it.
+        holder: String,
         /// How long we waited.
         patience: Duration,
     },
@@ -96,9 +98,9 @@ impl StoreError {
             Self::Foreign { path } => Some(format!(
                 "move `{path}` away, or name another folder in `workspace.artifacts`"
             )),
-            Self::Busy { folder, .. } => Some(format!(
-                "if no other hpc-ci is alive, its host still holds `{folder}/{LOCK}`"
-            )),
+            Self::Busy { .. } => Some(
+                "`hpc-ci resume` tries again; who gives no sign of life for a minute is passed over".to_owned(),
+            ),
             Self::Version { .. } => Some("use the newer hpc-ci that wrote it".to_owned()),
             _ => None,
         }
@@ -122,8 +124,6 @@ pub struct Saved {
     pub picture: Picture,
     /// Why an earlier set could not be understood; it contributes nothing then.
     pub ignored: Option<StoreError>,
-    /// Whether the file system let us lock. Without it, two runs that end in the same second may lose a part of one.
-    pub locked: bool,
 }
 
 /// Writes the artifacts of a run into `folder`, together with what earlier runs still contribute.
@@ -135,7 +135,7 @@ pub fn save(
 ) -> Result<Saved, StoreError> {
     fs::create_dir_all(folder)?;
     let lock = lock(folder, patience)?;
-    recover(folder, lock.is_some())?;
+    recover(folder)?;
     check_ours(&folder.join(ARTIFACTS))?;
     let (earlier, ignored) = match read(folder) {
         Ok(earlier) => (earlier, None),
@@ -147,24 +147,31 @@ pub fn save(
     entry_path(&run.entry.run)?;
     let stage = folder.join(format!("{NEW}{}-{}", run.entry.run, std::process::id()));
     let staged = stage_set(&folder.join(ARTIFACTS), &stage, run, &picture);
-    if let Err(error) = staged.and_then(|()| exchange(folder, &stage)) {
+    let ours = || {
+        // Whoever was stopped for so long that another took over must not overwrite what that one wrote.
+        lock.check().then_some(()).ok_or(StoreError::Busy {
+            folder: folder.to_owned(),
+            holder: "another process".to_owned(),
+            patience,
+        })
+    };
+    if let Err(error) = staged
+        .and_then(|()| ours())
+        .and_then(|()| exchange(folder, &stage))
+    {
         remove(&stage)?;
         return Err(error);
     }
     let results = Artifact::json(RESULTS, &picture.results)?;
     replace(folder, &results)?;
-    Ok(Saved {
-        picture,
-        ignored,
-        locked: lock.is_some(),
-    })
+    Ok(Saved { picture, ignored })
 }
 
 /// Reads what stands in `folder`: none if there is nothing.
 pub fn load(folder: &Utf8Path, patience: Duration) -> Result<Option<Earlier>, StoreError> {
     if fs::symlink_metadata(folder.join(OLD)).is_ok() {
-        let lock = lock(folder, patience)?;
-        recover(folder, lock.is_some())?;
+        let _lock = lock(folder, patience)?;
+        recover(folder)?;
     }
     read(folder)
 }

@@ -1,8 +1,7 @@
 //! The place of the artifacts: who may write there, what a crash left, and how a new set takes the place of the old one.
 
-use std::fs::{File, TryLockError};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use camino::Utf8Path;
 use fs_err as fs;
@@ -10,48 +9,21 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::stage::{sync_folder, write};
 use super::{ARTIFACTS, CHECKSUMS, LOCK, META, NEW, OLD, StoreError};
+use crate::lease::{self, Lease};
 use crate::results::artifact::Artifact;
 
-const RETRY: Duration = Duration::from_millis(50);
-
-/// The lock is let go when the file is closed, also by a process that dies.
-pub(super) fn lock(folder: &Utf8Path, patience: Duration) -> Result<Option<File>, StoreError> {
-    let file = fs::File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(folder.join(LOCK))?;
-    let (file, _) = file.into_parts();
-    let begin = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(Some(file)),
-            Err(TryLockError::WouldBlock) if begin.elapsed() < patience => {
-                std::thread::sleep(RETRY);
-            }
-            Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Busy {
-                    folder: folder.to_owned(),
-                    patience,
-                });
-            }
-            // Lustre without `-o flock`, some NFS servers: no locks at all.
-            Err(TryLockError::Error(error)) if is_unsupported(&error) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
-    }
-}
-
-fn is_unsupported(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let unsupported = [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP];
-    unsupported
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+/// Locks of the operating system do not reach over every network file system, so this is a lease.
+pub(super) fn lock(folder: &Utf8Path, patience: Duration) -> Result<Lease, StoreError> {
+    let taken = lease::take_within(folder.as_std_path(), LOCK, "writes artifacts", patience)?;
+    taken.map_err(|claim| StoreError::Busy {
+        folder: folder.to_owned(),
+        holder: claim.to_string(),
+        patience,
+    })
 }
 
 /// Puts right what a crash left behind. Only who holds the lock knows that nobody is still writing a new set.
-pub(super) fn recover(folder: &Utf8Path, is_locked: bool) -> Result<(), StoreError> {
+pub(super) fn recover(folder: &Utf8Path) -> Result<(), StoreError> {
     let (artifacts, old) = (folder.join(ARTIFACTS), folder.join(OLD));
     if old.exists() {
         if artifacts.exists() {
@@ -60,12 +32,7 @@ pub(super) fn recover(folder: &Utf8Path, is_locked: bool) -> Result<(), StoreErr
             fs::rename(&old, &artifacts)?;
         }
     }
-    for entry in is_locked
-        .then(|| fs::read_dir(folder))
-        .transpose()?
-        .into_iter()
-        .flatten()
-    {
+    for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry
             .file_name()

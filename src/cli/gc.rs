@@ -1,0 +1,64 @@
+//! `gc`: removes what old runs left behind.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::args::{Format, Global, WorkspaceChoice};
+use super::choice;
+use super::console::Console;
+use crate::config::{Memory, Workspace};
+use crate::drive::gc::{Keep, Swept, sweep};
+use crate::error::{Error, Exit};
+
+/// Arguments of `gc`.
+#[derive(Debug, Args)]
+pub(super) struct GcArgs {
+    #[command(flatten)]
+    place: WorkspaceChoice,
+    /// Only say what would be removed.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn gc(
+    args: GcArgs,
+    global: &Global,
+    console: &Arc<Console>,
+) -> Result<Exit, Error> {
+    let (workspace, setting) = choice::setting(&args.place).await?;
+    let artifacts = setting.path(&setting.site.workspace.artifacts);
+    let keep = keep(&setting.site.workspace);
+    let swept = sweep(&workspace, &artifacts, keep, args.dry_run)?;
+    if global.format == Format::Json {
+        let document = serde_json::json!({
+            "schema_version": 1,
+            "removed": swept,
+        });
+        return super::print(format!("{document:#}\n").as_bytes());
+    }
+    for run in &swept.runs {
+        console.say(run);
+    }
+    let verb = if args.dry_run { "would be" } else { "were" };
+    console.tell(&format!("{} {verb} removed", told(&swept)));
+    Ok(Exit::Passed)
+}
+
+/// Returns how much the settings keep.
+pub(super) fn keep(workspace: &Workspace) -> Keep {
+    Keep {
+        runs: workspace.keep_runs as usize,
+        bytes: workspace.keep_limit.bytes(),
+    }
+}
+
+/// Returns what was removed, for a person.
+pub(super) fn told(swept: &Swept) -> String {
+    let count = swept.runs.len();
+    let plural = if count == 1 { "" } else { "s" };
+    format!(
+        "{count} old run{plural} with {}",
+        Memory::from_bytes(swept.bytes)
+    )
+}

@@ -1,0 +1,258 @@
+//! What a driver does about the work of the one before it, and about submissions that got no answer.
+//!
+//! Jobs go on without a driver, Slurm's and those of this machine alike, so they are taken over as they are. A job that may
+//! have been submitted is looked for by its unique name, and submitted again only when nobody can have it any more.
+
+use std::time::{Duration, Instant};
+
+use super::collect;
+use super::journal::JournalError;
+use super::live::Attempt;
+use super::place;
+use super::progress::Progress as Tell;
+use super::state::{Event, Part};
+use super::submit::{Ground, taken};
+use super::watch::{CANCEL_PATIENCE, Watch};
+use crate::scheduler::admission::{Demand, admit};
+use crate::scheduler::{JobId, Outcome, Verdict};
+
+/// How long the scheduler may take to show a job whose submission it has taken in.
+const SHOWN_WITHIN: Duration = Duration::from_secs(5);
+/// How long a command that submits may be at work on another machine: as long as it tries by itself.
+const ELSEWHERE: Duration = Duration::from_mins(3);
+/// Between two looks for a job.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A job that may have been submitted without our hearing of it.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    /// Since when the scheduler answers and does not have it.
+    missed: Option<Instant>,
+    /// When it is looked for again.
+    next: Instant,
+    patience: Duration,
+}
+
+impl Doubt {
+    /// Returns the doubt about a submission of our own.
+    pub(super) fn now() -> Self {
+        Self::of(SHOWN_WITHIN)
+    }
+
+    fn of(patience: Duration) -> Self {
+        Self {
+            missed: None,
+            next: Instant::now(),
+            patience,
+        }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.next <= Instant::now()
+    }
+}
+
+impl Watch<'_, '_> {
+    /// Takes over what the driver before has left, and tells how much there is to do.
+    pub(super) async fn adopt(&mut self) -> Result<(), JournalError> {
+        for (&(index, number), end) in self.state.ends() {
+            let slug = &self.setting.plan.steps[index].slug;
+            let folder = self.setting.folder.attempt(slug, number);
+            let attempt = Attempt::read(end.clone(), &folder, false);
+            self.attempts.insert((index, number), attempt);
+        }
+        let mut total = self.state.steps().len();
+        if !self.attempts.is_empty() {
+            // Whoever ended them told of them.
+            total -= self.state.take_ended().len();
+        }
+        self.tell(Tell::Steps { total });
+        let jobs: Vec<(usize, JobId)> = self
+            .state
+            .live()
+            .map(|(index, job)| (index, job.id.clone()))
+            .collect();
+        for (index, job) in jobs {
+            if job.as_local().is_some() && !self.outlived_its_driver(index, &job).await {
+                let why = if self.setting.same_machine {
+                    "it ended with the process that drove the run"
+                } else {
+                    "it ran on another machine, or before this one was booted"
+                };
+                self.abandon(&[index], why)?;
+            } else {
+                self.follow(index);
+            }
+        }
+        self.place_adopted();
+        let patience = if self.setting.same_machine {
+            SHOWN_WITHIN
+        } else {
+            ELSEWHERE
+        };
+        let names = self.state.in_doubt().into_keys();
+        let doubts: Vec<_> = names
+            .map(|name| (name.to_owned(), Doubt::of(patience)))
+            .collect();
+        self.doubts.extend(doubts);
+        if self.state.stopping() {
+            self.cancel_live().await;
+        }
+        Ok(())
+    }
+
+    /// Whether a process of this machine still runs, or came to its end.
+    async fn outlived_its_driver(&self, index: usize, job: &JobId) -> bool {
+        if collect::exit_record(&self.attempt_folder(index)).is_some() {
+            return true;
+        }
+        let seen = self.setting.scheduler.poll(std::slice::from_ref(job)).await;
+        self.setting.same_machine && seen.is_ok_and(|seen| seen.jobs.contains_key(job))
+    }
+
+    /// Counts the cores of steps that another process started on shared hosts.
+    fn place_adopted(&mut self) {
+        let Ground::Hosts { place, hosts, .. } = &self.setting.ground else {
+            return;
+        };
+        let steps: Vec<usize> = self.live.keys().copied().collect();
+        let demands: Vec<Demand> = steps
+            .iter()
+            .map(|&index| place::demand(&self.setting.plan.steps[index], *place, hosts))
+            .collect();
+        let placed = admit(hosts, &[], &demands).into_iter();
+        self.submission
+            .placed
+            .extend(placed.map(|(at, placed)| (steps[at], placed)));
+    }
+
+    fn abandon(&mut self, steps: &[usize], why: &str) -> Result<(), JournalError> {
+        let mut events = Vec::new();
+        for &index in steps {
+            let step = &self.setting.plan.steps[index];
+            let attempt = self.state.steps()[index].attempt;
+            self.tell(Tell::Note(format!(
+                "attempt {attempt} of `{}` is lost: {why}; it is attempted again",
+                step.name
+            )));
+            events.push(Event::Abandoned {
+                step: step.slug.clone(),
+                attempt,
+                why: why.to_owned(),
+            });
+        }
+        self.note_all(&events)
+    }
+
+    /// Looks for the jobs that may have been submitted, as far as it is time to.
+    pub(super) async fn settle(&mut self) -> Result<(), JournalError> {
+        let due: Vec<String> = self
+            .doubts
+            .iter()
+            .filter(|(_, doubt)| doubt.is_due())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in due {
+            self.settle_one(&name).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_one(&mut self, name: &str) -> Result<(), JournalError> {
+        let scheduler = self.setting.scheduler;
+        let at_work = scheduler.is_submitting(name);
+        let found = scheduler.find_by_name(name, self.setting.started).await;
+        let steps = self.state.in_doubt().remove(name).unwrap_or_default();
+        let Some(doubt) = self.doubts.get_mut(name) else {
+            return Ok(());
+        };
+        doubt.next = Instant::now() + LOOK_AGAIN;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                doubt.next = Instant::now() + self.tick;
+                self.missed(&error);
+                return self.give_up(name, &steps);
+            }
+        };
+        if let Some(job) = found.into_iter().next() {
+            self.doubts.remove(name);
+            return self.found(&steps, &job).await;
+        }
+        if at_work {
+            doubt.missed = None;
+            return Ok(());
+        }
+        let missed = *doubt.missed.get_or_insert_with(Instant::now);
+        if missed.elapsed() < doubt.patience {
+            return Ok(());
+        }
+        self.doubts.remove(name);
+        let (begun, never): (Vec<usize>, Vec<usize>) = steps
+            .into_iter()
+            .partition(|index| self.has_started(*index));
+        self.abandon(&begun, "it began, and nobody knows its job")?;
+        let back = |index: usize| Event::NotSubmitted {
+            step: self.setting.plan.steps[index].slug.clone(),
+            attempt: self.state.steps()[index].attempt,
+        };
+        let events: Vec<Event> = never.into_iter().map(back).collect();
+        self.note_all(&events)
+    }
+
+    /// Takes up a job that was in doubt.
+    async fn found(&mut self, steps: &[usize], job: &JobId) -> Result<(), JournalError> {
+        let steps: Vec<(usize, u32, Option<Part>)> = steps
+            .iter()
+            .map(|&index| {
+                let step = &self.state.steps()[index];
+                (index, step.attempt, step.part)
+            })
+            .collect();
+        let job = match steps.first() {
+            Some((_, _, Some(Part::Task { .. }))) => job.array(),
+            _ => job.clone(),
+        };
+        let slug = |index: usize| self.setting.plan.steps[index].slug.clone();
+        let events: Vec<Event> = {
+            let event = taken(&job);
+            let steps = steps.iter();
+            steps
+                .map(|&(index, attempt, part)| event(slug(index), attempt, part))
+                .collect()
+        };
+        self.note_all(&events)?;
+        self.take_up(&steps, &job);
+        if self.state.stopping() {
+            self.cancel_jobs(&[job]).await;
+        }
+        Ok(())
+    }
+
+    /// A run that is to stop does not wait for a silent scheduler.
+    fn give_up(&mut self, name: &str, steps: &[usize]) -> Result<(), JournalError> {
+        if self
+            .stopping
+            .is_none_or(|since| since.elapsed() < CANCEL_PATIENCE)
+        {
+            return Ok(());
+        }
+        self.doubts.remove(name);
+        let message = format!(
+            "it may have been submitted, and the scheduler does not say; `scancel --name={}` would end it",
+            shell_words::quote(name)
+        );
+        for &index in steps {
+            let verdict = Verdict::new(Outcome::Lost, message.clone());
+            self.end(index, self.state.steps()[index].attempt, verdict)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the script of an attempt ever ran: what it left must not be added to that of another run of it.
+    fn has_started(&self, index: usize) -> bool {
+        let left = collect::names(&self.attempt_folder(index));
+        left.iter()
+            .any(|name| name == "ranks" || name.starts_with("restart-"))
+    }
+}

@@ -1,0 +1,266 @@
+//! A run under the hands of this process: its stages, for as long as the process stays with it.
+
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use tokio_util::sync::CancellationToken;
+
+use super::folder::RunFolder;
+use super::history::History;
+use super::journal::Journal;
+use super::progress::{Observer, Progress};
+use super::state::{AttemptEnd, BuildState, Event, Progress as StepProgress, RunState, StepState};
+use super::{DriveError, Finished, Request, Run, budget, conclude, cover, disk, late, watch};
+use crate::cancel::Cancel;
+use crate::lease::{Claim, Lease};
+use crate::scheduler::{Outcome, Verdict};
+
+/// Between two looks whether the run is to be cancelled.
+const CANCEL_LOOK: Duration = Duration::from_millis(500);
+
+/// How long a process stays with a run.
+#[derive(Debug, Clone)]
+pub enum Stay {
+    /// To its end.
+    ToTheEnd,
+    /// Until all that can be submitted now is.
+    UntilSubmitted,
+    /// For as long as there is something to do now.
+    Briefly,
+    /// Until somebody says so, or it is late.
+    Until {
+        /// Who says so.
+        leave: CancellationToken,
+        /// When it is late.
+        deadline: Option<Instant>,
+    },
+}
+
+impl Stay {
+    /// Returns when there is no reason to stay any longer, whatever is going on.
+    pub(super) async fn over(&self) {
+        let Self::Until { leave, deadline } = self else {
+            return std::future::pending().await;
+        };
+        let late = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until((*deadline).into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = leave.cancelled() => {}
+            () = late => {}
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        let Self::Until { leave, deadline } = self else {
+            return false;
+        };
+        leave.is_cancelled() || deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+}
+
+/// How far a run is when its driver is done with it.
+#[derive(Debug)]
+pub enum Driving {
+    /// At its end.
+    Ended(Finished),
+    /// Not at its end; another process may go on with it.
+    Left(Left),
+}
+
+/// What a run still has to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Left {
+    /// Steps whose jobs the scheduler has.
+    pub live: usize,
+    /// Steps whose jobs are still to be submitted.
+    pub waiting: usize,
+}
+
+/// A run that this process drives.
+#[derive(Debug)]
+pub struct Driven {
+    pub(super) run: Run,
+    pub(super) journal: Journal,
+    pub(super) state: RunState,
+    pub(super) resumed: bool,
+}
+
+impl Driven {
+    /// Returns the folder of the run.
+    #[must_use]
+    pub fn folder(&self) -> &RunFolder {
+        &self.run.folder
+    }
+
+    /// Returns what was asked for.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.run.request
+    }
+
+    /// Drives the run as far as it may stay with it: from its plan to its results, or from wherever it is.
+    ///
+    /// A run that came to its end is still to be [finished](Self::finish).
+    pub async fn drive(
+        &mut self,
+        stay: &Stay,
+        observer: &Observer,
+        cancel: &Cancel,
+        color: bool,
+    ) -> Result<Driving, DriveError> {
+        let cancelled = self.run.folder.cancel();
+        let asked = cancel.clone();
+        let look = tokio::spawn(async move {
+            while !cancelled.exists() {
+                tokio::time::sleep(CANCEL_LOOK).await;
+            }
+            asked.ask(0);
+        });
+        let driving = self.stages(stay, observer, cancel, color).await;
+        look.abort();
+        driving
+    }
+
+    async fn stages(
+        &mut self,
+        stay: &Stay,
+        observer: &Observer,
+        cancel: &Cancel,
+        color: bool,
+    ) -> Result<Driving, DriveError> {
+        if self.resumed {
+            observer(Progress::Note(self.so_far()));
+        } else {
+            for line in &self.run.request.plan.notes {
+                observer(Progress::Note(line.clone()));
+            }
+        }
+        tokio::select! {
+            built = self.build_all(observer, cancel) => built?,
+            () = stay.over() => return Ok(Driving::Left(self.left())),
+        }
+        self.refuse_without_room()?;
+        let run = &self.run;
+        let builder = run.builder(observer);
+        let scheduler = run.scheduler();
+        let disks =
+            tokio::task::block_in_place(|| disk::disks(run, &builder)).map_err(|source| {
+                DriveError::Folder {
+                    path: run.folder.root().to_owned(),
+                    source,
+                }
+            })?;
+        let mut history = History::read(&run.request.state, &run.request.project);
+        let cluster = run.outline(&scheduler, observer).await;
+        let before = self.journal.lease().and_then(Lease::before);
+        let (attempts, left) = watch::run(
+            watch::Setting {
+                plan: &run.request.plan,
+                folder: &run.folder,
+                scheduler: &scheduler,
+                ground: run.ground(&cluster, &history, observer).await,
+                started: run.started,
+                observer,
+                cancel,
+                stay,
+                same_machine: before.is_none_or(Claim::was_here),
+                prepare: &run.prepare(&builder, &self.state, &disks),
+            },
+            &mut self.state,
+            &mut self.journal,
+        )
+        .await?;
+        if left {
+            return Ok(Driving::Left(self.left()));
+        }
+        history.add(Utc::now().timestamp(), run.elapsed(&attempts));
+        if let Err(error) = history.write(&run.request.state, &run.request.project) {
+            tracing::warn!(%error, "what the steps took cannot be remembered");
+        }
+        late::await_profiles(run, &attempts, observer).await;
+        let finished =
+            conclude::conclude(run, &builder, &self.state, &attempts, observer, color).await?;
+        Ok(Driving::Ended(finished))
+    }
+
+    /// Writes down that the run has ended: nothing of it is left to be done.
+    pub fn finish(&mut self, finished: &Finished) -> Result<(), DriveError> {
+        self.note(&Event::Finished {
+            exit_code: finished.exit_code,
+        })?;
+        cover::discard_profiles(&self.run, &self.state);
+        Ok(())
+    }
+
+    /// Ends every step that has not begun, where the storage has no room for what it would leave.
+    fn refuse_without_room(&mut self) -> Result<(), DriveError> {
+        let request = &self.run.request;
+        let limits = &request.site.scheduler.limits;
+        let Some(why) = budget::shortage(limits, &request.workspace) else {
+            return Ok(());
+        };
+        let waits = |step: &StepState| step.progress == StepProgress::Waiting;
+        let steps = request.plan.steps.iter().zip(self.state.steps());
+        let waiting = steps.filter(|(_, state)| waits(state));
+        let events: Vec<Event> = waiting
+            .map(|(step, state)| {
+                let verdict = Verdict::new(Outcome::Rejected, why.clone());
+                Event::Ended {
+                    step: step.slug.clone(),
+                    attempt: state.attempt,
+                    end: Box::new(AttemptEnd::without_job(verdict)),
+                    elsewhere: None,
+                }
+            })
+            .collect();
+        events.iter().try_for_each(|event| self.note(event))
+    }
+
+    pub(super) fn note(&mut self, event: &Event) -> Result<(), DriveError> {
+        self.journal.append(event)?;
+        self.state.apply(event);
+        Ok(())
+    }
+
+    fn left(&self) -> Left {
+        let steps = self.state.steps();
+        let ended = steps.iter().filter(|step| step.verdict().is_some()).count();
+        let live = self.state.live().count();
+        Left {
+            live,
+            waiting: steps.len() - ended - live,
+        }
+    }
+
+    fn so_far(&self) -> String {
+        let Left { live, waiting } = self.left();
+        let all = self.state.steps().len();
+        format!(
+            "going on with run {}: {} of {all} steps have ended, {live} have a job, {waiting} wait",
+            self.run.folder.id(),
+            all - live - waiting
+        )
+    }
+
+    async fn build_all(&mut self, observer: &Observer, cancel: &Cancel) -> Result<(), DriveError> {
+        for number in 0..self.run.request.plan.builds.len() {
+            let build = &self.run.request.plan.builds[number];
+            let done = self.state.build(&build.id) != Some(&BuildState::Pending);
+            if done || self.state.stopping() {
+                continue;
+            }
+            let events = tokio::select! {
+                events = self.run.build_one(build, number, observer, cancel) => events?,
+                () = cancel.token().cancelled() => break,
+            };
+            for event in events {
+                self.note(&event)?;
+            }
+        }
+        Ok(())
+    }
+}

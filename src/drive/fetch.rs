@@ -1,0 +1,102 @@
+//! Brings in all that a run needs, while there is a network.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::builds::{self, Builder};
+use super::folder::RunFolder;
+use super::progress::{Observer, Progress};
+use super::trees::{Credentials, Origin, TreeError, Trees, repository};
+use crate::cancel::Cancel;
+use crate::config::DyingRanks;
+use crate::git::{self, CheckoutOptions};
+use crate::plan::Plan;
+
+/// What is to be brought in.
+#[derive(Debug, Clone, Copy)]
+pub struct Fetch<'a> {
+    /// What a run will do.
+    pub plan: &'a Plan,
+    /// Where its trees come from.
+    pub origin: &'a Origin,
+    /// How the source is reached.
+    pub credentials: &'a Credentials,
+    /// The workspace.
+    pub workspace: &'a Path,
+    /// A folder for logs.
+    pub folder: &'a RunFolder,
+    /// The scrubbed environment.
+    pub inherited: &'a [(OsString, OsString)],
+}
+
+/// Brings everything in that a run of this plan needs: the commit is here; trees, submodules and `fetch` commands follow.
+pub async fn fetch(
+    fetch: Fetch<'_>,
+    observer: &Observer,
+    cancel: &Cancel,
+) -> Result<(), FetchError> {
+    let Fetch {
+        plan,
+        origin,
+        credentials,
+        workspace,
+        folder,
+        inherited,
+    } = fetch;
+    let trees = Trees::new(workspace, folder.id());
+    let Origin::Commit {
+        repository: address,
+        base,
+        commit,
+        submodules,
+    } = origin
+    else {
+        return Ok(());
+    };
+    let builder = Builder {
+        plan,
+        folder,
+        origin,
+        trees: &trees,
+        workspace,
+        inherited,
+        observer,
+        dying_ranks: DyingRanks::Off,
+    };
+    for build in &plan.builds {
+        let mark = trees.fetch_mark(*commit, build);
+        if mark.exists() {
+            continue;
+        }
+        let tree = trees.fetched(*commit, build);
+        observer(Progress::Stage(format!("tree of build {}", build.id)));
+        let made = tokio::task::block_in_place(|| {
+            let stopped = || cancel.asked();
+            let access = credentials.access(workspace, &stopped);
+            let options = CheckoutOptions {
+                submodules: *submodules,
+                reuse: false,
+            };
+            let repository = repository(address, base, *commit, &access)?;
+            git::checkout(&repository, *commit, &tree, options, &access).map_err(TreeError::from)
+        })?;
+        made.lfs_advice()
+            .map(Progress::Note)
+            .into_iter()
+            .for_each(|note| observer(note));
+        builder.fetch(build, &tree).await?;
+        fs_err::write(&mark, "").map_err(TreeError::Directory)?;
+    }
+    Ok(())
+}
+
+/// What could not be brought in.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// A tree.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// What a `fetch` command was to bring.
+    #[error(transparent)]
+    Command(#[from] builds::Failure),
+}
