@@ -59,12 +59,13 @@ impl Cluster {
         fs_err::copy(env!("CARGO_BIN_EXE_hpc-ci"), dir.join("driver")).unwrap();
         fs_err::write(dir.join("reframe.py"), REFRAME_SITE).unwrap();
         fs_err::write(dir.join("tests.py"), REFRAME_TESTS).unwrap();
-        let cluster = Self {
+        let mut cluster = Self {
             user,
             dir,
-            reframe: install_reframe(),
+            reframe: PathBuf::new(),
         };
         cluster.own();
+        cluster.reframe = install_reframe(&cluster.shell("command -v python3"));
         cluster.shell("cd empty && git init -q -b main . && echo /hpc-ci >.gitignore && git add -A && git -c user.name=b -c user.email=b@example.org commit -q --allow-empty -m empty");
         cluster
     }
@@ -123,14 +124,16 @@ impl Cluster {
         ]
     }
 
-    fn shell(&self, line: &str) {
+    fn shell(&self, line: &str) -> String {
         let words = self.as_user();
         let done = Command::new(&words[0])
             .args(&words[1..])
             .args(["sh", "-c", line])
             .current_dir(&self.dir)
-            .status();
-        assert!(done.unwrap().success(), "{line}");
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{line}");
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 
     fn own(&self) {
@@ -188,7 +191,8 @@ fn sdiag(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn install_reframe() -> PathBuf {
+/// `python` is one that the cluster's user may run; what comes first on our own path may not be.
+fn install_reframe(python: &str) -> PathBuf {
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-steps/reframe");
     let program = venv.join("bin/reframe");
     if !program.exists() {
@@ -196,10 +200,7 @@ fn install_reframe() -> PathBuf {
             let done = Command::new(program).args(args).status().unwrap();
             assert!(done.success(), "{}", program.display());
         };
-        run(
-            Path::new("python3"),
-            &["-m", "venv", venv.to_str().unwrap()],
-        );
+        run(Path::new(python), &["-m", "venv", venv.to_str().unwrap()]);
         run(&venv.join("bin/pip"), &["install", "-q", "ReFrame-HPC"]);
     }
     program

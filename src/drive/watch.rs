@@ -34,6 +34,8 @@ const GLANCE: Duration = Duration::from_millis(100);
 pub(super) const SHORTEST_TICK: Duration = Duration::from_millis(500);
 /// The most time between two questions while nothing happens.
 pub(super) const LONGEST_TICK: Duration = Duration::from_mins(1);
+/// How long after the end of a job its books are written, as a rule: to ask earlier is to ask twice.
+const BOOKS_DELAY: Duration = Duration::from_millis(250);
 /// How long an exit record may take over a network file system.
 const RECORD_LAG: Duration = Duration::from_secs(15);
 /// How long a job may outlive its own time limit before it counts as lost.
@@ -86,7 +88,8 @@ pub(super) async fn run(
         asked: None,
         outage: None,
         books_kept: true,
-        books_next: false,
+        books_asked: 0,
+        arrival: None,
         stopping: None,
     };
     watch.adopt().await?;
@@ -133,8 +136,10 @@ pub(super) struct Watch<'a, 'b> {
     pub(super) outage: Option<Outage>,
     /// Whether this cluster keeps books, as far as we know.
     books_kept: bool,
-    /// Whether the last question went to them.
-    books_next: bool,
+    /// How many of the last questions in a row went to them.
+    books_asked: u32,
+    /// When the last exit record arrived.
+    arrival: Option<Instant>,
     pub(super) stopping: Option<Instant>,
 }
 
@@ -274,7 +279,8 @@ impl Watch<'_, '_> {
             glance = GLANCE.max((now - looked) * GLANCE_SHARE);
             let (of_jobs, of_packs) = self.expecting();
             if of_jobs {
-                next = earliest;
+                let last = self.arrival.filter(|_| self.all_have_arrived());
+                next = last.map_or(earliest, |arrival| earliest.max(arrival + BOOKS_DELAY));
                 self.tick = SHORTEST_TICK;
             }
             let ask = now >= next && !self.live.is_empty();
@@ -300,6 +306,10 @@ impl Watch<'_, '_> {
         expecting
     }
 
+    fn all_have_arrived(&self) -> bool {
+        self.live.keys().all(|index| self.has_arrived(*index))
+    }
+
     fn has_arrived(&self, index: usize) -> bool {
         let attempt = self.state.steps()[index].attempt;
         let slug = &self.setting.plan.steps[index].slug;
@@ -310,7 +320,11 @@ impl Watch<'_, '_> {
         let before = self.arrived.len();
         self.arrived
             .extend(collect::names(&self.setting.folder.ended()));
-        self.arrived.len() > before
+        let arrival = self.arrived.len() > before;
+        if arrival {
+            self.arrival = Some(Instant::now());
+        }
+        arrival
     }
 
     /// Takes in what is new. Slurm gets one question at most: after the ends that we know of it is the books', else the queue's.
@@ -324,12 +338,21 @@ impl Watch<'_, '_> {
             self.ask_queue().await?;
             return self.ask_books().await;
         }
-        self.books_next = !self.books_next && !self.ended_jobs().is_empty();
-        if self.books_next && self.books_kept {
+        if self.books_kept && self.books_have_news() {
+            self.books_asked += 1;
             self.ask_books().await
         } else {
+            self.books_asked = 0;
             self.ask_queue().await
         }
+    }
+
+    /// Whether the next question is the books': they are asked by turns with the queue while some jobs have ended, and mostly
+    /// once nothing runs any more.
+    fn books_have_news(&self) -> bool {
+        let ended = self.ended_jobs().len();
+        let in_a_row = if ended == self.live.len() { 2 } else { 1 };
+        ended > 0 && self.books_asked < in_a_row
     }
 
     async fn ask_queue(&mut self) -> Result<(), JournalError> {

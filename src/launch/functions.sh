@@ -32,7 +32,7 @@ hpc_ci_machine() { # sets $hpc_ci_memory, $hpc_ci_kernel, $hpc_ci_processor and 
 } 2>/dev/null
 
 hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
-  local timed_out=false record=$HPC_CI_OUT/exit.json
+  local timed_out=false
   local job nodes mpi part modules kernel processor refused=null
   trap - EXIT
   [ -e "$HPC_CI_OUT/timed-out" ] && timed_out=true
@@ -47,15 +47,11 @@ hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
   hpc_ci_json kernel "$hpc_ci_kernel"
   hpc_ci_json processor "$hpc_ci_processor"
   [ -z "$hpc_ci_refused" ] || hpc_ci_json refused "$hpc_ci_refused"
-  {
-    printf '{"schema_version":1,"exit_code":%d,"timed_out":%s,' "$hpc_ci_code" "$timed_out"
-    printf '"started":%s,"ended":%s,' "$hpc_ci_started" "$hpc_ci_time"
-    printf '"job_id":%s,"restart_count":%d,' "$job" "$hpc_ci_restart"
-    printf '"nodes":%s,"ranks_expected":%d,' "$nodes" "$hpc_ci_ranks"
-    printf '"mpi":%s,"failed_part":%s,"modules":%s,' "$mpi" "$part" "$modules"
-    printf '"memory_bytes":%s,"kernel":%s,"processor":%s,' "$hpc_ci_memory" "$kernel" "$processor"
-    printf '"launch_error":%s}\n' "$refused"
-  } >"$record.part" && sync "$record.part" 2>/dev/null; mv -f "$record.part" "$record"
+  # In one write: what a reader finds half of, it takes for absent.
+  printf '%s\n' "{\"schema_version\":1,\"exit_code\":$hpc_ci_code,\"timed_out\":$timed_out,\"started\":$hpc_ci_started,\
+\"ended\":$hpc_ci_time,\"job_id\":$job,\"restart_count\":$hpc_ci_restart,\"nodes\":$nodes,\"ranks_expected\":$hpc_ci_ranks,\
+\"mpi\":$mpi,\"failed_part\":$part,\"modules\":$modules,\"memory_bytes\":$hpc_ci_memory,\"kernel\":$kernel,\
+\"processor\":$processor,\"launch_error\":$refused}" >"$HPC_CI_OUT/exit.json"
   hpc_ci_reduce
   : >"$hpc_ci_ended"
   [ "$hpc_ci_code" -le 128 ] || exit 1
@@ -127,7 +123,9 @@ hpc_ci_bounded() { # FUNCTION: runs it in a process group of its own, at most $h
   child=$!
   set +m
   (
-    trap 'kill $(jobs -p) 2>/dev/null; exit 0' TERM
+    # Until the sleep has started, $! is still the step. SIGTERM would be lost on a shell that is about to become the sleep. What
+    # nobody waits for, Slurm finds in the job's control group and looks for again a second later.
+    trap '[ "$!" = "$child" ] || { kill -KILL "$!"; wait "$!"; } 2>/dev/null; exit 0' TERM
     sleep "$hpc_ci_limit" &
     wait $!
     : >"$HPC_CI_OUT/timed-out"
@@ -145,14 +143,16 @@ hpc_ci_bounded() { # FUNCTION: runs it in a process group of its own, at most $h
   [ ! -s "$HPC_CI_OUT/failed-part" ] || hpc_ci_failed_part=$(cat "$HPC_CI_OUT/failed-part")
 }
 
-hpc_ci_profiles() { # prints where processes on this node write profiles
-  if [ -n "${HPC_CI_NODE:-}" ]; then "$HPC_CI_NODE" profiles; else printf '%s' "$HPC_CI_OUT/profiles"; fi
+hpc_ci_profiles() { # sets $hpc_ci_folder: where processes on this node write profiles
+  hpc_ci_folder=$HPC_CI_OUT/profiles
+  [ -z "${HPC_CI_NODE:-}" ] || hpc_ci_folder=$("$HPC_CI_NODE" profiles)
 }
 
 hpc_ci_once() { # PART COMMAND...: `before`
   local part=$1 code
   shift
-  LLVM_PROFILE_FILE=$(hpc_ci_profiles)/$part.%h.%p.profraw "$@"
+  hpc_ci_profiles
+  LLVM_PROFILE_FILE=$hpc_ci_folder/$part.%h.%p.profraw "$@"
   code=$?
   [ "$code" = 0 ] || printf '%s' "$part" >"$HPC_CI_OUT/failed-part"
   return "$code"
@@ -160,7 +160,8 @@ hpc_ci_once() { # PART COMMAND...: `before`
 
 hpc_ci_after() { # COMMAND...: `after`, whose failure fails a step that had passed
   local code
-  LLVM_PROFILE_FILE=$(hpc_ci_profiles)/after.%h.%p.profraw "$@"
+  hpc_ci_profiles
+  LLVM_PROFILE_FILE=$hpc_ci_folder/after.%h.%p.profraw "$@"
   code=$?
   if [ "$code" != 0 ] && [ "$hpc_ci_code" = 0 ]; then
     hpc_ci_code=$code
@@ -173,12 +174,11 @@ hpc_ci_ranks() { "${hpc_ci_launch[@]}" "$@"; }
 hpc_ci_harness() { # COMMAND...: it starts MPI by itself, with the launch prefix at hand
   local word prefix=
   for word in "${hpc_ci_launch[@]}"; do printf -v word '%q' "$word"; prefix+="$word "; done
-  local profiles
-  profiles=$(hpc_ci_profiles)
+  hpc_ci_profiles
   if [ -n "$hpc_ci_preload" ]; then
-    export HPC_CI_LIVE_PROFILE=$profiles/once LD_PRELOAD=$hpc_ci_preload${LD_PRELOAD:+:$LD_PRELOAD}
+    export HPC_CI_LIVE_PROFILE=$hpc_ci_folder/once LD_PRELOAD=$hpc_ci_preload${LD_PRELOAD:+:$LD_PRELOAD}
   fi
-  HPC_CI_LAUNCH=${prefix% } LLVM_PROFILE_FILE=$profiles/once.$hpc_ci_pattern "$@"
+  HPC_CI_LAUNCH=${prefix% } LLVM_PROFILE_FILE=$hpc_ci_folder/once.$hpc_ci_pattern "$@"
 }
 
 hpc_ci_repeat() { # NAME COUNT COMMAND...: launches one after the other, the output of each in a file of its own
@@ -194,6 +194,18 @@ hpc_ci_repeat() { # NAME COUNT COMMAND...: launches one after the other, the out
   return "$code"
 }
 
+hpc_ci_libraries() { # FILE: sets $hpc_ci_found to what the loader says of the libraries of a program
+  local magic loader
+  hpc_ci_found=
+  IFS= LC_ALL=C read -r -n 4 magic <"$1" 2>/dev/null
+  [ "$magic" = $'\x7fELF' ] || return 0
+  # The loader itself: ldd is a script that starts it five times.
+  for loader in /lib64/ld-linux-x86-64.so.2 /lib/ld-linux-aarch64.so.1 /lib64/ld64.so.2; do
+    [ ! -x "$loader" ] || hpc_ci_found=$("$loader" --list "$1" 2>/dev/null) && [ -n "$hpc_ci_found" ] && return
+  done
+  hpc_ci_found=$(ldd "$1" 2>/dev/null)
+}
+
 hpc_ci_find_mpi() { # PROGRAM: sets $hpc_ci_mpi to openmpi, mpich or nothing, by the library that the program is linked with
   local file libraries
   hpc_ci_mpi=
@@ -206,7 +218,8 @@ s = u.find_spec("mpi4py")
 print((glob.glob(os.path.join(os.path.dirname(s.origin), "MPI*.so")) or [""])[0] if s else "")' 2>/dev/null) ;;
   esac
   [ -n "$file" ] || return 0
-  libraries=$(ldd "$file" 2>/dev/null)
+  hpc_ci_libraries "$file"
+  libraries=$hpc_ci_found
   case $libraries in
     *libopen-pal.so*|*libopen-rte.so*|*libmpi.so.40*) hpc_ci_mpi=openmpi ;;
     *libmpich.so*|*libmpi.so.12*|*libmpi_cray*|*libmpi_gnu*|*libmpi_intel*|*libmpi_nvidia*|*libmpi_amd*) hpc_ci_mpi=mpich ;;

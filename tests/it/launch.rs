@@ -143,6 +143,27 @@ fn time_is_bounded_and_the_ranks_may_still_speak() {
     assert_eq!(out.matches("asked").count(), 2, "{output:?}");
 }
 
+/// What a script leaves behind, Slurm looks for in the job's control group, for seconds.
+#[test]
+fn nothing_outlives_a_step_that_ends_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = job(dir.path(), 1, "true");
+    job.launch.kind = Kind::None;
+    // Nobody else sleeps for as long.
+    job.time = 10_000_000 + u64::from(std::process::id());
+    for _ in 0..30 {
+        let (output, record) = run(dir.path(), &job);
+        assert_eq!(record["exit_code"], 0, "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
+    let watches = std::fs::read_dir("/proc").unwrap().filter(|process| {
+        let command = process.as_ref().unwrap().path().join("cmdline");
+        let words = std::fs::read_to_string(command).unwrap_or_default();
+        words == format!("sleep\0{}\0", job.time)
+    });
+    assert_eq!(watches.count(), 0);
+}
+
 #[test]
 fn before_and_after_run_once_and_after_also_when_the_step_failed() {
     let dir = tempfile::tempdir().unwrap();
