@@ -17,8 +17,12 @@ use crate::process::{Command, ProcessError, tail};
 use environment::Setup;
 use instrument::Mode;
 
+/// The script of a build, in its folder.
+pub const SCRIPT: &str = "build.sh";
+/// Its log.
+pub const LOG: &str = "build.log";
 /// Lines of the log that an error shows.
-const LOG_LINES: usize = 25;
+pub const LOG_LINES: usize = 25;
 
 /// What a build script exits with when the environment could not be set up.
 const REFUSED: i32 = 125; // as in the job script
@@ -94,20 +98,19 @@ pub struct Request<'a> {
     /// The work tree.
     pub tree: &'a Path,
     /// Where script and log go.
-    pub dir: &'a Path,
+    pub dir: PathBuf,
     /// Modules, set-up lines and variables.
-    pub setup: &'a Setup,
+    pub setup: Setup,
     /// Variables of instrumentation and of the run.
-    pub variables: &'a [(String, String)],
+    pub variables: Vec<(String, String)>,
     /// What is inherited, already scrubbed.
     pub inherited: &'a [(OsString, OsString)],
 }
 
 /// Runs a build command and returns how long it took.
 pub async fn run(request: &Request<'_>) -> Result<Duration, BuildError> {
-    let script = request.dir.join("build.sh");
-    let log = request.dir.join("build.log");
-    write(&script, &script_text(request))?;
+    let script = write_script(request)?;
+    let log = request.dir.join(LOG);
     let output = Command::new("bash")
         .arg(&script)
         .environment(request.inherited.iter().map(|(k, v)| (k, v)))
@@ -133,13 +136,20 @@ pub async fn run(request: &Request<'_>) -> Result<Duration, BuildError> {
     }
 }
 
+/// Writes the script of a build that something else is to run, and returns where it stands.
+pub fn write_script(request: &Request<'_>) -> Result<PathBuf, BuildError> {
+    let script = request.dir.join(SCRIPT);
+    write(&script, &script_text(request))?;
+    Ok(script)
+}
+
 fn script_text(request: &Request<'_>) -> String {
     let mut text = format!(
         "#!/bin/bash\n# hpc-ci: build {}\nhpc_ci_refuse() {{ printf 'hpc-ci: %s\\n' \"$1\" >&2; exit {REFUSED}; }}\n",
         request.build.replace(['\n', '\r'], " ")
     );
-    text.push_str(&environment::prelude(request.setup));
-    for (name, value) in request.variables {
+    text.push_str(&environment::prelude(&request.setup));
+    for (name, value) in &request.variables {
         environment::export(&mut text, name, value);
     }
     text.push_str(&shell_words::join(&request.argv));

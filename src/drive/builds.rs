@@ -11,10 +11,11 @@ use super::request::{program, setup};
 use super::trees::{Origin, Trees};
 use crate::build::instrument::{self, Mode};
 use crate::build::{self, BuildError};
-use crate::config::DyingRanks;
+use crate::config::{CommandLine, DyingRanks};
 use crate::coverage::objects;
 use crate::launch::Program;
 use crate::plan::{Build, Plan, Producer, StepKind};
+use crate::scheduler::{Status, Verdict};
 
 /// What building needs to know.
 pub(super) struct Builder<'a> {
@@ -44,6 +45,18 @@ pub enum Failure {
         /// What built it, by its own word.
         compiler: String,
     },
+    /// Its job did not end well.
+    #[error("build `{build}`: {}; its log ends:\n{tail}", verdict.message)]
+    Job {
+        /// The build's id.
+        build: String,
+        /// How it ended.
+        verdict: Verdict,
+        /// The whole log.
+        log: PathBuf,
+        /// The last lines of the log.
+        tail: String,
+    },
     /// It was to be plain, and is instrumented.
     #[error("build `{build}` is for benchmarks, but `{}` is instrumented: its times would mean nothing", program.display())]
     Instrumented {
@@ -57,7 +70,11 @@ pub enum Failure {
 impl Failure {
     /// Returns whether the code under test is at fault.
     fn is_fault_of_code(&self) -> bool {
-        matches!(self, Self::Build(error) if error.is_fault_of_code())
+        match self {
+            Self::Build(error) => error.is_fault_of_code(),
+            Self::Job { verdict, .. } => verdict.outcome.status() == Status::Failed,
+            Self::NotInstrumented { .. } | Self::Instrumented { .. } => false,
+        }
     }
 
     /// Returns what the journal keeps of it.
@@ -74,6 +91,7 @@ impl Failure {
     fn exit_code(&self) -> Option<i32> {
         match self {
             Self::Build(BuildError::Failed { code, .. }) => Some(*code),
+            Self::Job { verdict, .. } => verdict.exit_code,
             _ => None,
         }
     }
@@ -83,6 +101,7 @@ impl Failure {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Build(error) => error.help(),
+            Self::Job { log, .. } => Some(format!("the whole log is `{}`", log.display())),
             Self::NotInstrumented { .. } => Some(
                 "build with clang or rustc: for MPI compilers set `OMPI_CC = \"clang\"` (Open MPI) or `MPICH_CC = \"clang\"` \
                  in `variables` of [environment], or set `coverage = \"none\"`"
@@ -128,15 +147,7 @@ impl Builder<'_> {
     /// Builds for this mode, and checks that the programs are instrumented as they should be.
     pub(super) async fn build(&self, build: &Build, mode: Mode) -> Result<Duration, Failure> {
         let tree = self.tree(build);
-        if !self.trees.is_fetched(self.origin, build)
-            && let Err(error) = self.fetch(build, &tree).await
-        {
-            // All that is needed may be here already; then the build succeeds without a network.
-            (self.observer)(Progress::Note(format!(
-                "`fetch` of build `{}` failed: {error}",
-                build.id
-            )));
-        }
+        self.fetch_missing(build, &tree).await;
         let Some(command) = &build.command else {
             return Ok(Duration::ZERO);
         };
@@ -146,6 +157,31 @@ impl Builder<'_> {
             .await?;
         self.check(build)?;
         Ok(took)
+    }
+
+    /// Writes the script of a build that a job is to make in this mode, and returns where it stands.
+    pub(super) fn script(
+        &self,
+        build: &Build,
+        command: &CommandLine,
+        mode: Mode,
+    ) -> Result<PathBuf, Failure> {
+        let tree = self.tree(build);
+        let request = self.request(build, "build", program(command).argv(), &tree, mode)?;
+        Ok(build::write_script(&request)?)
+    }
+
+    /// Runs the `fetch` command of a build, unless that was done.
+    pub(super) async fn fetch_missing(&self, build: &Build, tree: &Path) {
+        if !self.trees.is_fetched(self.origin, build)
+            && let Err(error) = self.fetch(build, tree).await
+        {
+            // All that is needed may be here already; then the build succeeds without a network.
+            (self.observer)(Progress::Note(format!(
+                "`fetch` of build `{}` failed: {error}",
+                build.id
+            )));
+        }
     }
 
     /// Runs the `fetch` command of a build in this tree.
@@ -166,6 +202,18 @@ impl Builder<'_> {
         tree: &Path,
         mode: Mode,
     ) -> Result<Duration, Failure> {
+        let request = self.request(build, part, argv, tree, mode)?;
+        Ok(build::run(&request).await?)
+    }
+
+    fn request<'a>(
+        &'a self,
+        build: &'a Build,
+        part: &str,
+        argv: Vec<String>,
+        tree: &'a Path,
+        mode: Mode,
+    ) -> Result<build::Request<'a>, Failure> {
         let dir = self.folder.build(&build.id).join(part);
         let created = fs_err::create_dir_all(dir.join("profiles"));
         created.map_err(|source| BuildError::Write {
@@ -185,20 +233,19 @@ impl Builder<'_> {
             ("HPC_CI_COMMIT".to_owned(), commit),
             ("HPC_CI_FEATURES".to_owned(), features),
         ]);
-        let request = build::Request {
+        Ok(build::Request {
             build: &build.id,
             argv,
             tree,
-            dir: &dir,
-            setup: &setup(&build.environment),
-            variables: &variables,
+            dir,
+            setup: setup(&build.environment),
+            variables,
             inherited: self.inherited,
-        };
-        Ok(build::run(&request).await?)
+        })
     }
 
     /// Looks at the programs of the build's steps, as far as they stand in its tree.
-    fn check(&self, build: &Build) -> Result<(), Failure> {
+    pub(super) fn check(&self, build: &Build) -> Result<(), Failure> {
         let tree = self.tree(build);
         let steps = self
             .plan

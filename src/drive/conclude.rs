@@ -342,7 +342,7 @@ impl Conclusion<'_> {
                     Some(BuildState::Built { seconds }) => Some(*seconds),
                     _ => None,
                 };
-                let log = self.run.folder.build(&build.id).join("build/build.log");
+                let log = self.run.folder.build_log(&build.id);
                 BuildRecord {
                     name: build.name.clone(),
                     part: plan

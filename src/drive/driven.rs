@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
+use super::build_job::{BuildJob, Building};
 use super::folder::RunFolder;
 use super::history::History;
 use super::journal::Journal;
@@ -12,7 +13,10 @@ use super::progress::{Observer, Progress};
 use super::state::{AttemptEnd, BuildState, Event, Progress as StepProgress, RunState, StepState};
 use super::{DriveError, Finished, Request, Run, budget, conclude, cover, disk, late, watch};
 use crate::cancel::Cancel;
+use crate::config::CommandLine;
+use crate::launch::Place;
 use crate::lease::{Claim, Lease};
+use crate::plan::{Build, JobPlace, Place as BuildPlace};
 use crate::scheduler::{Outcome, Verdict};
 
 /// Between two looks whether the run is to be cancelled.
@@ -139,9 +143,12 @@ impl Driven {
                 observer(Progress::Note(line.clone()));
             }
         }
-        tokio::select! {
-            built = self.build_all(observer, cancel) => built?,
-            () = stay.over() => return Ok(Driving::Left(self.left())),
+        let all_built = tokio::select! {
+            built = self.build_all(stay, observer, cancel) => built?,
+            () = stay.over() => false,
+        };
+        if !all_built {
+            return Ok(Driving::Left(self.left()));
         }
         self.refuse_without_room()?;
         let run = &self.run;
@@ -168,6 +175,7 @@ impl Driven {
                 cancel,
                 stay,
                 same_machine: before.is_none_or(Claim::was_here),
+                elsewhere: watch::MISPLACED,
                 prepare: &run.prepare(&builder, &self.state, &disks),
             },
             &mut self.state,
@@ -246,21 +254,85 @@ impl Driven {
         )
     }
 
-    async fn build_all(&mut self, observer: &Observer, cancel: &Cancel) -> Result<(), DriveError> {
+    /// Makes all builds; returns whether none is left to a job that this process does not wait for.
+    async fn build_all(
+        &mut self,
+        stay: &Stay,
+        observer: &Observer,
+        cancel: &Cancel,
+    ) -> Result<bool, DriveError> {
         for number in 0..self.run.request.plan.builds.len() {
-            let build = &self.run.request.plan.builds[number];
+            let build = self.run.request.plan.builds[number].clone();
             let done = self.state.build(&build.id) != Some(&BuildState::Pending);
             if done || self.state.stopping() {
                 continue;
             }
-            let events = tokio::select! {
-                events = self.run.build_one(build, number, observer, cancel) => events?,
-                () = cancel.token().cancelled() => break,
+            let events = match (&build.place, &build.command) {
+                (BuildPlace::Job(place), Some(command)) if self.run.request.place == Place::Job => {
+                    let building =
+                        self.build_in_job(&build, number, place, command, stay, observer, cancel);
+                    match building.await? {
+                        Some(events) => events,
+                        None if cancel.asked() => break,
+                        None => return Ok(false),
+                    }
+                }
+                _ => tokio::select! {
+                    events = self.run.build_here(&build, number, observer, cancel) => events?,
+                    () = cancel.token().cancelled() => break,
+                },
             };
             for event in events {
                 self.note(&event)?;
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Makes a build in a job; nothing if that has not ended, or is to end before its time.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what surrounds a build is at hand one by one"
+    )]
+    async fn build_in_job(
+        &mut self,
+        build: &Build,
+        number: usize,
+        place: &JobPlace,
+        command: &CommandLine,
+        stay: &Stay,
+        observer: &Observer,
+        cancel: &Cancel,
+    ) -> Result<Option<[Event; 2]>, DriveError> {
+        let script = self.run.folder.build_script(&build.id);
+        let job = BuildJob::read(&self.run, build, place, &script)?;
+        let tree = self.run.builder(observer).tree(build);
+        if job.is_new() {
+            self.run.tree(build, number, observer, cancel)?;
+            let builder = self.run.builder(observer);
+            let choice = builder.choose(build).await;
+            builder.fetch_missing(build, &tree).await;
+            if let Err(failure) = builder.script(build, command, choice.mode()) {
+                let events = self.run.built(&builder, build, choice, Err(failure));
+                return Ok(Some(events.await));
+            }
+            let build = build.id.clone();
+            self.note(&Event::Chosen { build, choice })?;
+        }
+        let journal = &mut self.journal;
+        let watching = job.watch(&self.run, tree, journal, stay, observer, cancel);
+        let result = match watching.await? {
+            Building::Left => return Ok(None),
+            Building::Failed(_) if cancel.asked() => return Ok(None),
+            Building::Failed(failure) => Err(failure),
+            Building::Ended(took) => {
+                let builder = self.run.builder(observer);
+                builder.check(build).map(|()| took)
+            }
+        };
+        let builder = self.run.builder(observer);
+        let choice = self.state.choice(&build.id).cloned().unwrap_or_default();
+        let events = self.run.built(&builder, build, choice, result);
+        Ok(Some(events.await))
     }
 }

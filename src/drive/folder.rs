@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
+use crate::build::{LOG, SCRIPT};
 use crate::results::record::{RunEntry, RunStep, Status};
 
 /// The folder of one run.
@@ -155,6 +156,18 @@ impl RunFolder {
     #[must_use]
     pub fn build(&self, id: &str) -> PathBuf {
         self.builds().join(id)
+    }
+
+    /// Returns the script of a build's command.
+    #[must_use]
+    pub fn build_script(&self, id: &str) -> PathBuf {
+        self.build(id).join("build").join(SCRIPT)
+    }
+
+    /// Returns the log of a build's command.
+    #[must_use]
+    pub fn build_log(&self, id: &str) -> PathBuf {
+        self.build(id).join("build").join(LOG)
     }
 
     /// Returns the folder of the library that keeps the counters of a build's ranks that die.

@@ -6,6 +6,7 @@
 
 mod adopt;
 mod budget;
+mod build_job;
 pub mod builds;
 mod collect;
 mod conclude;
@@ -262,14 +263,14 @@ impl Run {
         took.collect()
     }
 
-    async fn build_one(
+    /// Makes the tree of a build.
+    fn tree(
         &self,
         build: &Build,
         number: usize,
         observer: &Observer,
         cancel: &Cancel,
-    ) -> Result<[Event; 2], DriveError> {
-        let builder = self.builder(observer);
+    ) -> Result<(), DriveError> {
         observer(Progress::Stage(format!("tree of build {}", build.id)));
         let notes = tokio::task::block_in_place(|| {
             let stopped = || cancel.asked();
@@ -288,8 +289,32 @@ impl Run {
         for line in notes {
             observer(Progress::Note(line));
         }
-        let mut dying = builder.choose(build).await;
+        Ok(())
+    }
+
+    /// Makes a build in processes of our own.
+    async fn build_here(
+        &self,
+        build: &Build,
+        number: usize,
+        observer: &Observer,
+        cancel: &Cancel,
+    ) -> Result<[Event; 2], DriveError> {
+        self.tree(build, number, observer, cancel)?;
+        let builder = self.builder(observer);
+        let dying = builder.choose(build).await;
         let result = builder.build(build, dying.mode()).await;
+        Ok(self.built(&builder, build, dying, result).await)
+    }
+
+    /// What there is to note of a build that has ended.
+    async fn built(
+        &self,
+        builder: &Builder<'_>,
+        build: &Build,
+        mut dying: Choice,
+        result: Result<Duration, builds::Failure>,
+    ) -> [Event; 2] {
         let patterns = &self.request.coverage.objects;
         builder.confirm(build, &mut dying, patterns).await;
         let chosen = Event::Chosen {
@@ -303,12 +328,12 @@ impl Run {
                 seconds: took.as_secs_f64(),
             },
             Err(failure) => {
-                observer(Progress::Note(failure.to_string()));
+                (builder.observer)(Progress::Note(failure.to_string()));
                 let failure = failure.noted();
                 Event::BuildFailed { build, failure }
             }
         };
-        Ok([chosen, ended])
+        [chosen, ended]
     }
 
     fn prepare<'a>(

@@ -75,6 +75,8 @@ pub async fn run_pack(
             cancel,
             stay: &Stay::ToTheEnd,
             same_machine: true,
+            // The run that packed the steps does that.
+            elsewhere: 0,
             prepare: &prepare,
         },
         &mut state,

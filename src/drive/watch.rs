@@ -45,7 +45,7 @@ pub(super) const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two notices of an outage that lasts.
 const OUTAGE_NOTICE: Duration = Duration::from_mins(10);
-/// How often a step is tried elsewhere because its place was at fault.
+/// How often a step is tried elsewhere, as a rule.
 pub(super) const MISPLACED: u32 = 2;
 /// A look into the folder of arrivals may take this share of the time: one in so many.
 const GLANCE_SHARE: u32 = 20;
@@ -62,6 +62,8 @@ pub(super) struct Setting<'a> {
     pub(super) stay: &'a Stay,
     /// Whether whoever drove the run before did so on this machine, and the machine was not booted since.
     pub(super) same_machine: bool,
+    /// How often a step is tried elsewhere because its place was at fault.
+    pub(super) elsewhere: u32,
     pub(super) prepare: &'a Prepare<'a>,
 }
 
@@ -591,7 +593,7 @@ impl Watch<'_, '_> {
         self.submission.placed.remove(&index);
         let step = &self.state.steps()[index];
         let number = step.attempt;
-        let elsewhere = (step.misplaced < MISPLACED
+        let elsewhere = (step.misplaced < self.setting.elsewhere
             && self.stopping.is_none()
             && matches!(self.setting.scheduler, Scheduler::Slurm(_))
             && attempt.fault_of_place())

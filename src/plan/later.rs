@@ -1,6 +1,6 @@
 //! Settings that are read and checked, and do nothing yet: a person who uses one is told.
 
-use super::{Build, Place, Producer, Step};
+use super::{Build, Producer, Step};
 use crate::config::{Suite, Where};
 
 /// Returns a note for each such setting in use.
@@ -9,10 +9,6 @@ pub(super) fn notes(suite: &Suite, builds: &[Build], steps: &[Step]) -> Vec<Stri
         |wanted: &dyn Fn(&Step) -> bool| steps.iter().any(|step| step.runs() && wanted(step));
     let uses = [
         ("`[gates.*]`", !suite.gates.is_empty()),
-        (
-            "`where = \"job\"` of a build",
-            builds.iter().any(|build| build.place != Place::Here),
-        ),
         (
             "`where = \"job\"` of [coverage]",
             suite.coverage.place != Where::Here,
@@ -64,13 +60,11 @@ mod tests {
     fn what_does_nothing_yet_is_said_when_it_is_used() {
         let plain = "[[test]]\nname = \"a\"\ncommand = \"true\"\n";
         assert_eq!(notes(plain), Vec::<String>::new());
-        let text = format!(
-            "{plain}keep = [\"*.png\"]\n[build.tests]\ncommand = \"make\"\nwhere = \"job\"\n"
-        );
+        let text = format!("{plain}keep = [\"*.png\"]\n[coverage]\nwhere = \"job\"\n");
         assert_eq!(
             notes(&text),
             [
-                "`where = \"job\"` of a build has no effect in this version",
+                "`where = \"job\"` of [coverage] has no effect in this version",
                 "`keep` of a step has no effect in this version",
             ]
         );

@@ -9,6 +9,7 @@
     reason = "site and suite are the words of this project"
 )]
 
+mod build_job;
 mod builds;
 mod error;
 mod filter;

@@ -4,6 +4,7 @@
 mod benchmarks;
 mod broken;
 mod cluster;
+mod cluster_builds;
 mod cluster_coverage;
 mod cluster_doctor;
 mod cluster_dying;
