@@ -20,7 +20,7 @@ use crate::drive::place;
 use crate::drive::request::{self, Made};
 use crate::error::{Error, Exit};
 use crate::launch::{Keeping, Place};
-use crate::plan::{Disposition, Producer, Step};
+use crate::plan::{Build, Disposition, Place as BuildPlace, Producer, Step};
 use crate::scheduler::slurm;
 
 /// Arguments of `plan`.
@@ -242,7 +242,12 @@ fn text(
     for build in &plan.builds {
         line(
             &mut text,
-            format!("build  {}  coverage {}", build.id, build.coverage),
+            format!(
+                "build  {}  coverage {}{}",
+                build.id,
+                build.coverage,
+                build_place(build, common.place)
+            ),
         );
     }
     let width = plan
@@ -278,6 +283,26 @@ fn text(
         }
     }
     text
+}
+
+/// What the job of a build asks for, where it has one.
+fn build_place(build: &Build, place: Place) -> String {
+    let BuildPlace::Job(job) = &build.place else {
+        return String::new();
+    };
+    if place != Place::Job {
+        return " · here: there are no jobs".to_owned();
+    }
+    let mut parts = vec![" · in a job".to_owned()];
+    parts.extend(job.cpus.map(|cpus| counted(cpus, "cpu")));
+    parts.extend(job.memory.map(|memory| memory.to_string()));
+    parts.extend(
+        job.partition
+            .as_ref()
+            .map(|name| format!("partition {name}")),
+    );
+    parts.push(format!("time {}", Walltime::from_secs(job.time.as_secs())));
+    parts.join(" · ")
 }
 
 fn counted(count: u32, what: &str) -> String {

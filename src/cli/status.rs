@@ -163,7 +163,10 @@ impl Status {
                 Some(BuildState::Failed(failure)) => {
                     ("failed", None, Some(failure.message.clone()))
                 }
-                Some(BuildState::Pending) | None => ("pending", None, None),
+                Some(BuildState::Pending) | None => match known.build_jobs.get(&build.id) {
+                    Some(job) => ("submitted", None, Some(format!("job {job}"))),
+                    None => ("pending", None, None),
+                },
             };
             Build {
                 name: build.id.clone(),

@@ -3,12 +3,13 @@
 //! Its events stand in the journal of the run, whose own state does not know the step and passes over them. So the job of a
 //! build outlives its driver as well, and its tree is left alone while it is at work there.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::builds::Failure;
 use super::history::History;
-use super::journal::{self, Journal, JournalError};
+use super::journal::{self, Journal, JournalError, Line};
 use super::live::Attempt;
 use super::prepare::Prepare;
 use super::progress::Observer;
@@ -17,12 +18,12 @@ use super::submit::Ground;
 use super::{Run, Stay, collect, request, watch};
 use crate::build::LOG_LINES;
 use crate::cancel::Cancel;
-use crate::config::CommandLine;
+use crate::config::{CommandLine, Scheduler};
 use crate::lease::{Claim, Lease};
-use crate::plan::{Build, JobPlace, Plan};
+use crate::plan::{Build, JobPlace, Place, Plan};
 use crate::process::tail;
-use crate::scheduler::Outcome;
 use crate::scheduler::slurm::Cluster;
+use crate::scheduler::{JobId, Outcome};
 
 /// A build's job.
 pub(super) struct BuildJob {
@@ -38,6 +39,26 @@ pub(super) enum Building {
     Failed(Failure),
     /// It waits or runs, and its driver does not stay.
     Left,
+}
+
+/// Returns the jobs of builds that the scheduler has, by the journal of a run.
+pub(super) fn live(plan: &Plan, lines: &[Line]) -> BTreeMap<String, JobId> {
+    let job = |build: &Build| {
+        let Place::Job(place) = &build.place else {
+            return None;
+        };
+        let plan = build.job_plan(plan, place, &Scheduler::default(), nothing());
+        let mut state = RunState::new(&plan);
+        for line in lines {
+            state.apply(&line.event);
+        }
+        Some((build.id.clone(), state.live_job(0)?.id.clone()))
+    };
+    plan.builds.iter().filter_map(job).collect()
+}
+
+fn nothing() -> CommandLine {
+    CommandLine::Argv(Vec::new())
 }
 
 impl BuildJob {

@@ -1,11 +1,12 @@
 //! A run as anybody can read it from its folder, whoever drives it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::folder::RunFolder;
 use super::state::RunState;
 use super::stored::{self, Stored};
-use super::{DriveError, LEASE, journal};
+use super::{DriveError, LEASE, build_job, journal};
 use crate::launch::Place;
 use crate::lease::{self, Claim, Life};
 use crate::plan::Plan;
@@ -27,6 +28,8 @@ pub struct Known {
     pub plan: Plan,
     /// How far it is.
     pub state: RunState,
+    /// The jobs of builds that the scheduler has.
+    pub build_jobs: BTreeMap<String, JobId>,
     /// Who drives it, or did last.
     pub claim: Option<Claim>,
 }
@@ -37,15 +40,17 @@ impl Known {
         let stored = stored::read(&folder)?;
         let plan = stored::plan(&folder)?;
         let mut state = RunState::new(&plan);
-        for line in journal::read(&folder.journal())? {
+        let lines = journal::read(&folder.journal())?;
+        for line in &lines {
             state.apply(&line.event);
         }
         let claim = claim(&folder)?;
         Ok(Self {
             folder,
             stored,
-            plan,
             state,
+            build_jobs: build_job::live(&plan, &lines),
+            plan,
             claim,
         })
     }

@@ -109,6 +109,11 @@ fn a_build_job_outlives_its_driver_and_is_made_once() {
 fn what_is_left_to_slurm_may_be_a_build() {
     let project = project(WAITS);
     project.run(&["--tests-only", "--detach"]).exits_with(75);
+    let status = project.run(&["status", "--format", "json"]).exits_with(75);
+    let status: Value = serde_json::from_str(&status.out).unwrap();
+    let build = &status["builds"][0];
+    assert_eq!(build["state"], "submitted", "{status:#}");
+    assert!(build["message"].as_str().unwrap().starts_with("job "));
     project.file("hpc-ci/go", "");
     project.run(&["resume"]).exits_with(0);
     assert_built_once(&project);
