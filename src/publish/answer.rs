@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::place::percent_encoded;
 use crate::git::Secret;
 
 /// The longest text of a server that is shown.
@@ -74,12 +75,14 @@ pub(super) fn backoff(first: Duration, tries: u32, chance: f64) -> Duration {
     doubled + doubled.mul_f64(chance.clamp(0.0, 1.0) / 2.0)
 }
 
-/// Returns in one line what a server said: the message of a JSON answer, else its text.
-pub(super) fn said(body: &[u8]) -> String {
+/// Returns in one line what a server said: the message of a JSON answer, else its text, with the secret hidden.
+pub(super) fn said(body: &[u8], secret: Option<&Secret>) -> String {
     let text = match serde_json::from_slice::<Value>(body) {
         Ok(document) => message(&document),
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
+    // Before it is cut: half a secret would not be found any more, and be shown.
+    let text = mask(text, secret);
     let line: String = text
         .split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
@@ -113,10 +116,13 @@ fn message(document: &Value) -> String {
     }
 }
 
-/// Returns the text with every occurrence of the secret hidden: servers echo what they refuse.
+/// Returns the text with every occurrence of the secret hidden, also as an address would have it: servers echo what they
+/// refuse.
 pub(super) fn mask(text: String, secret: Option<&Secret>) -> String {
     match secret.map(Secret::expose).filter(|it| !it.is_empty()) {
-        Some(secret) => text.replace(secret, "***"),
+        Some(secret) => text
+            .replace(secret, "***")
+            .replace(&percent_encoded(secret), "***"),
         None => text,
     }
 }
@@ -181,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_a_server_said_becomes_one_line() {
-        let check = |body: &str, expected: &str| assert_eq!(said(body.as_bytes()), expected);
+        let check = |body: &str, expected: &str| assert_eq!(said(body.as_bytes(), None), expected);
         check(
             r#"{"detail":"Not valid tokenless upload"}"#,
             "Not valid tokenless upload",
@@ -202,8 +208,9 @@ mod tests {
             "<html>\n <b>Bad\u{1b}[31m Gateway</b>",
             "<html> <b>Bad [31m Gateway</b>",
         );
-        assert_eq!(said("x".repeat(1000).as_bytes()).chars().count(), SHOWN + 1);
-        assert_eq!(said(&[0xff, 0xfe]), "\u{fffd}\u{fffd}");
+        let long = said("x".repeat(1000).as_bytes(), None);
+        assert_eq!(long.chars().count(), SHOWN + 1);
+        assert_eq!(said(&[0xff, 0xfe], None), "\u{fffd}\u{fffd}");
     }
 
     #[test]
@@ -212,6 +219,16 @@ mod tests {
         let text = "token s3cret is unknown; s3cret!".to_owned();
         assert_eq!(mask(text, Some(&secret)), "token *** is unknown; ***!");
         assert_eq!(mask("a".to_owned(), Some(&Secret::new(""))), "a");
+        let encoded = mask("/x?t=a%2Fb%2B".to_owned(), Some(&Secret::new("a/b+")));
+        assert_eq!(encoded, "/x?t=***");
+    }
+
+    #[test]
+    fn no_half_of_a_secret_is_shown_where_a_text_is_cut() {
+        let secret = Secret::new("s3cret-0123456789");
+        let text = format!("{} {}", "x".repeat(SHOWN - 8), secret.expose());
+        let shown = said(text.as_bytes(), Some(&secret));
+        assert!(shown.ends_with(" ***") && !shown.contains("s3"), "{shown}");
     }
 
     #[test]

@@ -444,8 +444,7 @@ impl Http {
                 body,
             });
         }
-        let said = mask(answer::said(&body), secret);
-        Err(refusal(server, status, &headers, said))
+        Err(refusal(server, status, &headers, &body, secret))
     }
 
     fn broken(&self, server: &str, error: reqwest::Error) -> Failure {
@@ -474,11 +473,18 @@ struct Failure {
     next: Next,
 }
 
-fn refusal(server: String, status: StatusCode, headers: &HeaderMap, said: String) -> Failure {
+fn refusal(
+    server: String,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    secret: Option<&Secret>,
+) -> Failure {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if status.is_redirection() {
         let to = header("location").unwrap_or("nowhere");
         let to = to.split(['?', '#']).next().unwrap_or(to).to_owned();
+        let to = mask(to, secret);
         return Failure {
             error: HttpError::Moved { server, to },
             next: Next::GiveUp,
@@ -491,6 +497,7 @@ fn refusal(server: String, status: StatusCode, headers: &HeaderMap, said: String
         reset: header("x-ratelimit-reset").or(header("ratelimit-reset")),
     };
     let next = answer::next(status.as_u16(), &limit, now);
+    let said = answer::said(body, secret);
     let error = if status == StatusCode::TOO_MANY_REQUESTS || matches!(next, Next::After(_)) {
         HttpError::Limited {
             server,
