@@ -336,48 +336,21 @@ impl<'a> Office<'a> {
         global: &Global,
         console: &Console,
     ) -> Result<Exit, Error> {
+        for set in sets {
+            tell_marks(set, console)?;
+        }
+        let folder = tempfile::tempdir().map_err(Error::File)?;
+        let items = self.outbox.preview(
+            sets,
+            &utf8(&folder.path().join("joined"))?,
+            &self.courier().destinations(),
+            &Circumstances::read(&self.variable),
+            Utc::now(),
+        )?;
         let mut calls = Vec::new();
         let mut failed = false;
-        let folder = tempfile::tempdir().map_err(Error::File)?;
-        if !sets.is_empty() {
-            for set in sets {
-                tell_marks(set, console)?;
-            }
-            let to = utf8(&folder.path().join("joined"))?;
-            let material = material::join(sets, &to, Utc::now())?;
-            let new = |destination: &Destination| {
-                let thing = destination.thing(&material);
-                thing.is_some_and(|thing| !self.outbox.was_sent(&thing))
-            };
-            let destinations: Vec<Destination> = self
-                .courier()
-                .destinations()
-                .into_iter()
-                .filter(new)
-                .collect();
-            let circumstances = Circumstances::read(&self.variable);
-            failed |= self
-                .show_some(
-                    &destinations,
-                    &material,
-                    &circumstances,
-                    &mut calls,
-                    console,
-                )
-                .await;
-        }
-        for item in self.outbox.items()? {
-            let material = self.outbox.material(&item)?;
-            let destinations: Vec<Destination> = item.pending.keys().copied().collect();
-            failed |= self
-                .show_some(
-                    &destinations,
-                    &material,
-                    &item.circumstances,
-                    &mut calls,
-                    console,
-                )
-                .await;
+        for (item, material) in &items {
+            failed |= self.show_item(item, material, &mut calls, console).await;
         }
         if global.format == Format::Json {
             let mut text = serde_json::to_vec_pretty(&calls).map_err(PublishError::Encode)?;
@@ -389,22 +362,21 @@ impl<'a> Office<'a> {
         Ok(if failed { Exit::Publish } else { Exit::Passed })
     }
 
-    async fn show_some(
+    async fn show_item(
         &self,
-        destinations: &[Destination],
+        item: &Item,
         material: &Material,
-        circumstances: &Circumstances,
         calls: &mut Vec<ShownCall>,
         console: &Console,
     ) -> bool {
         let mut failed = false;
         let wire = Wire::dry();
         let courier = self.courier();
-        for destination in destinations {
+        for (destination, delivery) in &item.pending {
             let parcel = Parcel {
                 material,
-                circumstances,
-                again: false,
+                circumstances: &item.circumstances,
+                again: delivery.tries > 0,
             };
             let result = courier.deliver(*destination, parcel, &wire).await;
             if let Err(error) = result {

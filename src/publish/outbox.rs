@@ -35,6 +35,13 @@ pub struct Outbox {
     folder: Utf8PathBuf,
 }
 
+/// Sets of artifacts, joined with what waits of the same commit.
+struct Joined {
+    item: Item,
+    material: Material,
+    waiting: Vec<Item>,
+}
+
 /// Proof that no other process uses the outbox.
 #[derive(Debug)]
 pub struct Lock {
@@ -101,23 +108,59 @@ impl Outbox {
     ) -> Result<Option<Item>, PublishError> {
         let stage = self.folder.join(format!(".new-{}", std::process::id()));
         remove(&stage)?;
-        let found = material::join(sets, &stage, now);
-        let made = found.and_then(|material| {
-            self.settle(sets, &stage, material, destinations, circumstances, now)
-        });
+        let made = self.join(sets, &stage, destinations, circumstances, now);
+        let settled = made.and_then(|joined| self.settle(joined, &stage));
         remove(&stage)?;
-        made
+        settled
     }
 
-    fn settle(
+    /// Returns what would wait if these sets were put into the outbox; `stage` is a folder for the time of looking.
+    pub fn preview(
         &self,
         sets: &[Utf8PathBuf],
         stage: &Utf8Path,
-        mut material: Material,
         destinations: &BTreeSet<Destination>,
         circumstances: &Circumstances,
         now: DateTime<Utc>,
-    ) -> Result<Option<Item>, PublishError> {
+    ) -> Result<Vec<(Item, Material)>, PublishError> {
+        let joined = match sets {
+            [] => None,
+            sets => Some(self.join(sets, stage, destinations, circumstances, now)?),
+        };
+        let mut found = Vec::new();
+        for item in self.items()? {
+            let is_part = |joined: &Joined| joined.waiting.iter().any(|it| it.id == item.id);
+            if !joined.as_ref().is_some_and(is_part) && !item.is_stale(now) {
+                let material = self.material(&item)?;
+                found.push((item, material));
+            }
+        }
+        found.extend(joined.map(|joined| (joined.item, joined.material)));
+        Ok(found)
+    }
+
+    fn settle(&self, joined: Joined, stage: &Utf8Path) -> Result<Option<Item>, PublishError> {
+        let Joined { item, waiting, .. } = joined;
+        if !item.pending.is_empty() {
+            write(&stage.join(ITEM), &item)?;
+            make_private(&self.folder.join("items"))?;
+            fs::rename(stage, self.folder_of(&item))?;
+        }
+        // Only now: until the new one is there, the old ones hold what is to be sent.
+        waiting.iter().try_for_each(|item| self.remove(item))?;
+        Ok((!item.pending.is_empty()).then_some(item))
+    }
+
+    /// Joins sets with what waits of the same commit.
+    fn join(
+        &self,
+        sets: &[Utf8PathBuf],
+        stage: &Utf8Path,
+        destinations: &BTreeSet<Destination>,
+        circumstances: &Circumstances,
+        now: DateTime<Utc>,
+    ) -> Result<Joined, PublishError> {
+        let mut material = material::join(sets, stage, now)?;
         let waiting: Vec<Item> = self
             .items()?
             .into_iter()
@@ -150,14 +193,11 @@ impl Outbox {
             circumstances: told_best(circumstances, &waiting).clone(),
             pending,
         };
-        if !item.pending.is_empty() {
-            write(&stage.join(ITEM), &item)?;
-            make_private(&self.folder.join("items"))?;
-            fs::rename(stage, self.folder_of(&item))?;
-        }
-        // Only now: until the new one is there, the old ones hold what is to be sent.
-        waiting.iter().try_for_each(|item| self.remove(item))?;
-        Ok((!item.pending.is_empty()).then_some(item))
+        Ok(Joined {
+            item,
+            material,
+            waiting,
+        })
     }
 
     fn free_id(&self, commit: &str, now: DateTime<Utc>) -> String {

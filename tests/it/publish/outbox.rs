@@ -75,6 +75,26 @@ fn an_outbox_without_a_way_out_is_emptied_later() {
     assert_eq!(server.take().len(), 0);
 }
 
+/// What the artifacts hold and what waits are the same things: shown once, as they would be sent once.
+#[test]
+fn a_dry_run_shows_what_waits_once_and_leaves_it() {
+    let server = codecov();
+    let project = project(&to_codecov(&server));
+    run(&project, &["--tests-only"]).exits_with(0);
+    server.fault("POST", Fault::status(400));
+    publish(&project, &[]).exits_with(4);
+    assert_eq!(server.take().len(), 3, "the second thing was sent");
+    run(&project, &["--benchmarks-only"]).exits_with(0);
+    let before = waiting(&project);
+    let shown = publish(&project, &["--dry-run", "--format", "json"]).exits_with(0);
+    let calls: Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(calls.as_array().unwrap().len(), 2, "{calls:#}");
+    assert_eq!(calls[0]["method"], "POST");
+    assert_eq!(waiting(&project), before);
+    publish(&project, &[]).exits_with(0);
+    assert_eq!(server.take().len(), 2);
+}
+
 #[test]
 fn a_pipeline_hands_over_and_its_publishing_job_says_which_it_was() {
     let server = codecov();
