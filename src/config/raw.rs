@@ -42,16 +42,18 @@ impl Source {
     }
 }
 
-/// Returns the text with the passwords of addresses (`https://user:password@host`) as asterisks, byte for byte.
+/// Returns the text with the passwords of addresses (`https://user:password@host`) as asterisks, byte for byte; so a user alone
+/// (`https://token@host`), as people write tokens in either place.
 pub(super) fn mask(text: &str) -> String {
-    static PASSWORD: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new("://[^/@\\s\"']*:([^/@\\s\"']+)@").ok());
+    static PASSWORD: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new("://[^/@\\s\"':]*:([^/@\\s\"']+)@|https?://([^/@\\s\"':]+)@").ok()
+    });
     let Some(pattern) = PASSWORD.as_ref() else {
         return text.to_owned();
     };
     let mut masked = text.to_owned();
     for found in pattern.captures_iter(text) {
-        if let Some(password) = found.get(1) {
+        if let Some(password) = found.get(1).or(found.get(2)) {
             masked.replace_range(password.range(), &"*".repeat(password.len()));
         }
     }

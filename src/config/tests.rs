@@ -325,6 +325,15 @@ fn passwords_in_addresses_are_not_shown() {
     insta::assert_snapshot!(lines(settings.filter(|it| it.key == "project.repository")), @r#"
     project.repository = "https://ada:*******@example.org/x.git"  # hpc.toml:1
     "#);
+    let shown = |address: &str| {
+        let site = local(&format!("project.repository = \"{address}\"\n")).unwrap();
+        let mut settings = site.settings().iter();
+        let found = settings.find(|it| it.key == "project.repository").unwrap();
+        found.value.as_str().unwrap().to_owned()
+    };
+    assert_eq!(shown("https://tok@h/x.git"), "https://***@h/x.git");
+    assert_eq!(shown("https://u:a:b@h/x"), "https://u:***@h/x");
+    assert_eq!(shown("ssh://git@h/x.git"), "ssh://git@h/x.git");
 }
 
 #[test]
