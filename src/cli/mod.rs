@@ -125,6 +125,8 @@ enum Command {
 /// Parses the command line, does what it says and returns the exit code.
 #[must_use]
 pub fn main() -> Exit {
+    // Builds and local steps are processes of the same user, who could read the tokens of our environment in /proc.
+    nix::sys::prctl::set_dumpable(false).ok();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{RunArgs, SchedulerChoice};
-use crate::build::environment::is_secret;
+use crate::build::environment::{is_secret, scrub};
 use crate::config::{Context, File, Origin, Override, Site, Suite};
 use crate::error::Error;
 use crate::process::Command;
@@ -235,6 +235,7 @@ async fn cluster() -> Option<String> {
     }
     let output = Command::new("scontrol")
         .args(["show", "config"])
+        .environment(scrub(std::env::vars_os(), &[]))
         .deadline(CLUSTER_DEADLINE)
         .success()
         .await

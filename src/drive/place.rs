@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::progress::{Observer, Progress};
+use crate::build::environment::scrub;
 use crate::config::SchedulerKind;
 use crate::launch::Place;
 use crate::plan::Step;
@@ -43,6 +44,7 @@ pub async fn choose(kind: SchedulerKind) -> Place {
 async fn sbatch_answers() -> bool {
     let installed = Command::new("sbatch")
         .arg("--version")
+        .environment(scrub(std::env::vars_os(), &[]))
         .deadline(DEADLINE)
         .success()
         .await;
@@ -51,6 +53,7 @@ async fn sbatch_answers() -> bool {
     }
     let asked = Command::new("scontrol")
         .args(["show", "config"])
+        .environment(scrub(std::env::vars_os(), &[]))
         .deadline(DEADLINE)
         .output()
         .await;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::build::environment::scrub;
 use crate::git::{
     self, Access, CheckoutOptions, CommitId, GitError, Location, Repository, Secret, Source, Token,
     Wanted,
@@ -268,7 +269,8 @@ fn copy(from: &Path, to: &Path) -> Result<(), TreeError> {
     }
     let copying = Command::new("cp")
         .args(["-a", "--reflink=auto", "--"])
-        .args([from, to]);
+        .args([from, to])
+        .environment(scrub(std::env::vars_os(), &[]));
     tokio::runtime::Handle::current()
         .block_on(copying.success())
         .map(drop)

@@ -1,12 +1,13 @@
 //! What is sent where, on real sockets: servers that behave like Codecov's, GitHub's and GitLab's, healthy and otherwise; and
 //! the reference clients of each, in `ci/test --full`.
 
+mod at_once;
 mod codecov;
 mod forges;
 mod outbox;
 mod reference;
 mod secrets;
-mod server;
+pub(crate) mod server;
 
 use std::process::Command;
 

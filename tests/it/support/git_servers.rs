@@ -275,7 +275,8 @@ pub(crate) const TOKEN: &str = "s3cr3t-t0ken";
 
 const HTTP: &str = r#"
 import base64, http.server, os, ssl, subprocess, sys, time
-port, root, log, token, certificate = int(sys.argv[1]), *sys.argv[2:6]
+port, root, log, certificate = int(sys.argv[1]), *sys.argv[2:5]
+token = os.environ.pop("TOKEN")
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -378,7 +379,11 @@ impl Http {
                 .arg(port.to_string())
                 .arg(root)
                 .arg(&log);
-            command.arg(TOKEN).arg(certificate).env("HOME", dir.path());
+            // On the command line everybody could read it.
+            command
+                .arg(certificate)
+                .env("TOKEN", TOKEN)
+                .env("HOME", dir.path());
             command
         });
         Self {

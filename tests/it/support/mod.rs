@@ -2,6 +2,7 @@
 
 pub(crate) mod git_servers;
 pub(crate) mod schema;
+pub(crate) mod search;
 pub(crate) mod synthetic;
 
 use std::path::{Path, PathBuf};
