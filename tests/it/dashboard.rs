@@ -49,6 +49,14 @@ const FRAME: &str = r##"<!doctype html><meta charset="utf-8"><link rel="icon" hr
     `rows ${seen(".runs tbody tr")} charts ${seen(".chart .line")} filters ${seen("#filter")}`;
 });</script>"##;
 
+/// As wide as a phone: whether anything but a table in its own frame has to be moved sideways.
+const PHONE: &str = r##"<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+<style>body { margin: 0 }</style><iframe src="index.html" width="390" height="5200" style="border: 0"></iframe><output></output>
+<script>addEventListener("load", () => {
+  const page = document.querySelector("iframe").contentDocument.documentElement;
+  document.querySelector("output").textContent = `width ${page.clientWidth} of ${page.scrollWidth}`;
+});</script>"##;
+
 /// What a browser does with a page, driven by a script of its own: says how many rows are left when only failures are asked
 /// for, and when nothing fits.
 const DRIVER: &str = r#"<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
@@ -82,6 +90,7 @@ fn a_browser_shows_it_asks_nobody_and_complains_of_nothing() {
             ("site/index.html", &page),
             ("site/frame.html", FRAME),
             ("site/driver.html", DRIVER),
+            ("site/phone.html", PHONE),
             ("site/noise.html", noise),
         ],
     );
@@ -142,31 +151,43 @@ fn a_browser_shows_it_asks_nobody_and_complains_of_nothing() {
         "{expected}: {shown}{said}"
     );
 
+    let (shown, _) = open(&["--dump-dom"], &url("phone.html"));
+    assert!(
+        shown.contains("<output>width 390 of 390</output>"),
+        "{shown}"
+    );
+
     let asked = std::fs::read_to_string(&log).unwrap();
     let names: BTreeSet<&str> = asked
         .lines()
         .filter_map(|line| line.split("\"GET ").nth(1)?.split(' ').next())
         .collect();
-    let expected = ["/driver.html", "/frame.html", "/index.html", "/noise.html"];
+    let expected = [
+        "/driver.html",
+        "/frame.html",
+        "/index.html",
+        "/noise.html",
+        "/phone.html",
+    ];
     assert_eq!(names, expected.into_iter().collect(), "{asked}");
 
-    let picture = |scheme: u8| {
-        let path = dir.path().join(format!("{scheme}.png"));
+    let picture = |name: &str, size: &str, scheme: u8| {
+        let path = dir.path().join("picture.png");
         let option = format!("--screenshot={}", path.display());
         let theme = format!("--blink-settings=preferredColorScheme={scheme}");
-        open(
-            &[&option, &theme, "--window-size=1280,2600"],
-            &url("index.html"),
-        );
+        let size = format!("--window-size={size}");
+        open(&[&option, &theme, &size], &url(&format!("{name}.html")));
         // For those who want to look at them.
         if let Some(folder) = std::env::var_os("HPC_CI_TEST_PICTURES") {
-            let name = format!("dashboard-{scheme}.png");
+            let name = format!("dashboard-{name}-{scheme}.png");
             std::fs::copy(&path, PathBuf::from(folder).join(name)).unwrap();
         }
         std::fs::read(path).unwrap()
     };
-    let (dark, light) = (picture(0), picture(1));
-    assert!(dark.len() > 50_000 && light.len() > 50_000 && dark != light);
+    for (name, size) in [("index", "1280,5200"), ("phone", "390,5200")] {
+        let (dark, light) = (picture(name, size, 0), picture(name, size, 1));
+        assert!(dark.len() > 50_000 && light.len() > 50_000 && dark != light);
+    }
 }
 
 /// A browser, if this machine has one.

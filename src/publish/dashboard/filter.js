@@ -32,6 +32,7 @@
     const seconds = (new Date(time.dateTime) - Date.now()) / 1000;
     const [size, unit] = units.find(([size]) => Math.abs(seconds) >= size) || [60, "minute"];
     time.title = words.format(Math.trunc(seconds / size), unit);
-    if (time.closest(".hero, .card")) time.textContent += ` (${time.title})`;
+    if (time.closest(".hero")) time.textContent += ` (${time.title})`;
+    if (time.closest(".card")) time.textContent = `${time.textContent.slice(0, 10)} (${time.title})`;
   }
 })();
