@@ -9,13 +9,13 @@ SAMPLE_PACKAGES=(openmpi-bin libopenmpi-dev clang libclang-rt-dev llvm)
 
 # The tests: the other MPI, the LLVM that this Rust is made with (22), servers and modules to test against.
 TEST_PACKAGES=(mpich libmpich-dev clang-14 llvm-14 clang-22 llvm-22 libclang-rt-22-dev environment-modules
-    git openssh-client openssh-server python3 util-linux
+    git jq openssh-client openssh-server python3 util-linux
     # The writers and readers of reports.
     g++ cmake libgtest-dev catch2 libbenchmark-dev python3-pytest python3-mpi4py python3-junitparser libxml2-utils)
 
 # `ci/test --full` compares with every LLVM that Debian 12 has and with the reference clients of PyPI and npm, opens the dashboard
 # in a browser, and has cron run the nightly line.
-FULL_PACKAGES=(clang-16 llvm-16 libclang-rt-16-dev clang-19 llvm-19 libclang-rt-19-dev chromium cron python3-venv)
+FULL_PACKAGES=(clang-16 llvm-16 libclang-rt-16-dev clang-19 llvm-19 libclang-rt-19-dev chromium cron python3-venv rsync)
 command -v npm >/dev/null || FULL_PACKAGES+=(nodejs npm)
 
 say() { printf '%s\n' "==> $*" >&2; }

@@ -90,6 +90,14 @@ pub(super) async fn publish(
     if let Some(signal) = cancel.signal() {
         return Ok(Exit::Signal(signal));
     }
+    if sent.told.is_empty() && !sent.failed {
+        let why = if sets.is_empty() {
+            "no artifacts stand here, and nothing waits in the outbox"
+        } else {
+            "what these artifacts hold for the destinations was sent before"
+        };
+        console.tell(&format!("nothing to publish: {why}"));
+    }
     Ok(if sent.failed {
         Exit::Publish
     } else {

@@ -104,6 +104,12 @@ pub fn counts(counts: SuiteCounts) -> String {
     }
 }
 
+/// Returns so many figures in words.
+#[must_use]
+pub fn figures(count: usize) -> String {
+    format!("{count} figure{}", if count == 1 { "" } else { "s" })
+}
+
 /// Returns the text cut to so many characters, as forges count them.
 #[must_use]
 pub fn cut(text: &str, longest: usize) -> String {
@@ -137,7 +143,7 @@ fn benchmarks(material: &Material) -> Option<(State, String)> {
         None => "nothing to compare with".to_owned(),
         Some(worst) => format!("worst change {worst:+.1}%"),
     };
-    let text = format!("{measured} of {all} figures, {worst}");
+    let text = format!("{measured} of {}, {worst}", figures(all));
     Some((state, said(state, &text)))
 }
 

@@ -187,6 +187,7 @@ fn a_job_of_scrontab_submits_the_nightly_run() {
         "hpc.toml",
         "[[test]]\nname = \"halo\"\ncommand = \"true\"\nranks = 2\n",
     );
+    project.commit();
     project.run(&["init", "--ci", "cron"]).exits_with(0);
     project.commit();
     let here = project.dir.to_str().unwrap();
@@ -210,10 +211,15 @@ fn a_job_of_scrontab_submits_the_nightly_run() {
 
     let table = std::fs::read_to_string(project.dir.join("ci/scrontab")).unwrap();
     let line = table.lines().find(|it| !it.starts_with('#')).unwrap();
-    let command = line.strip_prefix("17 2 * * * env ").unwrap();
+    let command = line
+        .strip_prefix("17 2 * * * env -u SLURM_JOB_ID ")
+        .unwrap();
     // Where the dev cluster has its configuration, and the project its home.
     let conf = std::env::var("SLURM_CONF").unwrap();
-    let command = format!("env HOME={} SLURM_CONF={conf} {command}\n", home.display());
+    let command = format!(
+        "env -u SLURM_JOB_ID HOME={} SLURM_CONF={conf} {command}\n",
+        home.display()
+    );
     let script = home.join("scron.sh");
     std::fs::write(&script, SCRON_JOB.to_owned() + &command).unwrap();
     let mut sbatch = project.command("sbatch");

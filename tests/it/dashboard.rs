@@ -50,12 +50,12 @@ const FRAME: &str = r##"<!doctype html><meta charset="utf-8"><link rel="icon" hr
 });</script>"##;
 
 /// As wide as a phone: whether anything but a table in its own frame has to be moved sideways.
-const PHONE: &str = r##"<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+const PHONE: &str = r#"<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <style>body { margin: 0 }</style><iframe src="index.html" width="390" height="5200" style="border: 0"></iframe><output></output>
 <script>addEventListener("load", () => {
   const page = document.querySelector("iframe").contentDocument.documentElement;
   document.querySelector("output").textContent = `width ${page.clientWidth} of ${page.scrollWidth}`;
-});</script>"##;
+});</script>"#;
 
 /// What a browser does with a page, driven by a script of its own: says how many rows are left when only failures are asked
 /// for, and when nothing fits.

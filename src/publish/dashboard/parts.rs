@@ -141,7 +141,7 @@ pub(super) fn headline(standing: Option<&Standing<'_>>) -> (Sign, String, String
         (_, Some(Sign::FAILED)) => (Sign::FAILED, "A benchmark failed".to_owned()),
         (_, Some(Sign::ERROR)) => (Sign::ERROR, "A benchmark has no result".to_owned()),
         _ if slower > 0 => (
-            Sign::ERROR.worded("regressed"),
+            Sign::FAILED.worded("regressed"),
             format!("Tests pass, {} got worse", counted(slower, "benchmark")),
         ),
         (Some(Sign::PASSED), _) => (Sign::PASSED, format!("All {} pass", counted(total, "test"))),
@@ -257,7 +257,7 @@ fn benchmarks_card(run: Option<&Run>) -> Card {
     let (sign, value) = match slower {
         0 if sign == Sign::PASSED => (sign, "none worse".to_owned()),
         0 => (sign, sign.word.to_owned()),
-        count => (Sign::ERROR.worded("regressed"), format!("{count} worse")),
+        count => (Sign::FAILED.worded("regressed"), format!("{count} worse")),
     };
     Card {
         sign,

@@ -12,7 +12,7 @@ use super::made_at;
 use crate::publish::item::Destination;
 use crate::publish::material::Material;
 use crate::publish::place::percent_encoded;
-use crate::publish::status::{State, counts, cut, state};
+use crate::publish::status::{State, counts, cut, figures, state};
 use crate::results::record::{BenchmarkRecord, Better, Part, StepRecord};
 use crate::results::summary;
 
@@ -203,8 +203,8 @@ fn benchmarks(material: &Material) -> Option<(State, String, String)> {
     worse.sort_by(|a, b| b.2.total_cmp(&a.2));
     let regressed = summary.benchmarks.values().filter(|it| it.regressed);
     let text = format!(
-        "{} figures, {} regressed{}",
-        summary.benchmarks.len(),
+        "{}, {} regressed{}",
+        figures(summary.benchmarks.len()),
         regressed.count(),
         summary
             .worst_regression_pct

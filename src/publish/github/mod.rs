@@ -74,7 +74,9 @@ impl Target {
             return Ok(());
         }
         let requests = match circumstances.pull_request {
-            Some(number) if circumstances.server == Server::GithubActions => vec![number],
+            Some(number) if circumstances.server == Server::GithubActions => {
+                vec![number.to_string()]
+            }
             _ => self.pull_requests(&material.meta.commit, wire).await?,
         };
         if requests.is_empty() {
@@ -82,23 +84,23 @@ impl Target {
         }
         let author = self.author(wire).await?;
         for number in requests {
-            self.comment_at(number, &news, &key, &author, wire).await?;
+            self.comment_at(&number, &news, &key, &author, wire).await?;
         }
         Ok(())
     }
 
-    /// Open pull requests of which the commit is the head. A dry run asks nobody and shows the first.
-    async fn pull_requests(&self, commit: &str, wire: &Wire) -> Result<Vec<u64>, HttpError> {
+    /// Numbers of the open pull requests of which the commit is the head. A dry run asks nobody and shows one.
+    async fn pull_requests(&self, commit: &str, wire: &Wire) -> Result<Vec<String>, HttpError> {
         let path = format!("commits/{commit}/pulls?per_page=100");
         let Some(answer) = wire.send(self.call(Method::GET, &path, None)).await? else {
-            return Ok(vec![0]);
+            return Ok(vec!["(number)".to_owned()]);
         };
         let found = answer.json()?;
         let found = found.as_array().map(Vec::as_slice).unwrap_or_default();
         Ok(found
             .iter()
             .filter(|it| it["state"] == "open" && it["head"]["sha"] == *commit)
-            .filter_map(|it| it["number"].as_u64())
+            .filter_map(|it| Some(it["number"].as_u64()?.to_string()))
             .collect())
     }
 
@@ -121,7 +123,7 @@ impl Target {
     /// A comment whose creation went wrong may be there all the same, so that they are listed again before the next try.
     async fn comment_at(
         &self,
-        number: u64,
+        number: &str,
         news: &comment::News,
         key: &str,
         author: &Author,
@@ -159,7 +161,7 @@ impl Target {
     /// Our comment at a pull request: its id and its text.
     async fn own_comment(
         &self,
-        number: u64,
+        number: &str,
         key: &str,
         author: &Author,
         wire: &Wire,

@@ -140,7 +140,7 @@ fn statuses_and_one_comment_kept_up_to_date_over_pages() {
     let text = update["body"].as_str().unwrap();
     assert!(text.contains("| tests | **failed** |"), "{text}");
     assert!(
-        text.contains("| benchmarks | passed | 1 figures, 0 regressed |"),
+        text.contains("| benchmarks | passed | 1 figure, 0 regressed |"),
         "{text}"
     );
     assert!(text.contains("| ` may fail ` | failed |"), "{text}");

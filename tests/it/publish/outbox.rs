@@ -71,8 +71,10 @@ fn an_outbox_without_a_way_out_is_emptied_later() {
     );
     publish(&project, &[]).exits_with(0);
     assert_eq!(server.take().len(), 4);
-    publish(&project, &[]).exits_with(0);
+    let again = publish(&project, &[]).exits_with(0);
     assert_eq!(server.take().len(), 0);
+    let said = "nothing to publish: no artifacts stand here";
+    assert!(again.err.contains(said), "{}", again.err);
 }
 
 /// What the artifacts hold and what waits are the same things: shown once, as they would be sent once.
