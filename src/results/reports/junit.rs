@@ -249,9 +249,16 @@ fn too_few(dialect: Dialect, document: &Document) -> Option<String> {
     (said > listed).then(|| format!("it speaks of {said} tests and lists {listed}"))
 }
 
-/// Some writers group digits: `1,234.5`.
+/// Some writers group digits: `1,234.5`. Others write as their country does: `0,5`.
 fn seconds(text: &str) -> Option<f64> {
-    let seconds = text.replace(',', "").trim().parse::<f64>().ok()?;
+    let text = text.trim();
+    let grouped = text.contains('.')
+        || text
+            .split(',')
+            .skip(1)
+            .all(|part| part.len() == 3 && !text.starts_with('0'));
+    let plain = text.replace(',', if grouped { "" } else { "." });
+    let seconds = plain.parse::<f64>().ok()?;
     (seconds.is_finite() && seconds >= 0.0).then_some(seconds)
 }
 
@@ -368,6 +375,24 @@ mod tests {
         xfailed    Math/roots: sqrt(-1)  -
         errored    Math/roots: outside of a test  ErrorException("no roots")
         "#);
+    }
+
+    #[test]
+    fn times_in_all_their_shapes() {
+        for (text, expected) in [
+            ("1.5", Some(1.5)),
+            ("1,234.5", Some(1234.5)),
+            ("1,234,567", Some(1_234_567.0)),
+            ("0,5", Some(0.5)),
+            ("0,125", Some(0.125)),
+            ("12,25", Some(12.25)),
+            (" 3 ", Some(3.0)),
+            ("", None),
+            ("nan", None),
+            ("-1", None),
+        ] {
+            assert_eq!(seconds(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{Case, CaseStatus, Dialect, Report, ReportError};
 pub(super) fn is_likely(text: &str) -> bool {
     let has_tests = text.lines().any(|line| test(line).is_some());
     let first = text.lines().find_map(plan);
-    first.is_some_and(|plan| has_tests || plan.count == 0 && plan.reason.is_some())
+    first.is_some_and(|plan| has_tests || plan.skips_all().is_some())
 }
 
 /// Reads the output of one or several producers.
@@ -46,6 +46,7 @@ pub(super) fn read(text: &str) -> Result<Report, ReportError> {
             _ => case,
         })
         .collect();
+    report.cases.extend(reader.skipped);
     report.number_namesakes();
     Ok(report)
 }
@@ -56,12 +57,19 @@ struct Reader {
     cases: Vec<Case>,
     /// What stands below each case.
     details: Vec<String>,
+    /// Programs that skip themselves.
+    skipped: Vec<Case>,
     problems: Vec<String>,
 }
 
 impl Reader {
     fn line(&mut self, line: &str) {
         if let Some(plan) = plan(line) {
+            if let Some(why) = plan.skips_all() {
+                // A program that skips itself lists no test; one stands for all of them.
+                self.skipped
+                    .push(Case::new("(all tests)", CaseStatus::Skipped).because(why));
+            }
             let planned = self.planned.unwrap_or(0).saturating_add(plan.count);
             self.planned = Some(planned);
         } else if let Some(case) = test(line) {
@@ -98,7 +106,20 @@ fn is_inner(line: &str) -> bool {
 
 struct Plan<'a> {
     count: u64,
-    reason: Option<&'a str>,
+    /// What stands behind it as a comment.
+    comment: Option<&'a str>,
+}
+
+impl<'a> Plan<'a> {
+    /// Returns why the program skips itself, if it does.
+    fn skips_all(&self) -> Option<&'a str> {
+        let comment = self.comment.filter(|_| self.count == 0)?;
+        let skips = comment
+            .get(..4)
+            .is_some_and(|word| word.eq_ignore_ascii_case("skip"));
+        let why = comment.trim_start_matches(|c: char| !c.is_whitespace());
+        skips.then(|| why.trim())
+    }
 }
 
 /// Reads `1..7` and `1..0 # SKIP no MPI`.
@@ -110,7 +131,7 @@ fn plan(line: &str) -> Option<Plan<'_>> {
     };
     Some(Plan {
         count: count.trim().parse().ok()?,
-        reason: comment,
+        comment,
     })
 }
 
@@ -207,7 +228,9 @@ mod tests {
         check("ok 2nd try\n1..1", "passed   2nd try  -\n");
         check("not ok 1 - see #12\n# why\n1..1", "failed   see #12  why\n");
         check("okay\nok 1\n", "passed   test 1  -\n");
-        check("1..0 # SKIP no MPI\n", "");
+        check("1..0 # SKIP no MPI\n", "skipped  (all tests)  no MPI\n");
+        check("1..0 # skipped: no MPI\n", "skipped  (all tests)  no MPI\n");
+        check("1..0 # nothing yet\n", "");
         check(
             "1..3\nok 1\nBail out!  disk full\n",
             "passed   test 1  -\nlost     (tests that were planned)  nothing was heard of 2 of 3 tests\n\

@@ -55,10 +55,16 @@ pub fn verdict(ended: Outcome, report: &Merged) -> Option<(Outcome, String)> {
         Outcome::Passed if total == 0 => {
             Some((Outcome::NotRun, "its report lists no test".to_owned()))
         }
-        Outcome::Passed if report.ran_nothing() => Some((
-            Outcome::Skipped,
-            format!("all {total} tests of its report were skipped"),
-        )),
+        Outcome::Passed if report.ran_nothing() => {
+            let why = match &report.cases[..] {
+                [only] => {
+                    let why = only.case.message.iter().map(|why| format!(": {why}"));
+                    format!("its only test was skipped{}", why.collect::<String>())
+                }
+                all => format!("all {} tests of its report were skipped", all.len()),
+            };
+            Some((Outcome::Skipped, why))
+        }
         _ => None,
     }
 }
@@ -113,15 +119,21 @@ mod tests {
             Some((Lost, "`t.tap`: 2 tests were planned, and 1 were reported")),
         );
         check(Passed, "hello", Some((Lost, "`t.tap`: it is no TAP")));
+        check(Passed, "1..0\n", Some((NotRun, "its report lists no test")));
         check(
             Passed,
-            "1..0 # SKIP none\n",
-            Some((NotRun, "its report lists no test")),
+            "1..0 # SKIP no MPI\n",
+            Some((Skipped, "its only test was skipped: no MPI")),
+        );
+        check(
+            Passed,
+            "1..2\nok 1 # SKIP\nok 2 # SKIP\n",
+            Some((Skipped, "all 2 tests of its report were skipped")),
         );
         check(
             Passed,
             "1..1\nok 1 # SKIP no GPU\n",
-            Some((Skipped, "all 1 tests of its report were skipped")),
+            Some((Skipped, "its only test was skipped: no GPU")),
         );
     }
 }
