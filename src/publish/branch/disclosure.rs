@@ -3,9 +3,14 @@
 //! `anonymous` takes out users, accounts, hosts and paths; `minimal` leaves statuses and figures. What is taken out leaves
 //! an empty list or null, or says so where a text has to be: the document keeps its shape.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::config::Disclosure;
+
+/// What stands in the place of a text that a document cannot be without.
+const WITHHELD: &str = "(withheld)";
 
 /// Keys whose values name users, accounts, hosts or paths.
 const NAMES: &[&str] = &[
@@ -55,6 +60,13 @@ const WORDS: &[&str] = &[
     "toolchain",
 ];
 
+/// Keys below which people are told something in words, which may name hosts and accounts.
+const TOLD: &[&str] = &[
+    "message", "missing", "problems", "reason", "reasons", "warnings",
+];
+/// Keys whose values are such names.
+const NAMING: &[&str] = &["account", "host", "node", "nodes"];
+
 /// Texts that a document cannot be without.
 const NEEDED: &[&str] = &["command", "message", "job_id"];
 /// Tables of names that others chose.
@@ -62,17 +74,97 @@ const TABLES: &[&str] = &["environment", "flags", "key", "submodules"];
 /// Tables that a document cannot be without; their own keys are looked at one by one.
 const FRAMES: &[&str] = &["toolchain", "launch"];
 
-/// Takes out of a document what must not be told.
-pub(super) fn withhold(document: &mut Value, level: Disclosure) {
+/// Returns the names of hosts and accounts in a document.
+pub(super) fn names(document: &Value) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    collect(document, false, &mut names);
+    names
+}
+
+fn collect(value: &Value, naming: bool, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let is_name = NAMING.contains(&key.as_str()) || naming && key == "name";
+                collect(value, is_name, names);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| collect(value, naming, names)),
+        Value::String(name) if naming && !name.is_empty() => {
+            names.insert(name.clone());
+        }
+        _ => {}
+    }
+}
+
+/// Takes out of a document what must not be told; `names` are taken out of what it tells in words.
+pub(super) fn withhold(document: &mut Value, level: Disclosure, names: &BTreeSet<String>) {
     let lists: &[&[&str]] = match level {
         Disclosure::Full => return,
         Disclosure::Anonymous => &[NAMES],
         Disclosure::Minimal => &[NAMES, WORDS],
     };
+    hide_names(document, false, names);
     blank(document, &|key| {
         lists.iter().any(|list| list.contains(&key))
     });
+    if level == Disclosure::Minimal {
+        clear_nodes(document);
+    }
     hide_paths(document);
+}
+
+/// Replaces names in what is told in words.
+fn hide_names(value: &mut Value, told: bool, names: &BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object.iter_mut() {
+                hide_names(value, told || TOLD.contains(&key.as_str()), names);
+            }
+        }
+        Value::Array(list) => list
+            .iter_mut()
+            .for_each(|value| hide_names(value, told, names)),
+        Value::String(text) if told => *text = without_names(text, names),
+        _ => {}
+    }
+}
+
+fn without_names(text: &str, names: &BTreeSet<String>) -> String {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    let mut clean = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length: usize = rest
+            .chars()
+            .take_while(|&c| is_part(c) == is_part(first))
+            .map(char::len_utf8)
+            .sum();
+        let (word, after) = rest.split_at(length);
+        // Of `n1.cluster` the first word is the name, or all of it.
+        let hidden = names
+            .iter()
+            .any(|name| name == word || name.split('.').next() == Some(word));
+        clean.push_str(if hidden { WITHHELD } else { word });
+        rest = after;
+    }
+    clean
+}
+
+/// What nodes are, without their names, is left by a milder level.
+fn clear_nodes(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object.iter_mut() {
+                match value {
+                    Value::Array(list) if key == "nodes" => list.clear(),
+                    value => clear_nodes(value),
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(clear_nodes),
+        _ => {}
+    }
 }
 
 fn blank(value: &mut Value, is_hidden: &dyn Fn(&str) -> bool) {
@@ -84,9 +176,15 @@ fn blank(value: &mut Value, is_hidden: &dyn Fn(&str) -> bool) {
                         table.clear();
                     }
                     Value::Object(_) if FRAMES.contains(&key.as_str()) => blank(value, is_hidden),
+                    // What a node is may be told, but not which one.
+                    Value::Array(list) if key == "nodes" && list.iter().all(Value::is_object) => {
+                        for node in list {
+                            nameless(node, is_hidden);
+                        }
+                    }
                     Value::Array(list) if is_hidden(key) => list.clear(),
                     Value::String(text) if is_hidden(key) && NEEDED.contains(&key.as_str()) => {
-                        "(withheld)".clone_into(text);
+                        WITHHELD.clone_into(text);
                     }
                     _ if is_hidden(key) => *value = Value::Null,
                     _ => blank(value, is_hidden),
@@ -95,6 +193,15 @@ fn blank(value: &mut Value, is_hidden: &dyn Fn(&str) -> bool) {
         }
         Value::Array(list) => list.iter_mut().for_each(|value| blank(value, is_hidden)),
         _ => {}
+    }
+}
+
+fn nameless(node: &mut Value, is_hidden: &dyn Fn(&str) -> bool) {
+    blank(node, &|key| key != "node" && is_hidden(key));
+    for key in ["name", "node"] {
+        if let Some(Value::String(name)) = node.get_mut(key) {
+            WITHHELD.clone_into(name);
+        }
     }
 }
 
@@ -169,11 +276,15 @@ mod tests {
         let document = json!({
             "status": "failed", "hpc": {"cluster": "alps", "node": "login1"},
             "slurm": {"account": "phys", "partition": "batch"},
-            "steps": [{"name": "halo", "nodes": ["n1", "n2"], "message": "at /home/ada/x/y", "log": "a/b.log", "ranks": 4}],
+            "steps": [{"name": "halo", "nodes": ["n1", "n2"], "message": "n10, n1: at /home/ada/x/y (phys)", "log": "a/b.log", "ranks": 4}],
+            "nodes": [{"name": "n1.alps", "kernel": "6.1"}],
+            "conditions": {"b": {"nodes": [{"node": "n2", "load": 0.5}]}},
+            "benchmarks": {"b": {"warnings": ["other jobs ran on n2"]}},
         });
         let told = |level| {
             let mut document = document.clone();
-            withhold(&mut document, level);
+            let names = names(&document);
+            withhold(&mut document, level, &names);
             document
         };
         assert_eq!(told(Disclosure::Full), document);
@@ -182,12 +293,16 @@ mod tests {
             json!({
                 "status": "failed", "hpc": {"cluster": "alps", "node": null},
                 "slurm": {"account": null, "partition": "batch"},
-                "steps": [{"name": "halo", "nodes": [], "message": "at …/y", "log": null, "ranks": 4}],
+                "steps": [{"name": "halo", "nodes": [], "message": "n10, (withheld): at …/y ((withheld))", "log": null, "ranks": 4}],
+                "nodes": [{"name": "(withheld)", "kernel": "6.1"}],
+                "conditions": {"b": {"nodes": [{"node": "(withheld)", "load": 0.5}]}},
+                "benchmarks": {"b": {"warnings": ["other jobs ran on (withheld)"]}},
             })
         );
         let minimal = told(Disclosure::Minimal);
         assert_eq!(minimal["steps"][0]["message"], "(withheld)");
         assert_eq!(minimal["slurm"], Value::Null);
+        assert_eq!(minimal["nodes"], json!([]));
         assert_eq!(minimal["steps"][0]["ranks"], 4);
     }
 }

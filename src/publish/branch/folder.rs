@@ -1,11 +1,11 @@
 //! What one run puts onto the branch: a folder of small documents that never changes again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::disclosure::withhold;
+use super::disclosure::{names, withhold};
 use super::names::{is_commit, is_run};
 use super::{BranchError, document};
 use crate::config::Disclosure;
@@ -84,8 +84,14 @@ fn folder(
         files: BTreeMap::new(),
         notes: Vec::new(),
     };
+    // A document may tell in words of what another one names.
+    let named = documents.iter().take(2).filter_map(|(_, bytes)| {
+        let document = serde_json::from_slice::<Value>(bytes).ok()?;
+        Some(names(&document))
+    });
+    let named: BTreeSet<String> = named.flatten().collect();
     for (name, bytes) in documents {
-        let (bytes, note) = fit(name, bytes, disclosure, LARGEST)?;
+        let (bytes, note) = fit(name, bytes, (disclosure, &named), LARGEST)?;
         folder.notes.extend(note);
         folder
             .files
@@ -126,7 +132,7 @@ enum Shorter {
 fn fit(
     name: &str,
     bytes: Vec<u8>,
-    disclosure: Disclosure,
+    (disclosure, names): (Disclosure, &BTreeSet<String>),
     largest: usize,
 ) -> Result<(Option<Vec<u8>>, Option<String>), BranchError> {
     if disclosure == Disclosure::Full && bytes.len() <= largest {
@@ -137,7 +143,7 @@ fn fit(
         source,
     };
     let mut value: Value = serde_json::from_slice(&bytes).map_err(unreadable)?;
-    withhold(&mut value, disclosure);
+    withhold(&mut value, disclosure, names);
     let fitting = |value: &Value| {
         let bytes = document(name, value)?;
         Ok::<_, BranchError>((bytes.len() <= largest).then_some(bytes))

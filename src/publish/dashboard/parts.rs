@@ -1,6 +1,6 @@
 //! The parts of the page: from records to rows, in words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::branch::history::{History, Run, Standing};
 use super::words::{Sign, When, counted, day, duration, link, moment, short, signed};
@@ -605,11 +605,13 @@ pub(super) fn facts(meta: &Meta) -> Vec<Fact> {
         Some(version) => format!("{name} {version}"),
         None => name.to_owned(),
     };
-    let compilers = run
+    // Several commands may be the same compiler.
+    let compilers: BTreeSet<String> = run
         .toolchain
         .compilers
         .iter()
-        .map(|it| versioned(it.id.as_ref().unwrap_or(&it.command), it.version.as_ref()));
+        .map(|it| versioned(it.id.as_ref().unwrap_or(&it.command), it.version.as_ref()))
+        .collect();
     let mpi = run.toolchain.mpi.as_ref();
     let slurm = run.slurm.as_ref();
     let mut processors: BTreeMap<&str, u64> = BTreeMap::new();
