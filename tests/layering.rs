@@ -105,6 +105,7 @@ const PURE: &[&str] = &[
     "drive/state.rs",
     "drive/ledger.rs",
     "drive/request.rs",
+    "drive/toolchain.rs",
     "drive/progress.rs",
     "publish/answer.rs",
     "publish/badge.rs",

@@ -199,15 +199,19 @@ hpc_ci_ask() { # NAME COMMAND...
   type -P -- "$2" >/dev/null || return 0
   printf '%s\t%s\n' "$1" "$("${@:2}" 2>&1 </dev/null | grep -v '^[[:space:]]*$' | head -n 1)"
 }
-hpc_ci_ask mpicc mpicc --version
-hpc_ci_ask mpifort mpifort --version
-hpc_ci_ask mpiexec mpiexec --version
-hpc_ci_ask cc cc --version
+for hpc_ci_name in mpicc mpicxx mpifort cc ftn; do
+  hpc_ci_ask "$hpc_ci_name" "$hpc_ci_name" --version
+  hpc_ci_ask "$hpc_ci_name.target" "$hpc_ci_name" -dumpmachine
+done
 hpc_ci_ask rustc rustc --version
+hpc_ci_ask rustc.target bash -c 'rustc -vV | sed -n "s/^host: //p"'
 hpc_ci_ask cargo cargo --version
 hpc_ci_ask julia julia --version
 hpc_ci_ask python python3 --version
-for hpc_ci_name in OMPI_CC MPICH_CC CC CFLAGS CXXFLAGS FFLAGS FCFLAGS LDFLAGS; do
+hpc_ci_ask slurm sbatch --version
+# Hydra tells its version in the second line.
+hpc_ci_ask mpiexec bash -c 'mpiexec --version | head -n 3 | tr "\n" " "'
+for hpc_ci_name in OMPI_CC MPICH_CC OMPI_CXX MPICH_CXX OMPI_FC MPICH_FC CC CXX FC CFLAGS CXXFLAGS FFLAGS FCFLAGS LDFLAGS CRAY_MPICH_VERSION; do
   [ -z "${!hpc_ci_name:-}" ] || printf '%s\t%s\n' "$hpc_ci_name" "${!hpc_ci_name}"
 done
 printf 'modules\t%s\n' "${LOADEDMODULES:-}"

@@ -122,6 +122,11 @@ impl Setting {
         self.suite(File { name, text })
     }
 
+    /// Returns the text of the local file.
+    pub(super) fn local_text(&self) -> &str {
+        &self.local.content
+    }
+
     /// Returns whether the local file says the same as this text.
     pub(super) fn local_is(&self, text: &str) -> bool {
         self.local.content == text

@@ -1,5 +1,6 @@
 //! Which commit is tested, and the plan that its `hpc.toml` makes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
@@ -18,6 +19,7 @@ use crate::git::{Access, CommitId, Found, Location, Progress, Repository, Source
 use crate::plan::{self, Filter, Kinds, Plan, Revision, Selection};
 use crate::results::benchmark::Baselines;
 use crate::results::history::History;
+use crate::results::store;
 
 /// A commit with its suite and the plan of its run.
 #[derive(Debug)]
@@ -79,7 +81,7 @@ pub(super) fn plan(
     let branch = branch(args, &located.found);
     let origin = super::asker::origin(branch.as_deref(), &|name| std::env::var(name).ok());
     plan::trust::check(&setting.site.trust, &origin)?;
-    let suite = suite(setting, args, &located, console)?;
+    let (suite, config_sha256) = suite(setting, args, &located, console)?;
     let revision = Revision {
         commit: commit.to_string(),
         branch,
@@ -128,6 +130,8 @@ pub(super) fn plan(
         source: drive::Source {
             repository: located.source.remote().map(Location::without_credentials),
             diff_sha256,
+            config_sha256,
+            submodules: submodules(&located.found.repository, commit)?,
         },
         credentials: located.credentials,
         workspace,
@@ -249,9 +253,10 @@ fn suite(
     args: &RunArgs,
     located: &Located,
     console: &Console,
-) -> Result<Suite, Error> {
+) -> Result<(Suite, Option<String>), Error> {
+    let local = || Ok((setting.local_suite()?, sha256(setting.local_text())));
     if args.in_place || args.local_config {
-        return setting.local_suite();
+        return local();
     }
     let path = path_in_repository(setting, &located.source);
     let commit = located.found.commit;
@@ -261,7 +266,7 @@ fn suite(
             "note: {commit} has no `{}`; the local one says what to test",
             path.display()
         ));
-        return setting.local_suite();
+        return local();
     };
     if !setting.local_is(&text) {
         console.tell(&format!(
@@ -270,7 +275,28 @@ fn suite(
         ));
     }
     let short: String = commit.to_string().chars().take(10).collect();
-    setting.commit_suite(&format!("{short}:{}", path.display()), &text)
+    let suite = setting.commit_suite(&format!("{short}:{}", path.display()), &text)?;
+    Ok((suite, sha256(&text)))
+}
+
+fn sha256(text: &str) -> Option<String> {
+    store::sha256(&mut text.as_bytes()).ok()
+}
+
+fn submodules(
+    repository: &Repository,
+    commit: CommitId,
+) -> Result<BTreeMap<String, String>, Error> {
+    if repository
+        .file_at(commit, Path::new(".gitmodules"))?
+        .is_none()
+    {
+        return Ok(BTreeMap::new());
+    }
+    let found = repository.submodules(commit)?.into_iter();
+    Ok(found
+        .map(|(path, commit)| (path.to_string_lossy().into_owned(), commit.to_string()))
+        .collect())
 }
 
 /// Where the commit keeps the file that we were started with.

@@ -13,8 +13,7 @@ use crate::build::instrument::{self, Mode};
 use crate::build::{self, BuildError};
 use crate::config::{CommandLine, DyingRanks};
 use crate::coverage::objects;
-use crate::launch::Program;
-use crate::plan::{Build, Plan, Producer, StepKind};
+use crate::plan::{Build, Plan, Producer, Step, StepKind};
 use crate::scheduler::{Status, Verdict};
 
 /// What building needs to know.
@@ -253,25 +252,21 @@ impl Builder<'_> {
             .iter()
             .filter(|step| step.build == build.id && step.runs());
         for step in steps {
-            let program: Program = program(&step.command);
-            let Some(path) = program
-                .name()
-                .map(|name| tree.join(name))
-                .filter(|path| path.is_file())
-            else {
+            let Some(path) = program_of(step, &tree) else {
                 continue;
             };
-            let Ok(found) = objects::has_profile_sections(&path) else {
+            let Ok(found) = objects::about(&path) else {
                 continue;
             };
             let build = build.id.clone();
             match self.plan.build(&step.build).map(|build| build.coverage) {
                 Some(Producer::Llvm) if step.coverage == Producer::Llvm && !found.mapping => {
-                    let compiler = objects::compiler_of(&path).ok().flatten();
                     return Err(Failure::NotInstrumented {
                         build,
                         program: path,
-                        compiler: compiler.unwrap_or_else(|| "an unknown compiler".to_owned()),
+                        compiler: found
+                            .compiler
+                            .unwrap_or_else(|| "an unknown compiler".to_owned()),
                     });
                 }
                 Some(Producer::None)
@@ -287,4 +282,10 @@ impl Builder<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns the program of a step, where it stands in its work tree.
+pub(super) fn program_of(step: &Step, tree: &Path) -> Option<PathBuf> {
+    let name = program(&step.command).name()?;
+    Some(tree.join(name)).filter(|path| path.is_file())
 }

@@ -1,6 +1,6 @@
 //! What an attempt left in its folder: exit record, notes of the ranks, profiles, tracefiles, logs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -16,18 +16,31 @@ const TAIL_LINES: usize = 40;
 /// The end of a log that is read for them.
 const TAIL_BYTES: u64 = 64 * 1024;
 
-/// What the script saw of the node that it ran on; it stands in the exit record.
+/// How the script on the first node of a step started it; it stands in the exit record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct Host {
-    /// The processor's model.
-    pub(super) processor: Option<String>,
-    /// The kernel's release.
-    pub(super) kernel: Option<String>,
-    /// Its memory.
-    pub(super) memory_bytes: Option<u64>,
     /// The family of MPI that the program is linked with.
     pub(super) mpi: Option<String>,
+    /// The MPI library that it loads.
+    pub(super) library: Option<String>,
+    /// The linear algebra library that it loads.
+    pub(super) blas: Option<String>,
+    /// The launcher's command line.
+    pub(super) launch: Option<String>,
+    /// The modules that were loaded, with colons between them.
+    modules: Option<String>,
+    /// The variables that change how programs run.
+    pub(super) environment: BTreeMap<String, String>,
+}
+
+impl Host {
+    /// Returns the modules that were loaded.
+    pub(super) fn modules(&self) -> Vec<String> {
+        let list = self.modules.as_deref().unwrap_or_default();
+        let names = list.split(':').filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
+    }
 }
 
 /// How one rank fared, by its own note.
@@ -37,6 +50,10 @@ pub(super) struct RankNote {
     pub(super) rank: Option<u32>,
     /// Its node.
     pub(super) host: String,
+    /// When it began, in seconds since the epoch.
+    pub(super) started: f64,
+    /// The processors that it could use, of benchmarks.
+    pub(super) cpus: Option<String>,
     /// Its exit code and when it ended, in seconds since the epoch; `None` if it never came to say.
     pub(super) end: Option<(i32, f64)>,
 }
@@ -154,7 +171,7 @@ pub(super) fn silent(start: &Path, storage: &[ProfileStorage]) -> BTreeSet<Strin
     silent.map(|node| node.node.clone()).collect()
 }
 
-/// Reads a note: `start HOST TIME`, then `end CODE TIME`; its name begins with `rN.`.
+/// Reads a note: `start HOST TIME`, maybe `cpus LIST`, then `end CODE TIME`; its name begins with `rN.`.
 fn rank_note(name: &str, text: &str) -> RankNote {
     let rank = name
         .strip_prefix('r')
@@ -163,12 +180,18 @@ fn rank_note(name: &str, text: &str) -> RankNote {
     let mut note = RankNote {
         rank,
         host: String::new(),
+        started: 0.0,
+        cpus: None,
         end: None,
     };
     for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
-            ["start", host, _] => host.clone_into(&mut note.host),
+            ["start", host, time] => {
+                host.clone_into(&mut note.host);
+                note.started = time.parse().unwrap_or_default();
+            }
+            ["cpus", list] => note.cpus = Some(list.to_owned()),
             ["end", code, time] => note.end = code.parse().ok().zip(time.parse().ok()),
             _ => {}
         }

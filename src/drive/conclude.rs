@@ -5,17 +5,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::builds::Builder;
 use super::cover::{Covered, cover};
 use super::live::Attempt;
-use super::place;
+use super::meta::Surroundings;
 use super::progress::{Observer, Progress};
 use super::state::{BuildFailure, BuildState, RunState};
 use super::stored::put;
-use super::{DriveError, Finished, Run, collect, measure, meta, reports};
+use super::{DriveError, Finished, Run, collect, facts, measure, meta, reports, toolchain};
 use crate::coverage::rank_report::RankReport;
 use crate::coverage::summary::{Share, Totals, summarize};
 use crate::launch::Place;
@@ -23,8 +23,8 @@ use crate::plan::{CommandLine, Step, StepKind};
 use crate::results::artifact::{Artifact, Content, RunFiles};
 use crate::results::benchmark;
 use crate::results::record::{
-    BuildRecord, CoverageSummary, FileCoverage, Hpc, JobRecord, Note, NoteKind, ObjectList, Part,
-    Ratio, RunEntry, RunStatus, SCHEMA_VERSION,
+    BuildRecord, Conditions, CoverageSummary, FileCoverage, Hpc, JobRecord, Note, NoteKind,
+    ObjectList, Part, Ratio, RunEntry, RunStatus, SCHEMA_VERSION,
 };
 use crate::results::reports::Merged;
 use crate::results::text::Style;
@@ -54,14 +54,15 @@ pub(super) async fn conclude(
     } else {
         Covered::default()
     };
-    let toolchain = meta::toolchain(run).await;
+    let around = Surroundings::of(run, builder, attempts).await;
     let finished = Conclusion {
         run,
         state,
         attempts,
+        around: &around,
     }
-    .finished(&covered, &toolchain);
-    let details = meta::meta(run, attempts, &toolchain, state, &covered, &finished);
+    .finished(&covered);
+    let details = meta::meta(run, attempts, &around, state, &covered, &finished);
     let files = RunFiles::new(&finished, details, coverage_files(run, &covered)?)?;
     let folder = utf8(&run.request.artifacts)?;
     fs_err::create_dir_all(&folder).map_err(|source| DriveError::Folder {
@@ -134,10 +135,11 @@ struct Conclusion<'a> {
     run: &'a Run,
     state: &'a RunState,
     attempts: &'a Attempts,
+    around: &'a Surroundings,
 }
 
 impl Conclusion<'_> {
-    fn finished(&self, covered: &Covered, toolchain: &[(String, String)]) -> FinishedRun {
+    fn finished(&self, covered: &Covered) -> FinishedRun {
         let request = &self.run.request;
         let revision = &request.plan.revision;
         let mut notes = self.build_notes();
@@ -153,13 +155,14 @@ impl Conclusion<'_> {
             started_at: self.run.started,
             finished_at: Utc::now(),
             scope: self.scope(),
-            hpc: self.hpc(toolchain),
+            hpc: self.hpc(),
             steps: self.steps(),
             builds: self.builds(),
             jobs: self.jobs(),
             notes,
             coverage: figures(request, covered),
             benchmarks: self.benchmarks(),
+            conditions: self.conditions(),
             logs: self.logs(),
         }
     }
@@ -176,7 +179,7 @@ impl Conclusion<'_> {
         .collect()
     }
 
-    fn hpc(&self, toolchain: &[(String, String)]) -> Hpc {
+    fn hpc(&self) -> Hpc {
         let allocation = std::env::var("SLURM_JOB_ID")
             .ok()
             .filter(|_| self.run.request.place == Place::Allocation);
@@ -185,16 +188,6 @@ impl Conclusion<'_> {
             .values()
             .filter(|_| self.run.request.place == Place::Job)
             .find_map(|attempt| attempt.end.job.as_ref().map(ToString::to_string));
-        let known = |name: &str| {
-            toolchain
-                .iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.clone())
-        };
-        let few: Vec<String> = ["mpicc", "rustc", "mpiexec"]
-            .iter()
-            .filter_map(|name| known(name))
-            .collect();
         Hpc {
             cluster: self
                 .run
@@ -207,8 +200,8 @@ impl Conclusion<'_> {
             node: hostname::get()
                 .ok()
                 .and_then(|name| name.into_string().ok()),
-            julia_version: known("julia"),
-            toolchain: (!few.is_empty()).then(|| few.join(", ")),
+            julia_version: self.around.toolchain.julia.clone(),
+            toolchain: toolchain::few_words(&self.around.toolchain),
         }
     }
 
@@ -387,6 +380,10 @@ impl Conclusion<'_> {
                     submitted_at: attempt.end.submitted,
                     started_at: record.and_then(|record| record.start),
                     ended_at: record.and_then(|record| record.end),
+                    queue_wait_seconds: waited(
+                        attempt.end.submitted,
+                        record.and_then(|record| record.start),
+                    ),
                     state: record.map(|record| record.state.to_string()),
                     partition: step.resources.partition.clone(),
                     nodes: attempt.end.nodes.iter().cloned().collect(),
@@ -416,9 +413,12 @@ impl Conclusion<'_> {
         let attempt = self.run.folder.attempt(&step.slug, state.attempt);
         let cluster = self.run.request.site.cluster.as_deref();
         let mut inputs = measure::metrics(step, &attempt, outcome, &self.key(index, step), cluster);
+        let conditions = self.conditions_of(index, step);
+        let warnings = conditions.as_ref().map(facts::warnings).unwrap_or_default();
         for input in &mut inputs {
             let name = benchmark::name(input);
             input.baseline = self.run.request.baselines.find(&name, &input.key);
+            input.warnings.extend(warnings.iter().cloned());
         }
         inputs
     }
@@ -428,25 +428,29 @@ impl Conclusion<'_> {
         let attempt = self
             .attempts
             .get(&(index, self.state.steps()[index].attempt));
-        let host = attempt.and_then(|attempt| attempt.host.clone());
-        let nodes = attempt.map(|attempt| attempt.end.nodes.len());
-        let pairs = [
-            ("system", self.run.request.site.cluster.clone()),
-            ("partition", step.resources.partition.clone()),
-            (
-                "processor",
-                host.as_ref().and_then(|host| host.processor.clone()),
-            ),
-            ("mpi", host.as_ref().and_then(|host| host.mpi.clone())),
-            ("ranks", Some(step.resources.ranks.to_string())),
-            ("nodes", nodes.map(|nodes| nodes.to_string())),
-        ];
-        pairs
-            .into_iter()
-            .filter_map(|(name, value)| {
-                Some((name.to_owned(), value.filter(|value| !value.is_empty())?))
-            })
-            .collect()
+        measure::key(
+            step,
+            self.run.request.site.cluster.as_ref(),
+            attempt,
+            self.around,
+        )
+    }
+
+    /// Under which conditions the benchmarks were measured, by step.
+    fn conditions(&self) -> BTreeMap<String, Conditions> {
+        let steps = self.run.request.plan.steps.iter().enumerate();
+        let conditions = steps.filter_map(|(index, step)| {
+            Some((step.name.clone(), self.conditions_of(index, step)?))
+        });
+        conditions.collect()
+    }
+
+    fn conditions_of(&self, index: usize, step: &Step) -> Option<Conditions> {
+        let number = self.state.steps()[index].attempt;
+        let attempt = self.attempts.get(&(index, number))?;
+        let folder = self.run.folder.attempt(&step.slug, number);
+        let sha256 = self.around.programs.sha256(step).map(str::to_owned);
+        facts::conditions(step, &folder, attempt, sha256)
     }
 
     fn logs(&self) -> PartLogs {
@@ -502,6 +506,14 @@ impl Conclusion<'_> {
             .unwrap_or(path);
         Utf8PathBuf::from(path.to_string_lossy().into_owned())
     }
+}
+
+/// How long a job waited in the queue, in seconds.
+fn waited(submitted: Option<DateTime<Utc>>, started: Option<DateTime<Utc>>) -> Option<f64> {
+    let wait = started?.signed_duration_since(submitted?);
+    // Slurm counts whole seconds, and by its own clock.
+    let wait = wait.to_std().unwrap_or_default();
+    Some((wait.as_secs_f64() * 1e3).round() / 1e3)
 }
 
 /// A command as one would type it.
@@ -641,9 +653,4 @@ fn ratio(share: Share) -> Ratio {
 /// Producers without functions or branches say nothing of them, which is not the same as none.
 fn some_ratio(share: Share) -> Option<Ratio> {
     (share.total > 0).then(|| ratio(share))
-}
-
-/// The processors of this machine, for steps that ran here.
-pub(super) fn local_cores() -> u32 {
-    place::here().cores
 }

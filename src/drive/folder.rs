@@ -1,8 +1,9 @@
 //! Where the files of a run stand.
 //!
 //! `WORKSPACE/runs/RUN-ID/` holds the plan, the request, the environment, the journal, the log, `builds/BUILD/`,
-//! `steps/SLUG/ATTEMPT/`, `batches/NUMBER/` of each array and pack, and `ended/`, into which every job script drops an empty file
-//! when its exit record is complete: one directory read tells of all arrivals. `lease.N` says which process drives the run.
+//! `steps/SLUG/ATTEMPT/`, `batches/NUMBER/` of each array and pack, `nodes/HOST/` of each node, and `ended/`, into which every
+//! job script drops an empty file when its exit record is complete: one directory read tells of all arrivals. `lease.N` says
+//! which process drives the run.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,13 @@ impl RunFolder {
 
     /// Makes the folder and those that everything below expects.
     pub fn create(&self) -> std::io::Result<()> {
-        for directory in [self.root.clone(), self.builds(), self.steps(), self.ended()] {
+        for directory in [
+            self.root.clone(),
+            self.builds(),
+            self.steps(),
+            self.ended(),
+            self.nodes(),
+        ] {
             fs_err::create_dir_all(directory)?;
         }
         Ok(())
@@ -144,6 +151,18 @@ impl RunFolder {
     #[must_use]
     pub fn coverage(&self) -> PathBuf {
         self.root.join("coverage")
+    }
+
+    /// Returns the script by which nodes are described.
+    #[must_use]
+    pub fn facts(&self) -> PathBuf {
+        self.root.join("facts.sh")
+    }
+
+    /// Returns the folder in which each node that did work has one of its own.
+    #[must_use]
+    pub fn nodes(&self) -> PathBuf {
+        self.root.join("nodes")
     }
 
     /// Returns the folder into which job scripts drop a file when they end.

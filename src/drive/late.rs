@@ -105,6 +105,8 @@ mod tests {
         let note = |rank: u32, end: Option<i32>| RankNote {
             rank: Some(rank),
             host: "n1".to_owned(),
+            started: 0.0,
+            cpus: None,
             end: end.map(|code| (code, 1.0)),
         };
         let check = |profiles: &[(&str, u64)], notes: &[RankNote], expected: bool| {

@@ -165,6 +165,8 @@ mod tests {
             rank: Some(rank),
             host: "n1".to_owned(),
             end: end.map(|code| (code, 1.0)),
+            started: 0.0,
+            cpus: None,
         }
     }
 

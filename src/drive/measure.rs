@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{collect, reports};
+use super::live::Attempt;
+use super::meta::Surroundings;
+use super::{collect, reports, toolchain};
 use crate::config::{Better, Reference};
 use crate::plan::{Benchmark, Metric, ResultsFormat, Step, StepKind};
 use crate::results::BenchmarkInput;
@@ -60,6 +62,47 @@ pub(super) fn metrics(
             input(figure, declared, &warnings)
         })
         .collect()
+}
+
+/// Returns what must agree for two results of a benchmark to be comparable.
+pub(super) fn key(
+    step: &Step,
+    cluster: Option<&String>,
+    attempt: Option<&Attempt>,
+    around: &Surroundings,
+) -> BTreeMap<String, String> {
+    let nodes = attempt.map(|attempt| &attempt.end.nodes);
+    let host = attempt.and_then(|attempt| attempt.host.as_ref());
+    let linked = host
+        .and_then(|host| host.mpi.as_ref())
+        .filter(|it| !it.is_empty());
+    let mpi = linked.map(|linked| toolchain::mpi_in_use(&around.toolchain, linked));
+    let compilers = &around.toolchain.compilers;
+    let compiler = around.programs.compiler(step).map(str::to_owned);
+    let pairs = [
+        ("system", cluster.cloned()),
+        ("partition", step.resources.partition.clone()),
+        (
+            "processor",
+            nodes.and_then(|nodes| around.nodes.processors(nodes)),
+        ),
+        (
+            "compiler",
+            compiler.or_else(|| compilers.first().map(toolchain::named)),
+        ),
+        ("mpi", mpi),
+        ("ranks", Some(step.resources.ranks.to_string())),
+        (
+            "threads",
+            step.resources.cpus_per_rank.map(|cpus| cpus.to_string()),
+        ),
+        ("nodes", nodes.map(|nodes| nodes.len().to_string())),
+    ];
+    let known = pairs.into_iter().filter_map(|(name, value)| {
+        let value = value.filter(|value| !value.is_empty())?;
+        Some((name.to_owned(), value))
+    });
+    known.collect()
 }
 
 /// What spoils every figure of a benchmark.

@@ -1,22 +1,57 @@
 //! Provenance: what `meta.json` says of a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::Run;
+use super::binaries::Programs;
+use super::builds::Builder;
 use super::cover::Covered;
+use super::facts::{self, Nodes};
 use super::live::Attempt;
 use super::request::setup;
 use super::state::RunState;
+use super::{Run, toolchain};
 use crate::build;
 use crate::launch::Place;
 use crate::plan::Producer;
 use crate::results::FinishedRun;
-use crate::results::record::{
-    Compiler, Driver, Launch, Mpi, NodeInfo, RunMeta, Slurm, Source, Toolchain,
-};
+use crate::results::record::{Driver, Launch, RunMeta, Slurm, Source, StepLaunch, Toolchain};
+
+/// What is known of where a run took place and of what it ran.
+pub(super) struct Surroundings {
+    /// What the tools said that were asked in the environment of the first build.
+    asked: Vec<(String, String)>,
+    /// The same as names and versions.
+    pub(super) toolchain: Toolchain,
+    /// The nodes that did work.
+    pub(super) nodes: Nodes,
+    /// The programs.
+    pub(super) programs: Programs,
+}
+
+impl Surroundings {
+    /// Looks around when all steps have ended.
+    pub(super) async fn of(
+        run: &Run,
+        builder: &Builder<'_>,
+        attempts: &BTreeMap<(usize, u32), Attempt>,
+    ) -> Self {
+        let asked = ask(run).await;
+        let hosts = attempts.values().filter_map(|it| it.host.as_ref());
+        let mut toolchain = toolchain::toolchain(&asked, hosts);
+        let (nodes, programs) =
+            tokio::task::block_in_place(|| (Nodes::read(run), Programs::of(run, builder)));
+        toolchain.container = tokio::task::block_in_place(|| super::container::of(run, builder));
+        Self {
+            asked,
+            toolchain,
+            nodes,
+            programs,
+        }
+    }
+}
 
 /// Versions of compilers, MPI and interpreters, flags and modules, asked in the environment of the first build.
-pub(super) async fn toolchain(run: &Run) -> Vec<(String, String)> {
+async fn ask(run: &Run) -> Vec<(String, String)> {
     let Some(build) = run.request.plan.builds.first() else {
         return Vec::new();
     };
@@ -30,16 +65,26 @@ pub(super) async fn toolchain(run: &Run) -> Vec<(String, String)> {
 pub(super) fn meta(
     run: &Run,
     attempts: &BTreeMap<(usize, u32), Attempt>,
-    toolchain: &[(String, String)],
+    around: &Surroundings,
     state: &RunState,
     covered: &Covered,
     finished: &FinishedRun,
 ) -> RunMeta {
     let request = &run.request;
     let revision = &request.plan.revision;
-    let modules: Vec<String> = value(toolchain, "modules")
-        .map(|list| list.split(':').map(str::to_owned).collect())
-        .unwrap_or_default();
+    let launches = facts::launches(run, attempts);
+    // Those of the nodes count more than those of the builds.
+    let modules = launches.iter().map(|launch| &launch.modules);
+    let modules = modules
+        .max_by_key(|modules| modules.len())
+        .filter(|it| !it.is_empty());
+    let modules = modules.cloned().unwrap_or_else(|| {
+        let list = value(&around.asked, "modules").unwrap_or_default();
+        list.split(':')
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
+    });
     let mut features: Vec<String> = request
         .plan
         .builds
@@ -58,28 +103,29 @@ pub(super) fn meta(
             version: finished.driver_version.clone(),
             command_line: request.command_line.clone(),
             host: finished.hpc.node.clone(),
-            config_sha256: None,
+            config_sha256: request.source.config_sha256.clone(),
             profile: None,
             seed: None,
         },
         source: Source {
             repository: request.source.repository.clone(),
             head: revision.commit.clone(),
-            base: None,
+            base: request.baselines.merge_base.clone(),
             branch: revision.branch.clone(),
             tag: revision.tag.clone(),
             dirty: revision.dirty,
             diff_sha256: request.source.diff_sha256.clone(),
-            submodules: BTreeMap::new(),
+            submodules: request.source.submodules.clone(),
         },
-        toolchain: tools(toolchain),
+        toolchain: around.toolchain.clone(),
         features,
         modules,
-        launch: launch(run),
-        slurm: slurm(run),
-        nodes: nodes(run, attempts),
+        launch: launch(run, &launches),
+        launches,
+        slurm: slurm(run, value(&around.asked, "slurm")),
+        nodes: around.nodes.all(attempts, finished.conditions.values()),
         jobs: finished.jobs.clone(),
-        binaries: Vec::new(),
+        binaries: around.programs.records(),
         dying_ranks: request
             .plan
             .builds
@@ -98,46 +144,7 @@ fn value(pairs: &[(String, String)], name: &str) -> Option<String> {
         .map(|(_, value)| value.clone())
 }
 
-fn tools(pairs: &[(String, String)]) -> Toolchain {
-    let compilers = ["mpicc", "mpifort", "cc", "rustc"]
-        .iter()
-        .filter_map(|name| {
-            Some(Compiler {
-                command: (*name).to_owned(),
-                id: None,
-                version: Some(value(pairs, name)?),
-                target: None,
-            })
-        })
-        .collect();
-    let is_flag = |name: &str| name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-    Toolchain {
-        compilers,
-        mpi: value(pairs, "mpiexec").map(|version| Mpi {
-            implementation: if version.contains("Open MPI") || version.contains("OpenRTE") {
-                "Open MPI".to_owned()
-            } else if version.to_ascii_uppercase().contains("HYDRA") {
-                "MPICH".to_owned()
-            } else {
-                "unknown".to_owned()
-            },
-            version: Some(version),
-            library: None,
-            abi: None,
-        }),
-        julia: value(pairs, "julia"),
-        python: value(pairs, "python"),
-        flags: pairs
-            .iter()
-            .filter(|(name, _)| is_flag(name))
-            .cloned()
-            .collect(),
-        blas: None,
-        container: None,
-    }
-}
-
-fn launch(run: &Run) -> Launch {
+fn launch(run: &Run, launches: &[StepLaunch]) -> Launch {
     let first = run.request.plan.steps.iter().find(|step| step.runs());
     Launch {
         launcher: first.map(|step| step.launcher.kind.to_string()),
@@ -145,40 +152,26 @@ fn launch(run: &Run) -> Launch {
         options: first
             .map(|step| step.launcher.options.clone())
             .unwrap_or_default(),
-        binding: None,
+        binding: launches.iter().find_map(|launch| launch.binding.clone()),
         environment: first
             .map(|step| step.environment.variables.iter().cloned().collect())
             .unwrap_or_default(),
     }
 }
 
-fn slurm(run: &Run) -> Option<Slurm> {
+fn slurm(run: &Run, version: Option<String>) -> Option<Slurm> {
     let settings = &run.request.site.scheduler;
+    let steps = run.request.plan.steps.iter();
+    let constraints: BTreeSet<&String> = steps
+        .filter_map(|step| step.resources.constraint.as_ref())
+        .collect();
+    let constraints: Vec<&str> = constraints.into_iter().map(String::as_str).collect();
     (run.request.place != Place::Here).then(|| Slurm {
         cluster: run.request.site.cluster.clone(),
         partition: settings.partition.clone(),
         account: settings.account.clone(),
         qos: settings.qos.clone(),
-        version: None,
-        constraint: None,
+        version: version.and_then(|line| Some(line.rsplit(' ').next()?.to_owned())),
+        constraint: (!constraints.is_empty()).then(|| constraints.join("; ")),
     })
-}
-
-/// The nodes that did the work, as their own exit records describe them.
-fn nodes(run: &Run, attempts: &BTreeMap<(usize, u32), Attempt>) -> Vec<NodeInfo> {
-    let mut nodes = BTreeMap::new();
-    for attempt in attempts.values() {
-        let Some(host) = &attempt.host else { continue };
-        for name in &attempt.end.nodes {
-            nodes.entry(name.clone()).or_insert_with(|| NodeInfo {
-                name: name.clone(),
-                processor: host.processor.clone(),
-                kernel: host.kernel.clone(),
-                memory_bytes: host.memory_bytes,
-                cores: (run.request.place == Place::Here).then(super::conclude::local_cores),
-                ..NodeInfo::default()
-            });
-        }
-    }
-    nodes.into_values().collect()
 }

@@ -5,11 +5,13 @@
 //! written by the room of results.
 
 mod adopt;
+mod binaries;
 mod budget;
 mod build_job;
 pub mod builds;
 mod collect;
 mod conclude;
+mod container;
 mod cover;
 pub mod disk;
 mod driven;
@@ -17,6 +19,7 @@ mod dying;
 mod engine;
 mod error;
 pub mod event;
+mod facts;
 mod fetch;
 pub mod folder;
 pub mod gc;
@@ -41,6 +44,7 @@ pub mod start;
 pub mod state;
 pub mod stored;
 mod submit;
+mod toolchain;
 pub mod trees;
 mod watch;
 
@@ -157,6 +161,12 @@ pub struct Source {
     pub repository: Option<String>,
     /// SHA-256 over the uncommitted changes.
     pub diff_sha256: Option<String>,
+    /// SHA-256 of the `hpc.toml` that says what to test.
+    #[serde(default)]
+    pub config_sha256: Option<String>,
+    /// The commit of each submodule, by path; without those of submodules.
+    #[serde(default)]
+    pub submodules: BTreeMap<String, String>,
 }
 
 /// A run that has ended.

@@ -9,7 +9,7 @@ use super::folder::{RunFolder, ended_name};
 use super::place;
 use crate::build::environment::{self, Setup};
 use crate::config::{self, CommandLine, Environment, LauncherKind, Memory};
-use crate::launch::{Cwd, Job, Keeping, Kind, Launch, Place, Pmi, Program, Scratch};
+use crate::launch::{Cwd, Facts, Job, Keeping, Kind, Launch, Place, Pmi, Program, Scratch};
 use crate::plan::group::Pack;
 use crate::plan::{Producer, Resources, Step, StepKind};
 use crate::scheduler::admission::Host;
@@ -108,10 +108,15 @@ pub fn attempt(
             .and_then(|results| results.path.as_ref())
             .map(|path| path.replace("{rank}", "*")),
         scratch: scratch(made, folder, step, number),
+        facts: Facts {
+            script: text(&folder.facts()),
+            nodes: text(&folder.nodes()),
+            measures: matches!(step.kind, StepKind::Benchmark(_)),
+        },
     };
     Attempt {
         script: crate::launch::job_script(&job),
-        wrapper: crate::launch::wrapper(launch.kind, launch.ranks, keeping),
+        wrapper: crate::launch::wrapper(launch.kind, launch.ranks, keeping, &job.facts),
         node: job.scratch.as_ref().map(crate::launch::node_script),
         request: request(common, folder, step, number, tree),
     }

@@ -177,6 +177,17 @@ impl Repository {
         Ok(paths)
     }
 
+    /// Returns the submodules of a commit and their commits, without those of submodules.
+    pub fn submodules(&self, commit: CommitId) -> Result<Vec<(PathBuf, CommitId)>, GitError> {
+        let mut found = Vec::new();
+        self.walk(commit, |path, entry| {
+            if entry.kind() == Some(ObjectType::Commit) {
+                found.push((path, CommitId(entry.id())));
+            }
+        })?;
+        Ok(found)
+    }
+
     /// Returns the paths that differ between two commits, with both names of what was renamed.
     pub fn changed_files(&self, old: CommitId, new: CommitId) -> Result<Vec<PathBuf>, GitError> {
         let (old, new) = (self.tree(old)?, self.tree(new)?);

@@ -20,38 +20,56 @@ hpc_ci_json() { # VARIABLE TEXT: sets the variable to a JSON string of any text
   printf -v "$1" '"%s"' "${text//[[:cntrl:]]/ }"
 }
 
-hpc_ci_machine() { # sets $hpc_ci_memory, $hpc_ci_kernel, $hpc_ci_processor and $hpc_ci_host
-  local line number
-  hpc_ci_memory=null hpc_ci_kernel= hpc_ci_processor= hpc_ci_host=
-  read -r line number _ </proc/meminfo && [ "$line" = MemTotal: ] && hpc_ci_memory=$((number * 1024))
-  read -r hpc_ci_kernel </proc/sys/kernel/osrelease
-  read -r hpc_ci_host </proc/sys/kernel/hostname
-  while IFS= read -r line; do
-    case $line in 'model name'*) hpc_ci_processor=${line#*: }; break ;; esac
-  done </proc/cpuinfo
-} 2>/dev/null
+hpc_ci_variables=(OMP_ KMP_ GOMP_ OMPI_MCA_ PMIX_MCA_ PRTE_MCA_ MPICH_ MPIR_CVAR_ I_MPI_ MV2_ UCX_ FI_ NCCL_ RCCL_ MKL_ OPENBLAS_ BLIS_
+  CUDA_ ROCR_ HIP_ KOKKOS_ JULIA_ MALLOC_)
+hpc_ci_environment() { # VARIABLE: sets it to a JSON object of the variables that change how programs run
+  local start name value all= names
+  for start in "${hpc_ci_variables[@]}"; do
+    eval "names=(\"\${!$start@}\")"
+    for name in "${names[@]}"; do
+      hpc_ci_json value "${!name}"
+      all+=",\"$name\":$value"
+    done
+  done
+  printf -v "$1" '{%s}' "${all#,}"
+}
+
+hpc_ci_launcher_line() { # VARIABLE: sets it to the launcher as one would type it, without the wrapper and what `env` sets before it
+  local words=("${hpc_ci_launch[@]}") line=
+  [ ${#words[@]} = 0 ] || unset "words[${#words[@]}-1]"
+  if [ "${words[0]:-}" = env ]; then
+    words=("${words[@]:1}")
+    while [[ ${words[0]:-} == *=* ]]; do words=("${words[@]:1}"); done
+  fi
+  [ ${#words[@]} = 0 ] || printf -v line '%q ' "${words[@]}"
+  printf -v "$1" '%s' "${line% }"
+}
 
 hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
   local timed_out=false
-  local job nodes mpi part modules kernel processor refused=null
+  local job nodes mpi part modules host launch library blas environment refused=null
   trap - EXIT
   [ -e "$HPC_CI_OUT/timed-out" ] && timed_out=true
   [ -z "$hpc_ci_refused" ] && [ -s "$HPC_CI_OUT/refused" ] && hpc_ci_refused=$(cat "$HPC_CI_OUT/refused")
   hpc_ci_now
-  hpc_ci_machine
+  [ -z "$hpc_ci_measures" ] || sh "$hpc_ci_facts" end "$HPC_CI_OUT/nodes" 2>/dev/null
   hpc_ci_json job "${SLURM_JOB_ID:-}"
   hpc_ci_json nodes "${SLURM_JOB_NODELIST:-$hpc_ci_host}"
   hpc_ci_json mpi "${hpc_ci_mpi:-}"
   hpc_ci_json part "$hpc_ci_failed_part"
   hpc_ci_json modules "${LOADEDMODULES:-}"
-  hpc_ci_json kernel "$hpc_ci_kernel"
-  hpc_ci_json processor "$hpc_ci_processor"
+  hpc_ci_json host "$hpc_ci_host"
+  hpc_ci_launcher_line launch
+  hpc_ci_json launch "$launch"
+  hpc_ci_json library "${hpc_ci_library:-}"
+  hpc_ci_json blas "${hpc_ci_blas:-}"
+  hpc_ci_environment environment
   [ -z "$hpc_ci_refused" ] || hpc_ci_json refused "$hpc_ci_refused"
   # In one write: what a reader finds half of, it takes for absent.
   printf '%s\n' "{\"schema_version\":1,\"exit_code\":$hpc_ci_code,\"timed_out\":$timed_out,\"started\":$hpc_ci_started,\
 \"ended\":$hpc_ci_time,\"job_id\":$job,\"restart_count\":$hpc_ci_restart,\"nodes\":$nodes,\"ranks_expected\":$hpc_ci_ranks,\
-\"mpi\":$mpi,\"failed_part\":$part,\"modules\":$modules,\"memory_bytes\":$hpc_ci_memory,\"kernel\":$kernel,\
-\"processor\":$processor,\"launch_error\":$refused}" >"$HPC_CI_OUT/exit.json"
+\"mpi\":$mpi,\"failed_part\":$part,\"modules\":$modules,\"host\":$host,\"launch\":$launch,\"library\":$library,\"blas\":$blas,\
+\"environment\":$environment,\"launch_error\":$refused}" >"$HPC_CI_OUT/exit.json"
   hpc_ci_reduce
   : >"$hpc_ci_ended"
   [ "$hpc_ci_code" -le 128 ] || exit 1
@@ -100,7 +118,12 @@ hpc_ci_refuse() { # MESSAGE: the step cannot start
   hpc_ci_finish
 }
 
-mkdir -p "$HPC_CI_OUT/profiles" "$HPC_CI_OUT/storage" "$HPC_CI_OUT/ranks" "$HPC_CI_TRACEFILE_DIR" || exit 125
+mkdir -p "$HPC_CI_OUT/profiles" "$HPC_CI_OUT/storage" "$HPC_CI_OUT/ranks" "$HPC_CI_TRACEFILE_DIR" ${hpc_ci_measures:+"$HPC_CI_OUT/nodes"} ||
+  exit 125
+read -r hpc_ci_host </proc/sys/kernel/hostname
+# Once a run on each node, and for each benchmark.
+[ -e "$hpc_ci_run_nodes/$hpc_ci_host" ] || sh "$hpc_ci_facts" node "$hpc_ci_run_nodes" 2>/dev/null
+[ -z "$hpc_ci_measures" ] || sh "$hpc_ci_facts" begin "$HPC_CI_OUT/nodes" 2>/dev/null
 trap hpc_ci_finish EXIT
 
 hpc_ci_stop() { # stops the launcher $1, gently first: ranks that end by themselves still write their profiles
@@ -207,8 +230,8 @@ hpc_ci_libraries() { # FILE: sets $hpc_ci_found to what the loader says of the l
 }
 
 hpc_ci_find_mpi() { # PROGRAM: sets $hpc_ci_mpi to openmpi, mpich or nothing, by the library that the program is linked with
-  local file libraries
-  hpc_ci_mpi=
+  local file libraries name path
+  hpc_ci_mpi= hpc_ci_library= hpc_ci_blas=
   [ -n "$1" ] || return 0
   file=$(type -P -- "$1") || return 0
   case ${file##*/} in
@@ -224,6 +247,13 @@ print((glob.glob(os.path.join(os.path.dirname(s.origin), "MPI*.so")) or [""])[0]
     *libopen-pal.so*|*libopen-rte.so*|*libmpi.so.40*) hpc_ci_mpi=openmpi ;;
     *libmpich.so*|*libmpi.so.12*|*libmpi_cray*|*libmpi_gnu*|*libmpi_intel*|*libmpi_nvidia*|*libmpi_amd*) hpc_ci_mpi=mpich ;;
   esac
+  while read -r name _ path _; do
+    case $name in
+      libopenblas*.so*|libmkl_rt.so*|libmkl_core.so*|libblis*.so*|libsci_*.so*|libessl*.so*|libarmpl*.so*|libnvpl_blas*.so*|libblas.so*)
+        hpc_ci_blas=$name ;;
+      libmpi.so*|libmpich.so*|libmpi_cray.so*|libmpi_gnu*.so*|libmpi_intel*.so*|libmpi_nvidia*.so*|libmpi_amd*.so*) hpc_ci_library=$path ;;
+    esac
+  done <<<"$libraries"
   case $libraries in *libpmix.so*) hpc_ci_has_pmix=1 ;; esac
   # Every Slurm lists cray_shasta, but only Cray's own MPICH speaks it.
   case $libraries in *libmpi_cray*|*libmpi_gnu*|*libmpi_intel*|*libmpi_nvidia*|*libmpi_amd*) hpc_ci_cray=1 ;; esac

@@ -211,7 +211,23 @@ pub struct Job {
     pub reports: Option<String>,
     /// How ranks use the disks of their nodes; none if they write to shared storage.
     pub scratch: Option<Scratch>,
+    /// How nodes are described.
+    pub facts: Facts,
 }
+
+/// How the nodes of a run are described: by a script that the first process of a run on each of them starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Where [`FACTS_SCRIPT`] stands.
+    pub script: String,
+    /// The folder of the run's nodes.
+    pub nodes: String,
+    /// Whether the step is a benchmark, for which is also noted what may disturb it.
+    pub measures: bool,
+}
+
+/// The script that describes a node.
+pub const FACTS_SCRIPT: &str = include_str!("facts.sh");
 
 /// Where the commands of a step run.
 #[derive(Debug, Clone, PartialEq, Eq)]

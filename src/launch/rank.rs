@@ -1,6 +1,8 @@
 //! The per-rank wrapper: plain `sh`, started by the launcher once for each rank.
 
-use super::{Keeping, Kind};
+use shell_words::quote;
+
+use super::{Facts, Keeping, Kind};
 
 /// Returns the text of the wrapper.
 ///
@@ -10,7 +12,7 @@ use super::{Keeping, Kind};
 ///
 /// `launcher` says whose variables count, `ranks` how many the step asks for.
 #[must_use]
-pub fn wrapper(launcher: Kind, ranks: u32, keeping: &Keeping) -> String {
+pub fn wrapper(launcher: Kind, ranks: u32, keeping: &Keeping, facts: &Facts) -> String {
     let (rank, size) = match launcher {
         Kind::Srun => (
             "${SLURM_PROCID:-}",
@@ -43,19 +45,21 @@ fi
     };
     let pattern = keeping.pattern();
     let preload = keeping.library().map_or_else(String::new, preload);
+    let describe = describe(facts);
+    let binding = if facts.measures { BINDING } else { "" };
     format!(
         r#"#!/bin/sh
 # Runs one rank of a step: WRAPPER PROGRAM ARGS...
 rank={rank}
 {alone}{check_size}host=$(uname -n)
-HPC_CI_RANK=$rank
+{describe}HPC_CI_RANK=$rank
 profiles=$HPC_CI_OUT/profiles
 [ -z "${{HPC_CI_NODE:-}}" ] || profiles=$("$HPC_CI_NODE" profiles $$)
 LLVM_PROFILE_FILE=$profiles/r${{rank:-x}}.{pattern}
 export HPC_CI_RANK LLVM_PROFILE_FILE
 note=$HPC_CI_OUT/ranks/r${{rank:-x}}.$host.$$
 printf 'start %s %s\n' "$host" "$(date +%s.%N)" >"$note"
-if [ "${{rank:-0}}" = 0 ] && [ -n "${{SLURM_STEP_ID:-}}" ]; then
+{binding}if [ "${{rank:-0}}" = 0 ] && [ -n "${{SLURM_STEP_ID:-}}" ]; then
   printf '%s.%s\n' "$SLURM_JOB_ID" "$SLURM_STEP_ID" >"$HPC_CI_OUT/srun-step"
 fi
 stop() {{ # PID: asks it and all below it to end
@@ -87,6 +91,24 @@ exit "$code"
     )
 }
 
+/// The job's script has described its own node.
+fn describe(facts: &Facts) -> String {
+    let (script, nodes) = (quote(&facts.script), quote(&facts.nodes));
+    let of_run = format!("[ -e {nodes}/\"$host\" ] || sh {script} node {nodes} 2>/dev/null\n");
+    if !facts.measures {
+        return of_run;
+    }
+    format!(
+        "{of_run}[ -e \"$HPC_CI_OUT/nodes/$host\" ] || sh {script} begin \"$HPC_CI_OUT/nodes\" 2>/dev/null\n"
+    )
+}
+
+/// The processors that the rank may use, of benchmarks: reading them costs some time.
+const BINDING: &str = r#"while read -r word value; do
+  [ "$word" != Cpus_allowed_list: ] || printf 'cpus %s\n' "$value" >>"$note"
+done </proc/self/status
+"#;
+
 /// Only the program gets the library, not this shell.
 fn preload(library: &str) -> String {
     format!(
@@ -95,7 +117,7 @@ keep={}
 case ":${{LD_PRELOAD:-}}:" in *":$keep:"*) keep=$LD_PRELOAD ;; *) keep=$keep${{LD_PRELOAD:+:$LD_PRELOAD}} ;; esac
 export HPC_CI_LIVE_PROFILE
 LD_PRELOAD=$keep "#,
-        shell_words::quote(library)
+        quote(library)
     )
 }
 
@@ -105,8 +127,11 @@ mod tests {
 
     #[test]
     fn srun_and_mpiexec_read_their_own_rank() {
-        assert!(wrapper(Kind::Srun, 4, &Keeping::Nothing).contains("rank=${SLURM_PROCID:-}\n"));
-        let mpiexec = wrapper(Kind::Mpiexec, 4, &Keeping::Nothing);
+        assert!(
+            wrapper(Kind::Srun, 4, &Keeping::Nothing, &Facts::default())
+                .contains("rank=${SLURM_PROCID:-}\n")
+        );
+        let mpiexec = wrapper(Kind::Mpiexec, 4, &Keeping::Nothing, &Facts::default());
         assert!(
             !mpiexec.contains("SLURM_PROCID"),
             "it is 0 for every rank below mpiexec"

@@ -30,6 +30,9 @@ hpc_ci_ranks={ranks}
 hpc_ci_pmi={pmi}
 hpc_ci_pattern={pattern}
 hpc_ci_preload={preload}
+hpc_ci_facts={facts}
+hpc_ci_run_nodes={nodes}
+hpc_ci_measures={measures}
 export HPC_CI_STEP_DIR
 {FUNCTIONS}
 ",
@@ -45,6 +48,9 @@ export HPC_CI_STEP_DIR
         pmi = job.launch.pmi.word(),
         pattern = job.keeping.pattern(),
         preload = quote(job.keeping.library().unwrap_or_default()),
+        facts = quote(&job.facts.script),
+        nodes = quote(&job.facts.nodes),
+        measures = if job.facts.measures { "1" } else { "" },
     )
     .expect("a String takes any text");
     if let Some(scratch) = &job.scratch {

@@ -142,6 +142,7 @@ pub fn skipped(part: Part, commit: &str) -> Result<Option<Artifact>, serde_json:
                 status: Some(RunStatus::Skipped),
                 run: None,
                 steps: Vec::new(),
+                conditions: BTreeMap::new(),
                 missing: why(),
             };
             Artifact::json(BENCHMARKS_SUMMARY, &summary).map(Some)

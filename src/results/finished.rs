@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::benchmark::{Baseline, BenchmarkError, Reference};
 use super::clean::{one_line, shortened};
 use super::record::{
-    Better, BuildRecord, Hpc, JobRecord, Note, Outcome, Part, ProfileState, Status,
+    Better, BuildRecord, Conditions, Hpc, JobRecord, Note, Outcome, Part, ProfileState, Status,
 };
 use super::reports::Merged;
 
@@ -55,6 +55,8 @@ pub struct FinishedRun {
     pub coverage: Option<CoverageFigures>,
     /// The metrics of the benchmarks.
     pub benchmarks: Vec<BenchmarkInput>,
+    /// Under which conditions benchmarks were measured, by step.
+    pub conditions: BTreeMap<String, Conditions>,
     /// Logs and times of the parts.
     pub logs: PartLogs,
 }
@@ -227,7 +229,7 @@ pub struct BenchmarkInput {
     pub key: BTreeMap<String, String>,
     /// What it has to be here.
     pub reference: Option<Reference>,
-    /// What its program says that spoils it.
+    /// What its program says, or its nodes, that spoils it.
     pub warnings: Vec<String>,
 }
 
@@ -281,7 +283,7 @@ fn signal_name(signal: i32) -> String {
 pub(crate) mod example {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use super::super::record::BaselineSource;
+    use super::super::record::{BaselineSource, NodeConditions};
     use super::*;
 
     pub(crate) fn time(text: &str) -> DateTime<Utc> {
@@ -430,6 +432,18 @@ pub(crate) mod example {
                 reference: None,
                 warnings: Vec::new(),
             }],
+            conditions: BTreeMap::from([(
+                "solver/3d".to_owned(),
+                Conditions {
+                    exclusive: true,
+                    nodes: vec![NodeConditions {
+                        node: "n1".to_owned(),
+                        other_jobs: Some(0),
+                        ..NodeConditions::default()
+                    }],
+                    ..Conditions::default()
+                },
+            )]),
             logs: PartLogs {
                 tests_took: Some(Duration::from_secs(700)),
                 tests: Some("runs/r7/logs/tests.log".into()),

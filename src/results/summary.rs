@@ -64,6 +64,7 @@ pub fn benchmarks(run: &FinishedRun) -> BenchmarksSummary {
         steps: steps_of(run, Part::Benchmarks)
             .map(|step| step_record(step, Utf8Path::new("artifacts/benchmarks")))
             .collect(),
+        conditions: run.conditions.clone(),
         missing: missing(run, Part::Benchmarks),
     }
 }

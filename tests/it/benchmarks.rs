@@ -139,12 +139,14 @@ fn programs_like_stream_and_osu() {
     check_programs(&run);
 }
 
-#[test]
-fn google_benchmark_for_real() {
-    if !Path::new("/usr/include/benchmark/benchmark.h").exists() {
-        return;
-    }
-    let project = Project::new(Home::Here);
+/// Whether Google Benchmark is installed.
+pub(crate) fn has_google_benchmark() -> bool {
+    Path::new("/usr/include/benchmark/benchmark.h").exists()
+}
+
+/// The project of [`check_google`].
+pub(crate) fn google(home: Home) -> Project {
+    let project = Project::new(home);
     project.copy("tests/data/benchmarks").file(
         "hpc.toml",
         r#"
@@ -167,8 +169,12 @@ results = { format = "google-benchmark" }
 "#,
     );
     project.commit();
-    let run = run(&project, &[]).exits_with(3).documents_are_valid();
-    let found = metrics(&run);
+    project
+}
+
+/// Checks that what Google Benchmark writes is taken to the last digit, and its own errors as such.
+pub(crate) fn check_google(run: &Ended) {
+    let found = metrics(run);
     for (step, launches) in [("file", 2), ("output", 1)] {
         for size in [8, 1024] {
             let time = &found[format!("{step}:BM_sum/{size}/repeats:3")];
@@ -190,13 +196,25 @@ results = { format = "google-benchmark" }
             "{found:#}"
         );
     }
-    // Every digit that the program wrote.
-    let log = printed(&run, "output", r#""real_time": (\S+),"#);
-    let samples = found["output:BM_sum/8/repeats:3"]["samples"]
-        .as_array()
-        .unwrap();
-    for (sample, text) in samples.iter().zip(&log) {
-        assert_eq!(*sample, json!(text.parse::<f64>().unwrap()));
+    // Every digit that the program wrote: three repetitions of each size.
+    for (figure, key) in [("", "real_time"), (":bytes_per_second", "bytes_per_second")] {
+        let pattern = format!(r#"(?s)"run_type": "iteration",[^}}]*?"{key}": ([^,\s]+)"#);
+        let log = printed(run, "output", &pattern);
+        let figures = log.iter().map(|text| text.parse::<f64>().unwrap());
+        let figures: Vec<f64> = figures.collect();
+        for (size, wanted) in [8, 1024].iter().zip(figures.chunks(3)) {
+            let name = format!("output:BM_sum/{size}/repeats:3{figure}");
+            assert_eq!(found[&name]["samples"], json!(wanted), "{name}");
+        }
+    }
+}
+
+#[test]
+fn google_benchmark_for_real() {
+    if has_google_benchmark() {
+        let project = google(Home::Here);
+        let run = run(&project, &[]).exits_with(3).documents_are_valid();
+        check_google(&run);
     }
 }
 

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use hpc_ci::launch::{Cwd, Job, Keeping, Kind, Launch, Place, Pmi, Program, job_script, wrapper};
+use hpc_ci::launch::{
+    Cwd, FACTS_SCRIPT, Facts, Job, Keeping, Kind, Launch, Place, Pmi, Program, job_script, wrapper,
+};
 
 fn job(dir: &Path, ranks: u32, line: &str) -> Job {
     let text = |path: &Path| path.to_str().unwrap().to_owned();
@@ -40,6 +42,11 @@ fn job(dir: &Path, ranks: u32, line: &str) -> Job {
         warmup: 0,
         reports: None,
         scratch: None,
+        facts: Facts {
+            script: text(&dir.join("facts.sh")),
+            nodes: text(&dir.join("of-run")),
+            measures: false,
+        },
     }
 }
 
@@ -49,9 +56,11 @@ fn run(dir: &Path, job: &Job) -> (Output, serde_json::Value) {
     let rank = dir.join("rank.sh");
     std::fs::write(
         &rank,
-        wrapper(job.launch.kind, job.launch.ranks, &job.keeping),
+        wrapper(job.launch.kind, job.launch.ranks, &job.keeping, &job.facts),
     )
     .unwrap();
+    std::fs::write(&job.facts.script, FACTS_SCRIPT).unwrap();
+    std::fs::create_dir_all(&job.facts.nodes).unwrap();
     std::fs::set_permissions(&rank, std::fs::Permissions::from_mode(0o755)).unwrap();
     let script = dir.join("job.sh");
     std::fs::write(&script, job_script(job)).unwrap();

@@ -9,6 +9,7 @@ mod cluster_coverage;
 mod cluster_doctor;
 mod cluster_dying;
 mod cluster_life;
+mod cluster_measure;
 mod cluster_secrets;
 mod cluster_strategies;
 mod cluster_templates;

@@ -89,13 +89,19 @@ pub struct IdlePattern {
     pub files: usize,
 }
 
-/// How a program was instrumented.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Instrumented {
+/// What a program or shared library says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
     /// It counts, and writes a profile when it ends.
     pub profile: bool,
     /// It says which source lines its counters mean.
     pub mapping: bool,
+    /// The compiler that made it, such as `GCC: (Debian 12.2.0-14) 12.2.0`.
+    ///
+    /// Start-up code of the C library comes from gcc in every program, so gcc is named only where no other compiler is.
+    pub compiler: Option<String>,
+    /// Its build id.
+    pub build_id: Option<String>,
 }
 
 /// Returns the objects in these work trees and those that `patterns` name: paths or globs, relative to every tree or
@@ -148,21 +154,21 @@ pub fn find(trees: &[PathBuf], patterns: &[String]) -> Found {
     found
 }
 
-/// Returns whether this program or shared library counts and has coverage mapping.
-pub fn has_profile_sections(path: &Path) -> Result<Instrumented, ObjectsError> {
-    let facts = linked(path)?;
-    Ok(Instrumented {
+/// Returns what a program or shared library says of itself.
+pub fn about(path: &Path) -> Result<About, ObjectsError> {
+    let facts =
+        elf::facts(path, elf::Wanted::Everything)?.ok_or_else(|| ObjectsError::NotLinked {
+            path: path.to_owned(),
+        })?;
+    Ok(About {
         profile: facts.counts,
         mapping: facts.mapping.is_some(),
+        compiler: compiler(&facts.comment),
+        build_id: facts.build_id,
     })
 }
 
-/// Returns what this program or shared library says of the compiler that made it, such as
-/// `GCC: (Debian 12.2.0-14) 12.2.0`.
-///
-/// Start-up code of the C library comes from gcc in every program, so gcc is named only where no other compiler is.
-pub fn compiler_of(path: &Path) -> Result<Option<String>, ObjectsError> {
-    let comment = linked(path)?.comment;
+fn compiler(comment: &[u8]) -> Option<String> {
     let remarks: Vec<String> = comment
         .split(|&byte| byte == 0)
         .map(|remark| String::from_utf8_lossy(remark).trim().to_owned())
@@ -173,7 +179,7 @@ pub fn compiler_of(path: &Path) -> Result<Option<String>, ObjectsError> {
     let other = remarks
         .iter()
         .position(|remark| !remark.starts_with("GCC:"));
-    Ok(remarks.into_iter().nth(other.unwrap_or_default()))
+    remarks.into_iter().nth(other.unwrap_or_default())
 }
 
 /// An object, and what tells it from its copies.
@@ -227,12 +233,6 @@ fn distinct(mut candidates: Vec<Candidate>) -> Vec<Object> {
         first_link && first_copy
     });
     candidates.into_iter().map(|one| one.object).collect()
-}
-
-fn linked(path: &Path) -> Result<Facts, ObjectsError> {
-    elf::facts(path, elf::Wanted::Everything)?.ok_or_else(|| ObjectsError::NotLinked {
-        path: path.to_owned(),
-    })
 }
 
 #[cfg(test)]
@@ -406,11 +406,9 @@ mod tests {
         let dir = dir.path();
         let check = |sections: &[(&str, &[u8])], profile, mapping, compiler: Option<&str>| {
             let path = write(dir, "program", &elf(ET_EXEC, sections));
-            assert_eq!(
-                has_profile_sections(&path).unwrap(),
-                Instrumented { profile, mapping }
-            );
-            assert_eq!(compiler_of(&path).unwrap().as_deref(), compiler);
+            let found = about(&path).unwrap();
+            assert_eq!((found.profile, found.mapping), (profile, mapping));
+            assert_eq!(found.compiler.as_deref(), compiler);
         };
         let gcc: (&str, &[u8]) = (".comment", b"GCC: (Debian 12.2.0-14) 12.2.0\0");
         let clang: (&str, &[u8]) = (
@@ -426,7 +424,7 @@ mod tests {
         );
         check(&[("__llvm_prf_cnts", b"")], true, false, None);
         let script = write(dir, "script", b"#!/bin/sh\nexec true\n");
-        let error = has_profile_sections(&script).unwrap_err();
+        let error = about(&script).unwrap_err();
         assert!(matches!(error, ObjectsError::NotLinked { .. }), "{error}");
     }
 }

@@ -235,7 +235,7 @@ async fn trial(
             return trial;
         }
     }
-    trial.mapping = objects::has_profile_sections(program).is_ok_and(|found| found.mapping);
+    trial.mapping = objects::about(program).is_ok_and(|found| found.mapping);
     if let Ok(output) = inside(Command::new("ldd").arg(program)).output().await {
         trial.mpi = mpi(&output.stdout_text());
     }

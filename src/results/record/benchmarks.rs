@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RunStatus, Status, StepRecord};
+use super::{Conditions, RunStatus, Status, StepRecord};
 
 /// Which direction of a metric is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct BenchmarksSummary {
     /// Every benchmark step.
     #[serde(default)]
     pub steps: Vec<StepRecord>,
+    /// Under which conditions the steps were measured, by step.
+    #[serde(default)]
+    pub conditions: BTreeMap<String, Conditions>,
     /// What is missing here, and why.
     #[serde(default)]
     pub missing: Vec<String>,
@@ -84,7 +87,7 @@ pub struct BenchmarkRecord {
     /// What it has to be here, and whether it is.
     #[serde(default)]
     pub reference: Option<ReferenceRecord>,
-    /// What its program says that spoils it.
+    /// What its program says, or its nodes, that spoils it.
     #[serde(default)]
     pub warnings: Vec<String>,
 }

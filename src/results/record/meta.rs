@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{JobRecord, Mark, Part, utc_seconds};
+use super::{JobRecord, Mark, Part, StepLaunch, utc_seconds};
 
 /// `meta.json`: the provenance of the artifacts beside it, an entry for each run that contributes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub struct RunMeta {
     pub modules: Vec<String>,
     /// How MPI programs were started.
     pub launch: Launch,
+    /// How the steps were started, those alike together.
+    #[serde(default)]
+    pub launches: Vec<StepLaunch>,
     /// What Slurm says; null without Slurm.
     pub slurm: Option<Slurm>,
     /// The nodes that did the work.
@@ -206,13 +209,13 @@ pub struct Launch {
     pub launcher: Option<String>,
     /// The PMI it spoke.
     pub pmi: Option<String>,
-    /// Its options.
+    /// Its options, as the settings have them.
     #[serde(default)]
     pub options: Vec<String>,
-    /// How ranks are bound to cores.
+    /// How ranks were to be bound to cores, of the first step for which that was said.
     #[serde(default)]
     pub binding: Option<String>,
-    /// Variables that matter to the programs, by an allow-list.
+    /// The variables of `[environment]`.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
 }
@@ -324,6 +327,9 @@ pub struct Binary {
     /// Its build id.
     #[serde(default)]
     pub build_id: Option<String>,
+    /// The compiler that made it, by its own word.
+    #[serde(default)]
+    pub compiler: Option<String>,
     /// Whether it was instrumented.
     #[serde(default)]
     pub instrumented: Option<bool>,
@@ -573,6 +579,13 @@ pub(crate) mod example {
                 pmi: Some("pmix".to_owned()),
                 ..Launch::default()
             },
+            launches: vec![StepLaunch {
+                steps: vec!["halo[ranks=4]".to_owned()],
+                command: Some("srun --mpi=pmix --ntasks=4".to_owned()),
+                ranks: 4,
+                node_count: 2,
+                ..StepLaunch::default()
+            }],
             slurm: Some(Slurm {
                 cluster: Some("alps".to_owned()),
                 partition: Some("batch".to_owned()),

@@ -5,6 +5,7 @@
 //! relative to the document.
 
 mod benchmarks;
+mod conditions;
 mod coverage;
 mod history;
 mod meta;
@@ -21,6 +22,7 @@ pub use benchmarks::{
     BaselineRecord, BaselineSource, BenchmarkRecord, BenchmarksSummary, Better, Interval,
     Normalised, ReferenceRecord, Spread,
 };
+pub use conditions::{Binding, Conditions, NodeConditions, StepLaunch};
 pub use coverage::{
     CoverageSummary, FileCoverage, Fix, Network, ObjectEntry, ObjectList, ProfileTotals, Ratio,
     StrayProfile, UncountedObject,

@@ -118,6 +118,9 @@ pub struct JobRecord {
     /// When it ended.
     #[serde(with = "utc_seconds::option")]
     pub ended_at: Option<DateTime<Utc>>,
+    /// How long it waited in the queue.
+    #[serde(default)]
+    pub queue_wait_seconds: Option<f64>,
     /// Slurm's last word on it.
     pub state: Option<String>,
     /// The partition that it ran in.

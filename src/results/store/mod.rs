@@ -25,6 +25,7 @@ use super::record::SCHEMA_VERSION;
 use place::{check_ours, exchange, lock, recover, remove, replace};
 use read::read;
 pub use read::{document, open};
+pub use stage::sha256;
 use stage::stage_set;
 
 const ARTIFACTS: &str = "artifacts";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use fs_err as fs;
@@ -100,26 +100,45 @@ pub(super) fn write(path: &Utf8Path, content: &Content) -> Result<String, StoreE
             file.write_all(bytes)?;
         }
         Content::File(source) => {
-            let mut source = fs::File::open(source)?;
-            let mut buffer = vec![0; 1 << 16];
-            loop {
-                let count = source.read(&mut buffer)?;
-                let Some(bytes @ [_, ..]) = buffer.get(..count) else {
-                    break;
-                };
+            chunks(&mut fs::File::open(source)?, |bytes| {
                 hash.update(bytes);
-                file.write_all(bytes)?;
-            }
+                file.write_all(bytes)
+            })?;
         }
     }
     file.sync_all()?;
-    Ok(hash
-        .finalize()
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").ok();
-            text
-        }))
+    Ok(hex(&hash.finalize()))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}
+
+/// Returns the sha256 of what can be read, which may be much.
+pub fn sha256(from: &mut impl io::Read) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    chunks(from, |bytes| {
+        hash.update(bytes);
+        Ok(())
+    })?;
+    Ok(hex(&hash.finalize()))
+}
+
+fn chunks(
+    from: &mut impl io::Read,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = from.read(&mut buffer)?;
+        let Some(bytes @ [_, ..]) = buffer.get(..count) else {
+            return Ok(());
+        };
+        take(bytes)?;
+    }
 }
 
 /// Returns `path` below `folder`, provided that it stays there.

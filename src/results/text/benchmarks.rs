@@ -1,5 +1,7 @@
 //! The metrics of a run as rows.
 
+use std::collections::BTreeMap;
+
 use super::{figure, short};
 use crate::results::clean::one_line;
 use crate::results::record::{BenchmarkRecord, Better};
@@ -22,6 +24,24 @@ pub(super) fn row(name: &str, record: &BenchmarkRecord) -> Vec<Cell> {
         Cell::figure(record.samples.len().to_string(), Tone::Plain),
         Cell::text(change, tone),
     ]
+}
+
+/// Returns what spoils figures, each once, with those that it spoils.
+pub(super) fn warnings(records: &BTreeMap<String, BenchmarkRecord>) -> Vec<String> {
+    let mut spoilt = BTreeMap::<&str, Vec<&str>>::new();
+    for (name, record) in records {
+        for warning in &record.warnings {
+            spoilt.entry(warning).or_default().push(name);
+        }
+    }
+    let lines = spoilt.into_iter().map(|(warning, names)| {
+        let more = match names.len() {
+            1 => String::new(),
+            all => format!(" and {} more", all - 1),
+        };
+        format!("{}{more}: {}", one_line(names[0]), one_line(warning))
+    });
+    lines.collect()
 }
 
 fn change(record: &BenchmarkRecord) -> (String, Tone) {

@@ -138,7 +138,10 @@ impl Page<'_> {
                 one_line(message)
             ))
         });
-        table(&rows, self.ink) + &errors.collect::<String>()
+        let warnings = benchmarks::warnings(&benchmarks)
+            .into_iter()
+            .map(|line| format!("{}  {line}\n", self.ink.paint(Tone::Faint, "warning")));
+        table(&rows, self.ink) + &errors.chain(warnings).collect::<String>()
     }
 
     /// Errors of the infrastructure first, faults of the code behind them, nearer to the end.

@@ -216,16 +216,92 @@ needs = ["bad"]
     run(&project, &["--failed"]).exits_with(2);
 }
 
+/// The keys that the contract promises, whatever ran.
+#[track_caller]
+fn has_every_key(results: &Value) {
+    assert_eq!(results["schema_version"], 1);
+    let check = |object: &Value, keys: &str| {
+        for key in keys.split(' ') {
+            assert!(object.get(key).is_some(), "no `{key}` in {object:#}");
+        }
+    };
+    check(
+        results,
+        "schema_version commit branch generated_at status hpc coverage tests benchmarks gate",
+    );
+    check(
+        &results["hpc"],
+        "cluster job_id node julia_version toolchain",
+    );
+    check(&results["tests"], "status duration_seconds log_file");
+    check(
+        &results["benchmarks"],
+        "status duration_seconds tutorials_log benchmarks_log",
+    );
+    if results["coverage"].is_object() {
+        check(
+            &results["coverage"],
+            "flag coverage_percent total_lines covered_lines report_file summary_file",
+        );
+    }
+}
+
+#[test]
+fn partial_runs_keep_coverage_of_the_same_commit_only() {
+    let toml = r#"
+[build.tests]
+command = "clang p.c -o p"
+coverage = "llvm"
+[[test]]
+name = "test"
+command = "./p"
+[[benchmark]]
+name = "b"
+command = "echo t=1"
+repetitions = 1
+metric = { pattern = 't=(\d+)', unit = "s" }
+"#;
+    let project = project(toml);
+    project.file("p.c", "int main(void) { return 0; }\n");
+    project.commit();
+    let all = run(&project, &[]).exits_with(0).documents_are_valid();
+    let whole = all.json("hpc-results.json");
+    has_every_key(&whole);
+    assert_eq!(whole["coverage"]["coverage_percent"], 100.0);
+    let part = run(&project, &["--benchmarks-only"])
+        .exits_with(0)
+        .documents_are_valid();
+    let results = part.json("hpc-results.json");
+    has_every_key(&results);
+    assert_eq!(results["coverage"], whole["coverage"]);
+    assert_eq!(results["tests"], whole["tests"]);
+    project.file("p.c", "int main(void) { return 0 * 1; }\n");
+    project.commit();
+    let other = run(&project, &["--benchmarks-only"])
+        .exits_with(0)
+        .documents_are_valid();
+    let results = other.json("hpc-results.json");
+    has_every_key(&results);
+    assert_eq!(results["coverage"], Value::Null);
+    assert_eq!(results["tests"]["status"], "skipped");
+    assert!(!project.dir.join("hpc-ci/artifacts/coverage").exists());
+    checksums_hold(&project);
+}
+
 #[test]
 fn partial_runs_of_one_commit_complete_each_other() {
     let project = project(TESTS_AND_BENCHMARKS);
-    let first = run(&project, &["--tests-only"]).exits_with(0);
+    let first = run(&project, &["--tests-only"])
+        .exits_with(0)
+        .documents_are_valid();
+    has_every_key(&first.json("hpc-results.json"));
     assert_eq!(
         first.json("hpc-results.json")["benchmarks"]["status"],
         "skipped"
     );
     let both = run(&project, &["--benchmarks-only"]).exits_with(0);
     let results = both.json("hpc-results.json");
+    has_every_key(&results);
     assert_eq!(results["tests"]["status"], "passed");
     assert_eq!(results["benchmarks"]["status"], "passed");
     assert_eq!(both.step("test")["status"], "passed");

@@ -48,6 +48,7 @@ impl Ended {
             ("coverage-summary", "coverage/summary.json"),
             ("coverage-objects", "coverage/objects.json"),
             ("coverage-ranks", "coverage/ranks.json"),
+            ("coverage-network", "coverage/network.json"),
             ("meta", "meta.json"),
         ] {
             let path = format!("artifacts/{path}");
