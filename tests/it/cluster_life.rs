@@ -8,12 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
+use crate::support::tools::full;
 use crate::support::{Ended, Home, Project, user};
-
-/// Whether many cases are tried rather than a few.
-fn full() -> bool {
-    std::env::var_os("HPC_CI_FULL").is_some()
-}
 
 fn start(project: &Project, arguments: &[&str]) -> Child {
     project

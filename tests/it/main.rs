@@ -17,6 +17,7 @@ mod coverage;
 mod dashboard;
 mod doctor;
 mod git;
+mod junit;
 mod launch;
 mod local;
 mod publish;

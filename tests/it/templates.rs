@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::support::git_servers::run;
 use crate::support::synthetic::Made;
+use crate::support::tools::full;
 use crate::support::{Home, Project};
 
 const FILES: [(&str, &str); 3] = [
@@ -49,13 +50,9 @@ fn templates_are_written_and_replace_nothing() {
     project.run(&["init"]).exits_with(2);
 }
 
-fn is_full() -> bool {
-    std::env::var_os("HPC_CI_FULL").is_some()
-}
-
 #[test]
 fn templates_are_valid() {
-    if !is_full() {
+    if !full() {
         return;
     }
     let dir = tempfile::TempDir::new().unwrap();
@@ -282,7 +279,7 @@ const CRON: &str = "mount -t tmpfs none /run && mount -t tmpfs none /etc/cron.d 
 
 #[test]
 fn cron_runs_the_nightly_line() {
-    if !is_full() {
+    if !full() {
         return;
     }
     let project = Project::new(Home::Here);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -15,35 +15,7 @@ use super::forges::{github, gitlab, to_github};
 use super::server::{Fault, Reply, Request, Server};
 use super::{TOKEN, ended, git, head, hpc_ci, project, run, with_tokens};
 use crate::support::Project;
-
-fn full() -> bool {
-    std::env::var_os("HPC_CI_FULL").is_some_and(|value| value == "1")
-}
-
-fn tools() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    target.join("publish-tools")
-}
-
-fn done(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {output:?}");
-}
-
-/// A folder of Python programs with this package in it.
-fn python(name: &str, package: &str) -> PathBuf {
-    let folder = tools().join(name);
-    std::fs::create_dir_all(tools()).unwrap();
-    // Tests are processes of their own, and several want it.
-    let lock = std::fs::File::create(tools().join(format!("{name}.lock"))).unwrap();
-    lock.lock().unwrap();
-    if !folder.join("ready").exists() {
-        done(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-        done(Command::new(folder.join("bin/pip")).args(["-q", "install", package]));
-        std::fs::write(folder.join("ready"), "").unwrap();
-    }
-    folder.join("bin")
-}
+use crate::support::tools::{done, full, python, tools};
 
 /// What both clients were told, and what they are to meet.
 struct Scenario {
@@ -352,26 +324,6 @@ fn codecov_gets_what_codecov_cli_sends_when_it_is_not_well() {
     if full() {
         sicknesses().iter().for_each(same_as_codecov_cli);
     }
-}
-
-/// Codecov reads the results of tests by this very parser.
-#[test]
-fn codecov_reads_our_junit() {
-    if !full() {
-        return;
-    }
-    let project = project("");
-    project.file("../fail", "");
-    run(&project, &["--tests-only"]).exits_with(1);
-    let program = "import sys, json, test_results_parser as t\nprint([(r.name, str(r.outcome)) for r in t.parse_junit_xml(open(sys.argv[1], 'rb').read()).testruns])";
-    let output = Command::new(python("codecov-cli", "codecov-cli==11.3.1").join("python"))
-        .args(["-c", program])
-        .arg(project.dir.join("hpc-ci/artifacts/tests/junit.xml"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).to_lowercase();
-    assert!(said.contains("('halo', 'pass"), "{output:?}");
-    assert!(said.contains("('may fail', 'fail"), "{output:?}");
 }
 
 #[test]
