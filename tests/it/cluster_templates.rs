@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::support::git_servers;
+use crate::support::tools::full;
 use crate::support::{Home, Project, user};
 
 const PIPELINE: &str = include_str!("../../ci/templates/gitlab-ci.yml");
@@ -179,7 +180,7 @@ const SCRON_JOB: &str = "#!/bin/sh\n# This job was submitted through scrontab\n"
 
 #[test]
 fn a_job_of_scrontab_submits_the_nightly_run() {
-    if std::env::var_os("HPC_CI_FULL").is_none() {
+    if !full() {
         return;
     }
     let project = Project::new(Home::Cluster);
@@ -252,7 +253,7 @@ fn a_job_of_scrontab_submits_the_nightly_run() {
 
 #[test]
 fn gitlab_runs_all_three_stages_against_the_cluster() {
-    if std::env::var_os("HPC_CI_FULL").is_none() {
+    if !full() {
         return;
     }
     let site = Site::new();

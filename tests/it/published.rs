@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::local::{project, run};
+use crate::support::tools::full;
 use crate::support::{Home, Project};
 
 const SETTINGS: &str = r#"
@@ -59,7 +60,7 @@ fn source() -> PathBuf {
 
 #[test]
 fn rsmpi_runs_its_examples_and_is_covered() {
-    if std::env::var_os("HPC_CI_FULL").is_none() {
+    if !full() {
         return;
     }
     let project = project(SETTINGS);

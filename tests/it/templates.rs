@@ -98,7 +98,7 @@ console.log(JSON.stringify(found));
 
 #[test]
 fn workflows_pass_a_second_opinion() {
-    if !is_full() {
+    if !full() {
         return;
     }
     let dir = tempfile::TempDir::new().unwrap();
