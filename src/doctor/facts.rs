@@ -125,8 +125,10 @@ pub struct Facts {
 /// What is known of Slurm.
 #[derive(Debug, Default)]
 pub struct Slurm {
-    /// What `sbatch --version` says; `None`: there is no `sbatch`.
+    /// What `sbatch --version` says; `None`: there is no `sbatch`, or none that works.
     pub client: Option<String>,
+    /// What it said where it failed.
+    pub broken: Option<String>,
     /// What its controller says.
     pub cluster: Option<Result<Cluster, QueryError>>,
     /// How long that took.
@@ -208,6 +210,16 @@ impl Mpi {
             Self::OpenMpi => "Open MPI",
             Self::Mpich => "MPICH",
             Self::Cray => "Cray MPICH",
+        }
+    }
+
+    /// Returns the PMI by which its ranks find one another under srun, as the job script chooses it.
+    #[must_use]
+    pub fn pmi(self) -> &'static str {
+        match self {
+            Self::OpenMpi => "pmix",
+            Self::Mpich => "pmi2",
+            Self::Cray => "cray_shasta",
         }
     }
 }

@@ -146,6 +146,57 @@ fn a_workspace_that_cannot_be_written_is_told_with_its_key() {
 }
 
 #[test]
+fn a_login_with_tight_limits_is_told_what_raises_them() {
+    let project = project(PLAIN);
+    let mut command = project.command("bash");
+    command.args([
+        "-c",
+        "ulimit -n 256; exec \"$0\" doctor --format json --scheduler local",
+        env!("CARGO_BIN_EXE_hpc-ci"),
+    ]);
+    let ended = examined(&project, &mut command).exits_with(0);
+    let found = finding(&ended, "host.limits");
+    assert_eq!(found.level, "warning");
+    assert!(found.saw.contains("256 open files"), "{found:?}");
+    assert!(found.remedy.contains("`ulimit -n 4096`"), "{found:?}");
+}
+
+#[test]
+fn where_there_is_only_scrontab_its_lines_are_offered() {
+    let project = project(PLAIN);
+    let path = path_without(&project, &["crontab", "scrontab"]);
+    let table = path.join("scrontab");
+    std::fs::write(&table, "#!/bin/sh\nexit 0\n").unwrap();
+    std::fs::set_permissions(&table, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let asked = &["--scheduler", "local"];
+    let ended = examined(&project, doctor(&project, asked).env("PATH", &path)).exits_with(0);
+    let found = finding(&ended, "host.cron");
+    assert_eq!(found.level, "note");
+    assert!(found.saw.contains("scrontab can be used"), "{found:?}");
+    assert!(found.remedy.contains("hpc-ci init --ci cron"), "{found:?}");
+}
+
+#[test]
+fn a_client_of_slurm_without_its_settings_is_told() {
+    let project = project(PLAIN);
+    let mut command = doctor(&project, &[]);
+    project.file("slurm.conf", "Nonsense=1\n");
+    command.env("SLURM_CONF", project.dir.join("slurm.conf"));
+    let ended = examined(&project, &mut command);
+    let place = finding(&ended, "scheduler.place");
+    // Where there are no commands of Slurm at all, that is what is said.
+    let there = Command::new("sbatch").arg("--usage").output().is_ok();
+    let (level, saw) = if there {
+        ("warning", "`sbatch` is installed and does not work")
+    } else {
+        ("note", "no Slurm here")
+    };
+    assert_eq!(place.level, level, "{place:?}");
+    assert!(place.saw.contains(saw), "{place:?}");
+    assert!(!there || place.remedy.contains("SLURM_CONF"), "{place:?}");
+}
+
+#[test]
 fn each_module_is_loaded_and_looked_at() {
     let project = Project::new(Home::Here);
     let modules = project.dir.with_file_name("modulefiles");

@@ -24,7 +24,8 @@ pub fn all(subject: &Subject, facts: &Facts) -> Vec<Finding> {
 }
 
 /// Returns names as a person lists them; of many only the first.
-fn listed(names: &[String]) -> String {
+#[must_use]
+pub fn listed(names: &[String]) -> String {
     const SHOWN: usize = 4;
     let shown: Vec<String> = names
         .iter()
@@ -38,7 +39,8 @@ fn listed(names: &[String]) -> String {
 }
 
 /// Returns bytes as a person writes them.
-fn size(bytes: u64) -> String {
+#[must_use]
+pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = "B";
     for next in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
@@ -54,6 +56,9 @@ fn size(bytes: u64) -> String {
         format!("{value:.0} {unit}")
     }
 }
+
+#[cfg(test)]
+mod clusters;
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,12 @@ pub(super) fn judge(subject: &Subject, facts: &Facts) -> Vec<Finding> {
             findings.push(books(&facts.slurm, cluster));
             findings.extend(habits(&facts.slurm, cluster));
             findings.extend(capacity(subject, cluster));
-            findings.extend(cluster.unanswered.iter().map(|error| {
+            // That there are no books was said.
+            let unanswered = cluster
+                .unanswered
+                .iter()
+                .filter(|error| cluster.accounting || !is_about_books(error));
+            findings.extend(unanswered.map(|error| {
                 Finding::warning(
                     "scheduler.questions",
                     error.to_string(),
@@ -39,9 +44,31 @@ pub(super) fn judge(subject: &Subject, facts: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// Whether only a cluster with accounting could have answered.
+fn is_about_books(error: &QueryError) -> bool {
+    match error {
+        QueryError::NoAccounting => true,
+        QueryError::NotInstalled { command }
+        | QueryError::Unreachable { command, .. }
+        | QueryError::Failed { command, .. } => command == "sacctmgr",
+    }
+}
+
 fn place(subject: &Subject, facts: &Facts) -> Finding {
     const CHECK: &str = "scheduler.place";
     let client = facts.slurm.client.is_some();
+    if let (Some(why), false) = (&facts.slurm.broken, subject.kind == SchedulerKind::Local) {
+        let saw = format!("`sbatch` is installed and does not work: {why}");
+        let remedy = "try `sbatch --version` by hand; SLURM_CONF, or the module that provides Slurm, may name the wrong slurm.conf";
+        return match facts.place {
+            Place::Here => Finding::warning(
+                CHECK,
+                format!("{saw}; steps run on this machine, under mpiexec"),
+                remedy,
+            ),
+            Place::Job | Place::Allocation => Finding::error(CHECK, saw, remedy),
+        };
+    }
     match (facts.place, subject.kind) {
         (Place::Job, _) if !client => Finding::error(
             CHECK,
@@ -62,7 +89,8 @@ fn place(subject: &Subject, facts: &Facts) -> Finding {
         (Place::Here, _) if client => Finding::warning(
             CHECK,
             "`sbatch` is installed and belongs to no cluster: steps run on this machine, under mpiexec",
-            "point SLURM_CONF at the cluster's slurm.conf",
+            "load the module that provides the commands of Slurm, or export SLURM_CONF=/path/to/slurm.conf; `scontrol ping` shows \
+             when that is right",
         ),
         (Place::Here, _) => Finding::note(
             CHECK,
@@ -74,14 +102,14 @@ fn place(subject: &Subject, facts: &Facts) -> Finding {
 
 fn silent(place: Place, error: &QueryError) -> Finding {
     const CHECK: &str = "scheduler.answers";
-    match error {
-        QueryError::Unreachable { .. } if place == Place::Job => Finding::error(
-            CHECK,
-            error.to_string(),
-            "ask `scontrol ping`; a run that is started now waits for the controller",
-        ),
-        _ => Finding::error(CHECK, error.to_string(), "ask `scontrol ping`"),
-    }
+    let remedy = match (error, place) {
+        (QueryError::Unreachable { .. }, Place::Job) => {
+            "`scontrol ping` shows when it is back; a run that is started now waits for it"
+        }
+        (QueryError::Unreachable { .. }, _) => "`scontrol ping` shows when it is back",
+        _ => "try `scontrol show config` by hand",
+    };
+    Finding::error(CHECK, error.to_string(), remedy)
 }
 
 fn answers(slurm: &Slurm, cluster: &Cluster) -> Finding {
@@ -110,9 +138,15 @@ fn books(slurm: &Slurm, cluster: &Cluster) -> Finding {
     );
     if !cluster.accounting {
         let saw = format!(
-            "this cluster keeps no accounting; its controller forgets ended jobs after {age}"
+            "this cluster keeps no accounting, and its controller forgets ended jobs after {age}: a job that ended while nobody \
+             asked counts as lost, whatever its exit record says"
         );
-        let remedy = "come back within that time (`resume`): exit records stay, but Slurm's own word on how a job ended is lost";
+        let remedy = if forgets_soon(cluster) {
+            "keep the driver running until the run ends (tmux, `nohup hpc-ci &`): `--detach` and `resume` come too late here; \
+             ask the operators for accounting, or for MinJobAge=300"
+        } else {
+            "keep the driver running until the run ends, or come back by `hpc-ci resume` within that time"
+        };
         return Finding::warning(CHECK, saw, remedy);
     }
     match &slurm.books {
@@ -120,14 +154,22 @@ fn books(slurm: &Slurm, cluster: &Cluster) -> Finding {
         Some(Err(error)) => Finding::warning(
             CHECK,
             format!("{error}; its controller forgets ended jobs after {age}"),
-            "ask `sacct`; a run goes on without, but says less of how jobs ended",
+            "try `sacct` by hand; a run goes on without, but a job that ended while nobody asked counts as lost",
         ),
     }
 }
 
+fn forgets_soon(cluster: &Cluster) -> bool {
+    cluster.min_job_age.is_some_and(|age| age < SHORT_MEMORY)
+}
+
 fn habits(slurm: &Slurm, cluster: &Cluster) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(age) = cluster.min_job_age.filter(|age| *age < SHORT_MEMORY) {
+    // Without accounting it was said already, and matters more.
+    let short = cluster
+        .min_job_age
+        .filter(|_| cluster.accounting && forgets_soon(cluster));
+    if let Some(age) = short {
         findings.push(Finding::note(
             "scheduler.min_job_age",
             format!(

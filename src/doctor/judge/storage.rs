@@ -101,7 +101,8 @@ fn node(subject: &Subject, facts: &Facts) -> Vec<Finding> {
         Node::Failed(said) => vec![Finding::error(
             CHECK,
             format!("a short job on a node failed: {said}"),
-            "`partition`, `account`, `qos` and `options` of [scheduler] decide on what it asks for",
+            "it asked for the `partition`, `account` and `qos` of most steps, which [scheduler] sets; by hand: \
+             `srun -N1 -n1 -t1 hostname`, with the same as options",
         )],
         Node::Answered(answer) => answered(subject, answer),
     }

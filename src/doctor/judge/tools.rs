@@ -78,7 +78,7 @@ fn instrumentation(subject: &Subject, tools: &Tools) -> Vec<Finding> {
         return vec![Finding::error(
             CHECK,
             "a build has `coverage = \"llvm\"`, and there is no compiler to instrument with",
-            "load clang or Rust, or set `coverage = \"none\"`",
+            "name the module of clang or Rust in `modules` of [environment], or set `coverage = \"none\"` in [build.tests]",
         )];
     }
     // What no build uses need not work; which compilers those are cannot be seen from here.
@@ -205,13 +205,8 @@ fn pmi(subject: &Subject, facts: &Facts) -> Option<Finding> {
     if steps.is_empty() || cluster.pmis.is_empty() {
         return None;
     }
-    let has = |name: &str| cluster.pmis.iter().any(|pmi| pmi.starts_with(name));
     let list = cluster.pmis.join(", ");
-    let needed = match mpi {
-        Mpi::OpenMpi => "pmix",
-        Mpi::Mpich => "pmi2",
-        Mpi::Cray => "cray_shasta",
-    };
+    let needed = mpi.pmi();
     let name = mpi.name();
     let fixed = steps.iter().map(|step| step.launcher.pmi).find(|pmi| {
         let word = match pmi {
@@ -223,7 +218,7 @@ fn pmi(subject: &Subject, facts: &Facts) -> Option<Finding> {
         };
         word != needed
     });
-    if !has(needed) {
+    if !cluster.has_pmi(needed) {
         return Some(Finding::error(
             CHECK,
             format!("{name} needs `{needed}` under srun, and this Slurm has only {list}"),

@@ -10,7 +10,7 @@ mod tools;
 use std::time::Duration;
 
 use super::command;
-use super::facts::{Facts, Subject};
+use super::facts::{Facts, FolderFacts, Subject, Tools};
 use crate::launch::Place;
 use crate::process::{Output, ProcessError};
 
@@ -43,6 +43,16 @@ pub async fn all(subject: &Subject, place: Place) -> Facts {
         tokens: subject.tokens.iter().map(access::token).collect(),
         git,
     }
+}
+
+/// Asks about modules, compilers and MPI alone.
+pub async fn tools(subject: &Subject) -> Tools {
+    tools::look(subject).await
+}
+
+/// Asks about the folders alone, each of [`Subject::folders`] in their order.
+pub async fn folders(subject: &Subject) -> Vec<FolderFacts> {
+    storage::look(subject).await
 }
 
 /// Runs a command of the environment, bounded; what it left, or why it left nothing.

@@ -4,19 +4,32 @@ use std::time::Instant;
 
 use chrono::Utc;
 
-use super::{DEADLINE, ask};
+use super::{DEADLINE, ask, last_line};
 use crate::doctor::facts::{Slurm, Subject};
 use crate::launch::Place;
+use crate::process::ProcessError;
 use crate::scheduler::{Estimate, QueryError, Slurm as Client, SubmitError};
 
 /// How many kinds of requests are tried; each asks the controller to plan the queue.
 const TRIED: usize = 8;
 
 pub(super) async fn slurm(subject: &Subject, place: Place) -> Slurm {
-    let client = ask(subject, "sbatch", &["--version"]).await.ok();
-    let client = client.filter(|output| output.status.success());
-    let Some(client) = client.map(|output| output.stdout_text().trim().to_owned()) else {
-        return Slurm::default();
+    let client = match ask(subject, "sbatch", &["--version"]).await {
+        Ok(output) if output.status.success() => output.stdout_text().trim().to_owned(),
+        Ok(output) => {
+            let said = output.stderr_text();
+            return Slurm {
+                broken: Some(last_line(&said).trim_start_matches("sbatch: ").to_owned()),
+                ..Slurm::default()
+            };
+        }
+        Err(ProcessError::Start { .. }) => return Slurm::default(),
+        Err(error) => {
+            return Slurm {
+                broken: Some(error.to_string()),
+                ..Slurm::default()
+            };
+        }
     };
     if place == Place::Here {
         return Slurm {
@@ -37,6 +50,7 @@ pub(super) async fn slurm(subject: &Subject, place: Place) -> Slurm {
         took,
         books: Some(books),
         clusters,
+        ..Slurm::default()
     }
 }
 

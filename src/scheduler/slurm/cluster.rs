@@ -151,6 +151,12 @@ impl Cluster {
         partitions.find(|partition| Some(partition.name.as_str()) == first)
     }
 
+    /// Returns whether srun can use a PMI, in any version; of a cluster that does not list them, nobody knows that it cannot.
+    #[must_use]
+    pub fn has_pmi(&self, name: &str) -> bool {
+        self.pmis.is_empty() || self.pmis.iter().any(|pmi| pmi.starts_with(name))
+    }
+
     /// Returns the partition of jobs that name none.
     #[must_use]
     pub fn default_partition(&self) -> Option<&Partition> {
