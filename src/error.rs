@@ -201,24 +201,38 @@ impl Error {
     #[must_use]
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::NoConfig { .. } => Some("`--config PATH` names one elsewhere; docs/configuration.md shows what goes into it".to_owned()),
-            Self::Occupied { .. } => Some("move it away, and compare".to_owned()),
+            Self::NoConfig { .. } => Some(
+                "`hpc-ci init` writes one from what it finds; `--config PATH` names one elsewhere"
+                    .to_owned(),
+            ),
+            Self::Occupied { path } if path.ends_with("hpc.toml") => Some(
+                "`hpc-ci init --stdout` shows what would be written; `--force` replaces the file"
+                    .to_owned(),
+            ),
+            Self::Occupied { .. } => {
+                Some("move it away and compare, or replace it by `--force`".to_owned())
+            }
             Self::Plan(error) => error.help(),
             Self::Git(error) => error.help(),
             Self::Build(error) => error.help(),
             Self::Drive(error) => error.help(),
             Self::Publish(error) => error.help(),
-            Self::UnknownRun { .. } => Some("`hpc-ci trend` lists the runs that it knows".to_owned()),
-            Self::NotAcceptable { .. } => Some("`hpc-ci trend` shows what each run measured; `--of` names one".to_owned()),
+            Self::UnknownRun { .. } => {
+                Some("`hpc-ci trend` lists the runs that it knows".to_owned())
+            }
+            Self::NotAcceptable { .. } => {
+                Some("`hpc-ci trend` shows what each run measured; `--of` names one".to_owned())
+            }
             Self::Busy { run, .. } => Some(format!(
                 "`hpc-ci status {run}` shows how far it is, `hpc-ci wait {run}` waits for its end, `hpc-ci cancel {run}` ends it; \
                  `--if-idle` takes this for success"
             )),
             Self::NoRun { .. } => Some("`hpc-ci` begins one".to_owned()),
             Self::AmbiguousRun { .. } => Some("give more of the id".to_owned()),
-            Self::NothingToDetach => {
-                Some("`--scheduler slurm` submits jobs; to go on after a logout, `nohup hpc-ci &`".to_owned())
-            }
+            Self::NothingToDetach => Some(
+                "`--scheduler slurm` submits jobs; to go on after a logout, `nohup hpc-ci &`"
+                    .to_owned(),
+            ),
             Self::Config(_)
             | Self::Settings(_)
             | Self::History(_)

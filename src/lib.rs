@@ -23,6 +23,7 @@
 //! | [`publish`] | edge | cancel, config, git, results |
 //! | [`drive`] | edge | all of these |
 //! | [`doctor`] | edge, but for its findings | build, config, coverage, git, launch, llvm, plan, process, scheduler |
+//! | [`init`] | edge, but for what it makes of what it found | build, config, doctor, launch, plan, process, scheduler |
 //! | [`cli`] | edge | all of these |
 //!
 //! `process`, `cancel` and `lease` serve any edge; `error` wraps every room's error, so only `cli` and `main` import it. The table is
@@ -40,6 +41,7 @@ pub mod doctor;
 pub mod drive;
 pub mod error;
 pub mod git;
+pub mod init;
 pub mod launch;
 pub mod lease;
 pub mod llvm;

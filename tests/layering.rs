@@ -52,6 +52,18 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "init",
+        &[
+            "build",
+            "config",
+            "doctor",
+            "launch",
+            "plan",
+            "process",
+            "scheduler",
+        ],
+    ),
+    (
         "error",
         &[
             "build", "config", "coverage", "drive", "git", "plan", "process", "publish", "results",
@@ -68,6 +80,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "drive",
             "error",
             "git",
+            "init",
             "launch",
             "lease",
             "plan",
@@ -102,6 +115,10 @@ const PURE: &[&str] = &[
     "doctor/facts.rs",
     "doctor/finding.rs",
     "doctor/judge/",
+    "init/found.rs",
+    "init/tree.rs",
+    "init/kind/",
+    "init/text/",
     "drive/state.rs",
     "drive/ledger.rs",
     "drive/request.rs",

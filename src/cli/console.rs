@@ -128,6 +128,13 @@ impl Console {
         }
     }
 
+    /// Shows a line unless quiet.
+    pub fn remark(&self, line: &str) {
+        if !self.quiet {
+            self.say(line);
+        }
+    }
+
     /// Shows a line unless quiet; with the time of day where nothing else tells when it was said.
     pub fn tell(&self, line: &str) {
         if self.quiet {

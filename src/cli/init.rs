@@ -1,4 +1,5 @@
-//! `init --ci`: writes what makes a CI server, or cron, start hpc-ci. The files stand in `ci/templates/`.
+//! `init`: writes an `hpc.toml` from what is found, and with `--ci` what makes a CI server, or cron, start hpc-ci. Those files
+//! stand in `ci/templates/`.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,17 +9,43 @@ use clap::{Args, ValueEnum};
 use fs_err as fs;
 
 use super::console::Console;
+use crate::build::environment::scrub;
+use crate::config::SchedulerKind;
+use crate::drive::place;
 use crate::error::{Error, Exit};
+use crate::init::text::Line;
+use crate::init::{self, Found, text};
 
 /// Where the clone is, in the templates.
 const CLONE: &str = "/path/to/clone";
 
+/// The file of settings, at the top of the clone.
+const SETTINGS: &str = "hpc.toml";
+
+const EXAMPLES: &str = "\
+Examples:
+  hpc-ci init                            look at the project and this machine, and write hpc.toml
+  hpc-ci init --stdout                   print it and write nothing
+  hpc-ci init --stdout | diff hpc.toml - what it would say of another machine, or today
+  hpc-ci init --ci gitlab                the pipeline for a Jacamar runner, and hpc.toml if there is none
+  hpc-ci init --ci github --ci cron      for GitHub, fed by a nightly run on the cluster
+
+Nothing of the project is run, and no job is submitted: build files are read, compilers tried on a small program, and Slurm
+asked for partitions and accounts. A file that is there and says something else is kept, unless --force is given.";
+
 /// Arguments of `init`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct InitArgs {
-    /// What shall start hpc-ci; repeat for several.
-    #[arg(long, value_enum, value_name = "WHAT", required = true)]
+    /// Write what shall start hpc-ci as well; repeat for several. An hpc.toml that is there stays.
+    #[arg(long, value_enum, value_name = "WHAT")]
     ci: Vec<Ci>,
+    /// Replace files that are there and say something else.
+    #[arg(long)]
+    force: bool,
+    /// Print hpc.toml to standard output and write nothing.
+    #[arg(long, conflicts_with_all = ["ci", "force"])]
+    stdout: bool,
 }
 
 /// What starts hpc-ci.
@@ -74,33 +101,91 @@ impl Ci {
     }
 }
 
+/// A file that is to be there.
+struct Wanted {
+    path: &'static str,
+    text: String,
+    mode: u32,
+}
+
 /// Writes the files; one that is there and says something else stays, and nothing is written then.
-pub(super) fn init(args: &InitArgs, console: &Console) -> Result<Exit, Error> {
+pub(super) async fn init(args: &InitArgs, console: &Console) -> Result<Exit, Error> {
     let here = std::env::current_dir().map_err(Error::File)?;
     let top = top_of(&here);
+    let found = if args.ci.is_empty() || !top.join(SETTINGS).exists() {
+        Some(find(&top, console).await)
+    } else {
+        None
+    };
+    let settings = found.as_ref().map(text::file);
+    if let (true, Some(settings), Some(found)) = (args.stdout, &settings, &found) {
+        let mut lines = text::talk(found);
+        lines.retain(|line| line.word != text::NEXT);
+        tell(&lines, console);
+        return super::print(settings.as_bytes());
+    }
     let clone = shell_words::quote(&top.to_string_lossy()).replace('%', "\\%");
+    let mut wanted: Vec<Wanted> = Vec::new();
+    wanted.extend(settings.map(|text| Wanted {
+        path: SETTINGS,
+        text,
+        mode: 0o644,
+    }));
+    let templates = args.ci.iter().flat_map(|ci| ci.templates());
+    wanted.extend(templates.map(|template| Wanted {
+        path: template.path,
+        text: template.text.replace(CLONE, &clone),
+        mode: template.mode,
+    }));
     let mut writing = Vec::new();
-    for template in args.ci.iter().flat_map(|ci| ci.templates()) {
-        let (path, text) = (
-            top.join(template.path),
-            template.text.replace(CLONE, &clone),
-        );
+    for file in &wanted {
+        let path = top.join(file.path);
         match fs::read(&path) {
-            Ok(there) if there == text.as_bytes() => {
-                console.say(&format!("{} is there already", template.path));
-            }
-            Ok(_) => return Err(Error::Occupied { path }),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                writing.push((path, text, template));
-            }
-            Err(error) => return Err(Error::File(error)),
+            Ok(there) if there == file.text.as_bytes() => {}
+            Ok(_) if !args.force => return Err(Error::Occupied { path }),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::File(error)),
+            Ok(_) | Err(_) => writing.push(file.path),
         }
     }
-    for (path, text, template) in writing {
-        write(&path, &text, template.mode).map_err(Error::File)?;
-        console.say(&format!("wrote {}", template.path));
+    let lines = found.as_ref().map_or_else(Vec::new, text::talk);
+    let (next, seen): (Vec<Line>, Vec<Line>) =
+        lines.into_iter().partition(|line| line.word == text::NEXT);
+    tell(&seen, console);
+    for file in wanted {
+        let path = shown(&top, file.path);
+        if writing.contains(&file.path) {
+            write(&top.join(file.path), &file.text, file.mode).map_err(Error::File)?;
+            console.say(&format!("wrote    {path}"));
+        } else {
+            console.say(&format!("kept     {path}: it says the same already"));
+        }
     }
+    tell(&next, console);
     Ok(Exit::Passed)
+}
+
+async fn find(top: &Path, console: &Console) -> Found {
+    console.show_activity("looking around");
+    let place = place::choose(SchedulerKind::Auto).await;
+    let found = init::find(top, place, scrub(std::env::vars_os(), &[])).await;
+    console.show_activity("");
+    found
+}
+
+fn tell(lines: &[Line], console: &Console) {
+    for line in lines {
+        console.remark(&format!("{:<8} {}", line.word, line.text));
+    }
+}
+
+/// The path as a person would write it from here; the top of the clone need not be where one stands.
+fn shown(top: &Path, path: &str) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    if here == top {
+        path.to_owned()
+    } else {
+        top.join(path).display().to_string()
+    }
 }
 
 /// The top of the clone that holds this directory; outside of one, the directory itself.

@@ -47,7 +47,10 @@ fn templates_are_written_and_replace_nothing() {
         refused.err
     );
     assert!(!project.dir.join("ci/crontab").exists(), "all or nothing");
-    project.run(&["init"]).exits_with(2);
+    project
+        .run(&["init", "--ci", "cron", "--force"])
+        .exits_with(0);
+    assert!(project.dir.join("ci/crontab").exists());
 }
 
 #[test]

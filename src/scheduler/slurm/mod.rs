@@ -249,6 +249,14 @@ impl Slurm {
         Ok(cluster)
     }
 
+    /// Returns the account that pays for jobs of this user that name none; `None` if the books do not say.
+    pub async fn default_account(&self) -> Result<Option<String>, QueryError> {
+        let sacctmgr = self.query("sacctmgr").args(["-n", "-P", "show", "user"]);
+        let sacctmgr = sacctmgr.args([&format!("name={}", self.user()), "format=DefaultAccount"]);
+        let text = self.ask("sacctmgr", sacctmgr).await?;
+        Ok(text.lines().next().and_then(parse::said))
+    }
+
     /// The user's name: sacctmgr takes no number, and a static program cannot look names up everywhere.
     fn user(&self) -> String {
         let set = |name: &str| self.environment.iter().find(|(key, _)| key == name);
