@@ -11,6 +11,9 @@ use crate::error::{Error, Exit};
 
 /// Arguments of `config`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hpc-ci config                everything\n  hpc-ci config scheduler      what holds for Slurm here, and which file says so"
+)]
 pub(super) struct ConfigArgs {
     /// Only settings whose key contains one of these.
     #[arg(value_name = "KEY")]

@@ -13,6 +13,9 @@ use crate::error::{Error, Exit};
 
 /// Arguments of `gc`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Runs that are alive, or whose artifacts wait to be published, stay.\n\nExample:\n  hpc-ci gc --dry-run"
+)]
 pub(super) struct GcArgs {
     #[command(flatten)]
     place: WorkspaceChoice,

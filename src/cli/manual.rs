@@ -8,6 +8,9 @@ use crate::error::{Error, Exit};
 
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  hpc-ci completions bash >~/.local/share/bash-completion/completions/hpc-ci"
+)]
 pub(super) struct CompletionsArgs {
     /// The shell.
     shell: Shell,

@@ -57,6 +57,7 @@ Examples:
   hpc-ci -E 'tag(nightly) & !ranks(64)'
   hpc-ci --scheduler local --ranks 2  under mpiexec on this machine, on two ranks
   hpc-ci --commit 1a2b3c4             a certain commit
+  hpc-ci init                         an hpc.toml for this project, from what is found
   hpc-ci doctor                       what stands in the way of a run on this machine
   hpc-ci plan                         what a run would submit, with the job scripts
   hpc-ci publish --dry-run            every request that would be sent, tokens hidden
@@ -72,13 +73,18 @@ Exit codes:
 enum Command {
     /// Runs the pipeline of hpc.toml (the default).
     Run(Box<RunArgs>),
-    /// Writes files that make GitLab, GitHub or cron start hpc-ci, or show what it found.
+    /// Writes an hpc.toml from what it finds here; `--ci` also what makes GitLab, GitHub or cron start hpc-ci.
     Init(init::InitArgs),
     /// Checks this machine against the plan: each finding with its remedy.
     Doctor(Box<doctor::DoctorArgs>),
     /// Prints what a run would submit, and submits nothing.
+    #[command(mut_args(without_runs))]
     Plan(Box<plan::PlanArgs>),
     /// Brings commit, submodules and `fetch` commands in while there is a network.
+    #[command(
+        mut_args(without_runs),
+        after_help = "Examples:\n  hpc-ci fetch                        what the tests of HEAD need\n  hpc-ci fetch --branch main          the tip of a branch; a run of it then needs no network"
+    )]
     Fetch(Box<RunArgs>),
     /// Uploads and pushes finished artifacts, and what waits in the outbox.
     Publish(publish::PublishArgs),
@@ -120,6 +126,23 @@ enum Command {
     /// Runs the steps of a pack within its allocation; its job script says this.
     #[command(hide = true)]
     RunPack(pack::PackArgs),
+}
+
+/// Options that say how a run goes on, or what becomes of its results: verbs that run nothing do not offer them.
+const OF_RUNS: &[&str] = &[
+    "baseline",
+    "clean",
+    "detach",
+    "dry_run",
+    "if_idle",
+    "if_new",
+    "no_codecov",
+    "no_publish",
+];
+
+fn without_runs(arg: clap::Arg) -> clap::Arg {
+    let of_runs = OF_RUNS.contains(&arg.get_id().as_str());
+    arg.hide(of_runs)
 }
 
 /// Parses the command line, does what it says and returns the exit code.
@@ -164,7 +187,7 @@ async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
     match cli.command {
         None => Box::pin(run::run(cli.run, global, console)).await,
         Some(Command::Run(args)) => Box::pin(run::run(*args, global, console)).await,
-        Some(Command::Init(args)) => init::init(&args, console),
+        Some(Command::Init(args)) => Box::pin(init::init(&args, console)).await,
         Some(Command::Doctor(args)) => doctor::doctor(*args, global, console).await,
         Some(Command::Plan(args)) => plan::plan(*args, global, console).await,
         Some(Command::Fetch(args)) => fetch::fetch(*args, global, console).await,

@@ -35,6 +35,9 @@ pub(super) struct ResumeArgs {
 
 /// Arguments of `wait`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hpc-ci wait                  until the latest run has ended; the exit code is that of the run\n  hpc-ci wait --timeout 2h     exit code 75 if it has not ended by then"
+)]
 pub(super) struct WaitArgs {
     #[command(flatten)]
     choice: RunChoice,
@@ -45,6 +48,9 @@ pub(super) struct WaitArgs {
 
 /// Arguments of `cancel`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hpc-ci cancel                the latest run\n  hpc-ci cancel 20260703       the run whose id begins so (`hpc-ci list`)"
+)]
 pub(super) struct CancelArgs {
     #[command(flatten)]
     choice: RunChoice,

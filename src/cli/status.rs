@@ -23,6 +23,9 @@ const SHORT: usize = 10;
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hpc-ci status                of the latest run; exit code 75 while it has not ended, then that of the run\n  hpc-ci status --format json | jq '.steps[] | select(.state == \"queued\")'"
+)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     choice: RunChoice,
