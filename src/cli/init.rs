@@ -24,14 +24,17 @@ const SETTINGS: &str = "hpc.toml";
 
 const EXAMPLES: &str = "\
 Examples:
-  hpc-ci init                            look at the project and this machine, and write hpc.toml
+  hpc-ci init                            look at project and machine, and write hpc.toml
   hpc-ci init --stdout                   print it and write nothing
-  hpc-ci init --stdout | diff hpc.toml - what it would say of another machine, or today
-  hpc-ci init --ci gitlab                the pipeline for a Jacamar runner, and hpc.toml if there is none
+  hpc-ci init --stdout | diff hpc.toml - compare it with the one that is there
+  hpc-ci init --ci gitlab                the pipeline for a Jacamar runner, and an hpc.toml
   hpc-ci init --ci github --ci cron      for GitHub, fed by a nightly run on the cluster
 
-Nothing of the project is run, and no job is submitted: build files are read, compilers tried on a small program, and Slurm
-asked for partitions and accounts. A file that is there and says something else is kept, unless --force is given.";
+Nothing of the project is run, and no job is submitted: build files are read, compilers are tried
+on a small program, and Slurm is asked for partitions and accounts.
+
+Exit codes:
+  0 written, or there already · 2 a file is there and says something else (--force replaces it)";
 
 /// Arguments of `init`.
 #[derive(Debug, Args)]

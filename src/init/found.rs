@@ -41,18 +41,18 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns the file by which it is known, and what a person calls it.
+    /// Returns the file by which it is known, and what a person calls it, with its article.
     #[must_use]
     pub fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Cargo => ("Cargo.toml", "Cargo"),
-            Self::Cmake => ("CMakeLists.txt", "CMake"),
-            Self::Meson => ("meson.build", "Meson"),
-            Self::Autotools => ("configure.ac", "Autotools"),
-            Self::Fpm => ("fpm.toml", "fpm"),
-            Self::Julia => ("Project.toml", "Julia"),
-            Self::Python => ("pyproject.toml", "Python"),
-            Self::Make => ("Makefile", "make"),
+            Self::Cargo => ("Cargo.toml", "a Cargo"),
+            Self::Cmake => ("CMakeLists.txt", "a CMake"),
+            Self::Meson => ("meson.build", "a Meson"),
+            Self::Autotools => ("configure.ac", "an Autotools"),
+            Self::Fpm => ("fpm.toml", "an fpm"),
+            Self::Julia => ("Project.toml", "a Julia"),
+            Self::Python => ("pyproject.toml", "a Python"),
+            Self::Make => ("Makefile", "a make"),
         }
     }
 }

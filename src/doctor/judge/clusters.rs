@@ -297,7 +297,7 @@ fn limits_of_a_login_are_told_with_what_raises_them() {
                 ..roomy.clone()
             },
             "only 100 tasks",
-            "salloc",
+            "where = \"job\"",
         ),
         (
             Host {

@@ -54,8 +54,8 @@ fn limits(host: &Host) -> Finding {
 }
 
 fn all_limits(host: &Host) -> Vec<Limit> {
-    const BUILD: &str = "build with fewer processes (`make -j 2`, CARGO_BUILD_JOBS=2 in `variables` of [environment]), lower \
-                         `threads` of [workspace], or start runs inside an allocation (`salloc`)";
+    const BUILD: &str = "build in a job (`where = \"job\"` of [build.tests]) or with fewer processes (`make -j 2`), and lower `threads` of \
+                         [workspace]";
     const PROCESSES: &str = "allow more processes by `ulimit -u` before hpc-ci starts, as far as `ulimit -Hu` goes, and build with fewer";
     const FILES: &str = "allow more open files by `ulimit -n 4096` before hpc-ci starts; `ulimit -Hn` shows how far it goes";
     let limits = [

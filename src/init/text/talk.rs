@@ -57,7 +57,7 @@ fn kind(project: &Project) -> String {
     } else {
         format!("; {} is there too, and left alone", listed(&also))
     };
-    format!("a {name} project{mpi} ({file}): {tests}{also}")
+    format!("{name} project{mpi} ({file}): {tests}{also}")
 }
 
 fn tools(found: &Found) -> Option<Line> {
