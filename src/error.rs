@@ -3,6 +3,8 @@
 use std::error::Error as _;
 use std::fmt::Write as _;
 
+use crate::results::clean::printable;
+
 /// How hpc-ci ends; the numbers are those of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -261,20 +263,26 @@ impl Error {
                 word.to_owned()
             }
         };
-        let mut text = format!("{} {self}", word("error:", "1;31"));
+        // What comes from outside may be meant for a terminal.
+        let mut text = format!(
+            "{} {}",
+            word("error:", "1;31"),
+            printable(&self.to_string())
+        );
         let mut cause = self.source();
         let mut last = self.to_string();
         while let Some(error) = cause {
             let said = error.to_string();
             // A transparent wrapper says what it wraps.
             if said != last {
-                write!(text, "\n  cause: {said}").expect("a String takes any text");
+                write!(text, "\n  cause: {}", printable(&said)).expect("a String takes any text");
             }
             last = said;
             cause = error.source();
         }
         if let Some(help) = self.help() {
-            write!(text, "\n  {} {help}", word("help:", "1;36")).expect("a String takes any text");
+            write!(text, "\n  {} {}", word("help:", "1;36"), printable(&help))
+                .expect("a String takes any text");
         }
         text
     }

@@ -41,7 +41,7 @@ pub(super) struct Global {
     /// When to use colour (`NO_COLOR` is honoured).
     #[arg(long, value_enum, default_value_t, global = true, value_name = "WHEN")]
     pub(super) color: Color,
-    /// How to write results.
+    /// How to write results, and what happens before.
     #[arg(long, value_enum, default_value_t, global = true)]
     pub(super) format: Format,
 }

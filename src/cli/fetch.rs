@@ -7,8 +7,7 @@ use super::console::Console;
 use super::setting::Setting;
 use super::source;
 use crate::build::environment::scrub;
-use crate::drive::progress::{Observer, Progress};
-use crate::drive::{self};
+use crate::drive;
 use crate::error::{Error, Exit};
 
 pub(super) async fn fetch(
@@ -23,10 +22,7 @@ pub(super) async fn fetch(
     folder.create().map_err(Error::File)?;
     super::trace::to_file(&folder.log(), global.verbose).map_err(Error::File)?;
     let inherited = scrub(std::env::vars_os(), &setting.token_variables());
-    let observer: Observer = {
-        let console = Arc::clone(console);
-        Arc::new(move |event: Progress| console.show(event))
-    };
+    let observer = console.observer();
     let commit = planned.plan.revision.commit.clone();
     let wanted = drive::Fetch {
         plan: &planned.plan,
@@ -43,7 +39,6 @@ pub(super) async fn fetch(
             return Ok(Exit::Signal(cancel.signal().unwrap_or(2)));
         }
     }
-    console.show(Progress::StepsEnded);
     console.tell(&format!("{commit} is here: a run of it needs no network"));
     Ok(Exit::Passed)
 }

@@ -32,8 +32,8 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, Exit};
-use args::{Global, RunArgs};
-use console::Console;
+use args::{Format, Global, RunArgs};
+use console::{Console, Extent};
 
 /// Continuous integration for codes on supercomputers.
 ///
@@ -162,7 +162,14 @@ pub fn main() -> Exit {
             };
         }
     };
-    let console = Arc::new(Console::new(cli.global.quiet, cli.global.color.on()));
+    let global = &cli.global;
+    let extent = match (global.quiet, global.verbose) {
+        (true, _) => Extent::Least,
+        (false, 0) => Extent::Usual,
+        (false, _) => Extent::All,
+    };
+    let color = global.color.on();
+    let console = Arc::new(Console::new(extent, color, global.format == Format::Json));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -176,8 +183,9 @@ pub fn main() -> Exit {
         }
         Err(source) => Err(Error::Runtime(source)),
     };
+    console.close();
     result.unwrap_or_else(|error| {
-        console.say(&error.report(console.color()));
+        console.fail(&error);
         error.exit()
     })
 }

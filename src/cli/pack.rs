@@ -28,7 +28,7 @@ pub(super) async fn run_pack(
     super::trace::to_file(&args.folder.join("hpc-ci.log"), global.verbose).map_err(Error::File)?;
     // The secrets of the driver were taken out before the job was submitted.
     let inherited = scrub(std::env::vars_os(), &[]);
-    let observer = super::run::observer(console);
+    let observer = console.observer();
     drive::run_pack(&args.folder, inherited, &observer, &cancel).await?;
     Ok(cancel.signal().map_or(Exit::Passed, Exit::Signal))
 }

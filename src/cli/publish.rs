@@ -17,6 +17,7 @@ use super::setting::Setting;
 use crate::cancel::Cancel;
 use crate::config::Site;
 use crate::drive;
+use crate::drive::progress::{StageKind, Under};
 use crate::error::{Error, Exit};
 use crate::git::Source;
 use crate::launch::Place;
@@ -109,7 +110,7 @@ pub(super) async fn publish(
 pub(super) async fn after_run(
     request: &drive::Request,
     cancel: &Cancel,
-    console: &Console,
+    console: &Arc<Console>,
 ) -> Result<bool, Error> {
     let stopped = || cancel.asked();
     let site = &request.site;
@@ -126,6 +127,8 @@ pub(super) async fn after_run(
     if !wanted.unwrap_or(usual) && !waits {
         return Ok(true);
     }
+    let observer = console.observer();
+    let under = Under::begin(&observer, StageKind::Publish, None);
     let lock = office.outbox.lock(PATIENCE)?;
     let set = material::set_in(&utf8(&request.artifacts)?)?;
     let item = office.put(&lock, &[set], console)?;
@@ -133,9 +136,12 @@ pub(super) async fn after_run(
         if item.is_some() {
             console.tell("the results wait in the outbox: `hpc-ci publish` sends them from where there is a way out");
         }
+        under.end(true);
         return Ok(true);
     }
-    Ok(!office.send(&lock, cancel, console).await?.failed)
+    let published = !office.send(&lock, cancel, console).await?.failed;
+    under.end(published);
+    Ok(published)
 }
 
 /// All that publishing works with.

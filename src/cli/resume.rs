@@ -8,7 +8,7 @@ use clap::Args;
 use super::args::{Global, RunChoice};
 use super::choice;
 use super::console::Console;
-use super::run::{drive, print_results};
+use super::run::{drive, print_results, send_events};
 use crate::cancel::{self, Cancel};
 use crate::config::Walltime;
 use crate::drive::folder::{self, RunFolder};
@@ -61,6 +61,7 @@ pub(super) async fn resume(
     global: &Global,
     console: &Arc<Console>,
 ) -> Result<Exit, Error> {
+    send_events(global, console);
     let cancel = cancel::watch().map_err(Error::Runtime)?;
     if !args.no_wait {
         let folder = choice::run(&args.choice).await?;
@@ -96,6 +97,7 @@ pub(super) async fn wait(
     global: &Global,
     console: &Arc<Console>,
 ) -> Result<Exit, Error> {
+    send_events(global, console);
     let signals = cancel::watch().map_err(Error::Runtime)?;
     let folder = choice::run(&args.choice).await?;
     let deadline = args
@@ -124,6 +126,7 @@ pub(super) async fn cancel(
     global: &Global,
     console: &Arc<Console>,
 ) -> Result<Exit, Error> {
+    send_events(global, console);
     let signals = cancel::watch().map_err(Error::Runtime)?;
     let folder = choice::run(&args.choice).await?;
     let reopened = tokio::task::block_in_place(|| reopen(&folder, "cancels the run"))?;
@@ -225,8 +228,9 @@ async fn pass_by(
 fn again(folder: &RunFolder, code: u8, global: &Global, console: &Console) -> Result<Exit, Error> {
     let summary = fs_err::read_to_string(folder.summary()).map_err(Error::File)?;
     console.say(&summary);
-    print_results(folder, global)?;
-    Ok(Exit::of_run(code))
+    let exit = Exit::of_run(code);
+    print_results(folder, exit, global)?;
+    Ok(exit)
 }
 
 fn interrupted(cancel: &Cancel) -> Exit {

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value, json};
+
 use super::args::{Format, Global, RunArgs};
-use super::console::Console;
+use super::console::{self, Console};
 use super::setting::Setting;
 use super::source::{self, Planned};
 use crate::build::environment::scrub;
 use crate::cancel::Cancel;
 use crate::drive::folder::RunFolder;
 use crate::drive::gc::sweep;
-use crate::drive::progress::{Observer, Progress};
 use crate::drive::start::{self, Begun};
 use crate::drive::{self, Driven, Driving, Left, Scope, Stay, Withheld, place};
 use crate::error::{Error, Exit};
@@ -24,6 +25,7 @@ pub(super) async fn run(
     if args.dry_run {
         return super::plan::print_plan(&args, global, console).await;
     }
+    send_events(global, console);
     let cancel = crate::cancel::watch().map_err(Error::Runtime)?;
     let setting = Setting::read(&args).await?;
     let place = place::choose(setting.site.scheduler.kind).await;
@@ -62,7 +64,6 @@ pub(super) async fn run(
             });
         }
     };
-    console.tell(&format!("run {} of {commit}", driven.folder().id()));
     let stay = if args.detach {
         Stay::UntilSubmitted
     } else {
@@ -80,9 +81,16 @@ pub(super) async fn drive(
     console: &Arc<Console>,
 ) -> Result<Exit, Error> {
     let request = driven.request();
+    let (run, revision) = (driven.folder().id(), &request.plan.revision);
+    let begins = format!("run {run} of {}", revision.commit);
+    console.announce(
+        &begins,
+        "run",
+        || json!({ "run": run, "commit": revision.commit, "branch": revision.branch }),
+    );
     be_nice(request.place, request.site.workspace.nice);
     super::trace::to_file(&driven.folder().log(), global.verbose).map_err(Error::File)?;
-    let observer = observer(console);
+    let observer = console.observer();
     let driving = driven
         .drive(stay, &observer, cancel, console.color())
         .await?;
@@ -93,23 +101,29 @@ pub(super) async fn drive(
             return Ok(leave(left, detached, cancel, console));
         }
     };
-    console.say(&finished.summary);
-    print_results(driven.folder(), global)?;
+    console.say_styled(&finished.summary);
     // The run has not ended before its results are on their way: whoever goes on with it sends them.
     let publishing = super::publish::after_run(driven.request(), cancel, console);
     let published = publishing.await.unwrap_or_else(|error| {
-        console.say(&error.report(console.color()));
+        console.say_styled(&error.report(console.color()));
         false
     });
     driven.finish(&finished)?;
     tidy(driven.request(), console);
-    if let Some(signal) = cancel.signal() {
-        return Ok(Exit::Signal(signal));
+    let exit = match (cancel.signal(), finished.exit_code) {
+        (Some(signal), _) => Exit::Signal(signal),
+        (None, 0) if !published => Exit::Publish,
+        (None, code) => Exit::of_run(code),
+    };
+    print_results(driven.folder(), exit, global)?;
+    Ok(exit)
+}
+
+/// Tells programs what happens, if that is asked for.
+pub(super) fn send_events(global: &Global, console: &Console) {
+    if global.format == Format::Json {
+        console.send_events();
     }
-    Ok(match finished.exit_code {
-        0 if !published => Exit::Publish,
-        code => Exit::of_run(code),
-    })
 }
 
 /// Removes what is beyond `keep_runs` and `keep_limit`.
@@ -123,11 +137,14 @@ fn tidy(request: &drive::Request, console: &Console) {
     }
 }
 
-/// Prints the document of a run that has ended, where a program reads.
-pub(super) fn print_results(folder: &RunFolder, global: &Global) -> Result<(), Error> {
+/// Prints the results of a run that has ended, where a program reads: its last event.
+pub(super) fn print_results(folder: &RunFolder, exit: Exit, global: &Global) -> Result<(), Error> {
     if global.format == Format::Json {
         let document = fs_err::read(folder.results()).map_err(Error::File)?;
-        super::print(&document)?;
+        let document = serde_json::from_slice::<Map<String, Value>>(&document);
+        let mut fields = document.map_err(|error| Error::Drive(error.into()))?;
+        fields.insert("exit_code".to_owned(), exit.code().into());
+        super::print(console::event_line("results", Value::Object(fields)).as_bytes())?;
     }
     Ok(())
 }
@@ -135,30 +152,34 @@ pub(super) fn print_results(folder: &RunFolder, global: &Global) -> Result<(), E
 /// The exit code of a driver that leaves a run before its end.
 fn leave(left: Left, detached: bool, cancel: &Cancel, console: &Console) -> Exit {
     let Left { live, waiting } = left;
-    if let Some(signal) = cancel.signal() {
-        return Exit::Signal(signal);
-    }
-    if !detached {
-        console.tell(&format!(
-            "not finished yet: {live} steps have a job, {waiting} wait"
-        ));
-        return Exit::Unfinished;
-    }
-    if waiting == 0 {
-        console.tell(&format!(
-            "{live} steps are left to Slurm; `hpc-ci resume` or `hpc-ci wait` collects them"
-        ));
-        return Exit::Passed;
-    }
-    console.tell(&format!(
-        "{live} steps are left to Slurm, {waiting} cannot be submitted yet; `hpc-ci resume` goes on with them"
-    ));
-    Exit::Unfinished
-}
-
-pub(super) fn observer(console: &Arc<Console>) -> Observer {
-    let console = Arc::clone(console);
-    Arc::new(move |event: Progress| console.show(event))
+    let (exit, text) = match (cancel.signal(), detached, waiting) {
+        (Some(signal), _, _) => (
+            Exit::Signal(signal),
+            format!("interrupted: {live} steps have a job, {waiting} wait"),
+        ),
+        (None, false, _) => (
+            Exit::Unfinished,
+            format!("not finished yet: {live} steps have a job, {waiting} wait"),
+        ),
+        (None, true, 0) => (
+            Exit::Passed,
+            format!(
+                "{live} steps are left to Slurm; `hpc-ci resume` or `hpc-ci wait` collects them"
+            ),
+        ),
+        (None, true, _) => (
+            Exit::Unfinished,
+            format!(
+                "{live} steps are left to Slurm, {waiting} cannot be submitted yet; `hpc-ci resume` goes on with them"
+            ),
+        ),
+    };
+    console.announce(
+        &text,
+        "left",
+        || json!({ "live": live, "waiting": waiting }),
+    );
+    exit
 }
 
 fn request(setting: &Setting, args: &RunArgs, planned: Planned, place: Place) -> drive::Request {

@@ -131,10 +131,7 @@ impl Watch<'_, '_> {
         for &index in steps {
             let step = &self.setting.plan.steps[index];
             let attempt = self.state.steps()[index].attempt;
-            self.tell(Tell::Note(format!(
-                "attempt {attempt} of `{}` is lost: {why}; it is attempted again",
-                step.name
-            )));
+            self.tell_again(index, attempt, Some(format!("lost: {why}")));
             events.push(Event::Abandoned {
                 step: step.slug.clone(),
                 attempt,

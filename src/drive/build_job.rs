@@ -12,7 +12,7 @@ use super::history::History;
 use super::journal::{self, Journal, JournalError, Line};
 use super::live::Attempt;
 use super::prepare::Prepare;
-use super::progress::Observer;
+use super::progress::{Observer, StageKind, Under};
 use super::state::{Event, Progress, RunState};
 use super::submit::Ground;
 use super::{Run, Stay, collect, request, watch};
@@ -113,6 +113,7 @@ impl BuildJob {
             made: [(build.clone(), made)].into(),
             at_once: 1,
         };
+        let under = Under::begin(observer, StageKind::Build, Some(&build));
         let before = journal.lease().and_then(Lease::before);
         let (attempts, left) = watch::run(
             watch::Setting {
@@ -148,6 +149,7 @@ impl BuildJob {
         }
         if verdict.outcome == Outcome::Passed {
             let took = attempts.get(&(0, step.attempt)).and_then(Attempt::elapsed);
+            under.end(true);
             return Ok(Building::Ended(took.unwrap_or_default()));
         }
         Ok(Building::Failed(Failure::Job {

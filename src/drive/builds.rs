@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::event::BuildFailure;
 use super::folder::RunFolder;
-use super::progress::{Observer, Progress};
+use super::progress::{Observer, Progress, StageKind, Under};
 use super::request::{program, setup};
 use super::trees::{Origin, Trees};
 use crate::build::instrument::{self, Mode};
@@ -150,11 +150,12 @@ impl Builder<'_> {
         let Some(command) = &build.command else {
             return Ok(Duration::ZERO);
         };
-        (self.observer)(Progress::Stage(format!("build {}", build.id)));
+        let under = Under::begin(self.observer, StageKind::Build, Some(&build.id));
         let took = self
             .run(build, "build", program(command).argv(), &tree, mode)
             .await?;
         self.check(build)?;
+        under.end(true);
         Ok(took)
     }
 
@@ -186,9 +187,10 @@ impl Builder<'_> {
     /// Runs the `fetch` command of a build in this tree.
     pub(super) async fn fetch(&self, build: &Build, tree: &Path) -> Result<(), Failure> {
         if let Some(fetch) = &build.fetch {
-            (self.observer)(Progress::Stage(format!("fetch {}", build.id)));
+            let under = Under::begin(self.observer, StageKind::Fetch, Some(&build.id));
             let argv = program(fetch).argv();
             self.run(build, "fetch", argv, tree, Mode::AtExit).await?;
+            under.end(true);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::collect::name;
 use super::engine::{self, Counted, EngineError, Group};
 use super::ledger::{self, FileState, ProfileFile};
 use super::profiles::StepProfiles;
-use super::progress::{Observer, Progress};
+use super::progress::{Observer, StageKind, Under};
 use super::state::RunState;
 use super::{DriveError, Run};
 use crate::config::KeepProfiles;
@@ -63,7 +63,7 @@ pub(super) async fn cover(
     state: &RunState,
     observer: &Observer,
 ) -> Result<Covered, DriveError> {
-    observer(Progress::Stage("coverage".to_owned()));
+    let under = Under::begin(observer, StageKind::Coverage, None);
     let given = given(run, state);
     let mut covered = Covered::default();
     let mut sum = Tracefile::default();
@@ -83,6 +83,7 @@ pub(super) async fn cover(
     if usable {
         place(sum, &rules, &mut covered);
     }
+    under.end(covered.tracefile.is_some());
     Ok(covered)
 }
 

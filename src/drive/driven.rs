@@ -9,7 +9,7 @@ use super::build_job::{BuildJob, Building};
 use super::folder::RunFolder;
 use super::history::History;
 use super::journal::Journal;
-use super::progress::{Observer, Progress};
+use super::progress::{Observer, Progress, StageKind, Under};
 use super::state::{AttemptEnd, BuildState, Event, Progress as StepProgress, RunState, StepState};
 use super::{DriveError, Finished, Request, Run, budget, conclude, cover, disk, late, watch};
 use crate::cancel::Cancel;
@@ -164,6 +164,7 @@ impl Driven {
         let mut history = History::read(&run.request.state, &run.request.project);
         let cluster = run.outline(&scheduler, observer).await;
         let before = self.journal.lease().and_then(Lease::before);
+        let under = Under::begin(observer, StageKind::Steps, None);
         let (attempts, left) = watch::run(
             watch::Setting {
                 plan: &run.request.plan,
@@ -182,6 +183,7 @@ impl Driven {
             &mut self.journal,
         )
         .await?;
+        under.end(!left && !cancel.asked());
         if left {
             return Ok(Driving::Left(self.left()));
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::builds::{self, Builder};
 use super::folder::RunFolder;
-use super::progress::{Observer, Progress};
+use super::progress::{Observer, Progress, StageKind, Under};
 use super::trees::{Credentials, Origin, TreeError, Trees, repository};
 use crate::cancel::Cancel;
 use crate::config::DyingRanks;
@@ -69,7 +69,7 @@ pub async fn fetch(
             continue;
         }
         let tree = trees.fetched(*commit, build);
-        observer(Progress::Stage(format!("tree of build {}", build.id)));
+        let under = Under::begin(observer, StageKind::Checkout, Some(&build.id));
         let made = tokio::task::block_in_place(|| {
             let stopped = || cancel.asked();
             let access = credentials.access(workspace, &stopped);
@@ -84,6 +84,7 @@ pub async fn fetch(
             .map(Progress::Note)
             .into_iter()
             .for_each(|note| observer(note));
+        under.end(true);
         builder.fetch(build, &tree).await?;
         fs_err::write(&mark, "").map_err(TreeError::Directory)?;
     }

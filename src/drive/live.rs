@@ -4,19 +4,20 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::collect;
 use super::event::AttemptEnd;
-use super::progress::Progress as Tell;
+use super::progress::{Attempted, IN_PACK, Progress as Tell};
 use crate::scheduler::pending;
 use crate::scheduler::verdict::CancelCause;
-use crate::scheduler::{
-    ExitRecord, JobId, JobRecord, JobState, JobStatus, Phase, is_fault_of_place,
-};
+use crate::scheduler::{ExitRecord, JobRecord, JobState, JobStatus, Phase, is_fault_of_place};
 
 /// How long the books may lag behind the queue before the queue's word is taken.
 pub(super) const BOOKS_LAG: Duration = Duration::from_secs(20);
+
+/// By how much an expected start must move to be news.
+const SHIFT: TimeDelta = TimeDelta::minutes(1);
 
 /// What is known of one attempt that has ended.
 #[derive(Debug, Clone)]
@@ -28,6 +29,15 @@ pub(super) struct Attempt {
     pub(super) packed: bool,
 }
 
+/// What the queue's word on a job comes to.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Whether the job is in another state than before.
+    pub(super) changed: bool,
+    /// What there is to tell.
+    pub(super) tell: Option<Tell>,
+}
+
 /// A job that the scheduler has.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -36,6 +46,8 @@ pub(super) struct Live {
     pub(super) gone_since: Option<Instant>,
     pub(super) last: Option<JobStatus>,
     pub(super) nodes: BTreeSet<String>,
+    /// When it was last told to be expected to start.
+    expected: Option<DateTime<Utc>>,
     /// The time of its job, where that is not its own.
     pub(super) limit: Option<Duration>,
 }
@@ -91,6 +103,7 @@ impl Live {
             gone_since: None,
             last: None,
             nodes: BTreeSet::new(),
+            expected: None,
             limit: None,
         }
     }
@@ -102,52 +115,63 @@ impl Live {
             .unwrap_or(0)
     }
 
-    /// Takes in what the queue says; returns what there is to tell.
+    /// Takes in what the queue says of a step's job; a packed step may wait while its job runs.
     pub(super) fn take_in(
         &mut self,
         status: Option<JobStatus>,
-        step: &str,
-        job: &JobId,
-    ) -> Option<Tell> {
+        packed: bool,
+        attempt: impl FnOnce() -> Attempted,
+    ) -> Seen {
         let Some(status) = status else {
             self.gone_since.get_or_insert_with(Instant::now);
-            return None;
+            return Seen::default();
         };
         let before = self
             .last
             .as_ref()
             .map(|last| (last.state.phase(), last.reason.clone()));
         let now = (status.state.phase(), status.reason.clone());
+        let same = before.as_ref() == Some(&now);
         self.gone_since = match now.0 {
             Phase::Ended => self.gone_since.or_else(|| Some(Instant::now())),
             Phase::Waiting | Phase::Running | Phase::Unknown => None,
         };
+        let queued = |attempt, reason, start| Tell::Queued {
+            attempt,
+            reason,
+            start,
+        };
         let tell = match now.0 {
-            _ if before.as_ref() == Some(&now) => None,
-            Phase::Waiting => {
+            Phase::Waiting if !same => {
                 self.running_since = None;
-                Some(Tell::Queued {
-                    step: step.to_owned(),
-                    job: job.to_string(),
-                    reason: status.reason.clone(),
-                })
+                Some(queued(attempt(), status.reason.clone(), status.start))
             }
-            Phase::Running if self.running_since.is_none() => {
+            // Slurm expects something else every half minute; that is news for who looks, and changes nothing.
+            Phase::Waiting if self.is_news(status.start) => {
+                Some(queued(attempt(), status.reason.clone(), status.start))
+            }
+            Phase::Running if !same && self.running_since.is_none() => {
                 self.running_since = Some(Instant::now());
-                Some(Tell::Running {
-                    step: step.to_owned(),
-                    job: job.to_string(),
-                    nodes: status.nodes.clone(),
+                Some(if packed {
+                    queued(attempt(), Some(IN_PACK.to_owned()), None)
+                } else {
+                    Tell::Running {
+                        attempt: attempt(),
+                        nodes: status.nodes.clone(),
+                        since: status.start.unwrap_or_else(Utc::now),
+                    }
                 })
             }
-            Phase::Unknown => {
+            Phase::Unknown if !same => {
                 self.running_since.get_or_insert_with(Instant::now);
                 Some(Tell::Note(format!(
-                    "job {job} of step `{step}` is in a state that is not known here: `{}`",
+                    "job {} of step `{}` is in a state that is not known here: `{}`",
+                    status.id,
+                    attempt().step,
                     status.state
                 )))
             }
-            Phase::Running | Phase::Ended => None,
+            Phase::Waiting | Phase::Running | Phase::Unknown | Phase::Ended => None,
         };
         if status.reason.as_deref() == Some("JobArrayTaskLimit") {
             // It waits for us, not in the queue.
@@ -157,9 +181,23 @@ impl Live {
             // The clock of a suspended job stands still.
             self.running_since = Some(Instant::now());
         }
+        if let Some(Tell::Queued { start, .. }) = &tell {
+            self.expected = *start;
+        }
         self.nodes.extend(status.nodes.iter().cloned());
         self.last = Some(status);
-        tell
+        Seen {
+            changed: tell.is_some() && !same,
+            tell,
+        }
+    }
+
+    /// Whether a job that waits is now expected to start at another time.
+    fn is_news(&self, start: Option<DateTime<Utc>>) -> bool {
+        match (self.expected, start) {
+            (Some(before), Some(start)) => (start - before).abs() >= SHIFT,
+            (before, start) => before != start,
+        }
     }
 
     pub(super) fn hopeless(&self, max_pending: Duration, limit: Duration) -> Option<CancelCause> {
@@ -187,5 +225,92 @@ impl Live {
             return None;
         }
         Some(JobRecord::from(last))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn status(state: JobState, reason: &str, start: Option<i64>) -> JobStatus {
+        JobStatus {
+            id: "7".parse().unwrap(),
+            state,
+            reason: Some(reason.to_owned()),
+            nodes: Vec::new(),
+            start: start.map(|second| DateTime::from_timestamp(second, 0).unwrap()),
+            elapsed: None,
+            restarts: None,
+        }
+    }
+
+    fn attempted() -> Attempted {
+        Attempted {
+            step: "step".to_owned(),
+            attempt: 1,
+            job: None,
+            ranks: 1,
+            nodes: None,
+            limit: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn what_the_queue_says_is_told_when_it_is_news() {
+        let check = |packed: bool, rows: &[(JobStatus, bool, &str)]| {
+            let mut live = Live::since(Utc::now());
+            for (status, changed, told) in rows {
+                let seen = live.take_in(Some(status.clone()), packed, attempted);
+                let tell = match seen.tell {
+                    None => String::new(),
+                    Some(Tell::Queued { reason, start, .. }) => {
+                        let start = start.map_or(0, |start| start.timestamp());
+                        format!("queued {} {start}", reason.unwrap())
+                    }
+                    Some(Tell::Running { since, .. }) => format!("running {}", since.timestamp()),
+                    Some(other) => format!("{other:?}"),
+                };
+                assert_eq!(
+                    (seen.changed, tell.as_str()),
+                    (*changed, *told),
+                    "{status:?}"
+                );
+            }
+        };
+        let pending = |reason: &str, start| status(JobState::Pending, reason, start);
+        let running = || status(JobState::Running, "None", Some(900));
+        check(
+            false,
+            &[
+                (pending("Priority", None), true, "queued Priority 0"),
+                (pending("Priority", None), false, ""),
+                // Only another reason, or another state, makes the next question come sooner.
+                (pending("Priority", Some(800)), false, "queued Priority 800"),
+                (pending("Priority", Some(859)), false, ""),
+                (pending("Priority", Some(870)), false, "queued Priority 870"),
+                (
+                    pending("Resources", Some(871)),
+                    true,
+                    "queued Resources 871",
+                ),
+                (running(), true, "running 900"),
+                (running(), false, ""),
+                (
+                    pending("BeginTime", Some(950)),
+                    true,
+                    "queued BeginTime 950",
+                ),
+                (running(), true, "running 900"),
+            ],
+        );
+        check(
+            true,
+            &[
+                (pending("Priority", None), true, "queued Priority 0"),
+                (running(), true, "queued Packed 0"),
+                (running(), false, ""),
+            ],
+        );
     }
 }

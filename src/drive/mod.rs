@@ -75,7 +75,7 @@ use folder::RunFolder;
 use history::History;
 pub use pack::run_pack;
 use prepare::Prepare;
-use progress::{Observer, Progress};
+use progress::{Observer, Progress, StageKind, Under};
 use state::{Event, RunState};
 use submit::Ground;
 pub use submit::grounds;
@@ -281,7 +281,7 @@ impl Run {
         observer: &Observer,
         cancel: &Cancel,
     ) -> Result<(), DriveError> {
-        observer(Progress::Stage(format!("tree of build {}", build.id)));
+        let under = Under::begin(observer, StageKind::Checkout, Some(&build.id));
         let notes = tokio::task::block_in_place(|| {
             let stopped = || cancel.asked();
             let access = self
@@ -299,6 +299,7 @@ impl Run {
         for line in notes {
             observer(Progress::Note(line));
         }
+        under.end(true);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use chrono::Utc;
 use super::folder::RunFolder;
 use super::journal::Journal;
 use super::prepare::{PackFile, Prepare};
-use super::progress::Observer;
+use super::progress::{Observer, StageKind, Under};
 use super::request::Common;
 use super::state::{Event, RunState};
 use super::submit::Ground;
@@ -64,6 +64,7 @@ pub async fn run_pack(
         // The steps stand in their order.
         history: None,
     };
+    let under = Under::begin(observer, StageKind::Steps, None);
     watch::run(
         watch::Setting {
             plan: &file.plan,
@@ -83,6 +84,7 @@ pub async fn run_pack(
         &mut journal,
     )
     .await?;
+    under.end(!cancel.asked());
     if cancel.asked() {
         // What that means for the steps depends on why Slurm stopped us, which it tells the run that packed them.
         return Ok(());

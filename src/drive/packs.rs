@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
+
 use super::collect;
 use super::folder::RunFolder;
 use super::journal::{Follower, JournalError};
 use super::live::Attempt;
-use super::progress::Progress as Tell;
+use super::progress::{Attempted, Progress as Tell};
 use super::state::{AttemptEnd, Event, Part};
 use super::watch::Watch;
 use crate::scheduler::{JobId, JobRecord, JobState, Outcome, Verdict};
@@ -29,7 +31,7 @@ struct Pack {
 
 /// What a pack tells of one of its steps.
 enum Told {
-    Started(usize),
+    Started(usize, DateTime<Utc>),
     Ended(usize, Verdict),
     /// It has none to come.
     NoMore,
@@ -51,6 +53,15 @@ impl Packs {
     pub(super) fn any(&self) -> bool {
         !self.0.is_empty()
     }
+
+    /// Returns whether the pack that this is part of has told that it started the step.
+    pub(super) fn has_started(&self, part: Part, slug: &str) -> bool {
+        let Part::Packed { batch } = part else {
+            return false;
+        };
+        let pack = self.0.get(&batch);
+        pack.is_some_and(|pack| pack.started.contains(slug))
+    }
 }
 
 impl Watch<'_, '_> {
@@ -60,18 +71,15 @@ impl Watch<'_, '_> {
         for batch in batches {
             for told in self.read_pack(batch) {
                 match told {
-                    Told::Started(index) => self.tell_started(index),
+                    Told::Started(index, at) => self.tell_started(index, at),
                     Told::Ended(index, verdict) if verdict.outcome == Outcome::NotRun => {
-                        self.tell(Tell::Note(format!(
-                            "`{}` goes into another allocation: {}",
-                            self.setting.plan.steps[index].name, verdict.message
-                        )));
-                        self.give_back(index)?;
+                        let why = format!("goes into another allocation: {}", verdict.message);
+                        self.give_back(index, Some(why))?;
                     }
                     Told::Ended(index, verdict) => self.end_packed(index, None, verdict)?,
                     Told::NoMore => {
                         for index in self.members(batch) {
-                            self.give_back(index)?;
+                            self.give_back(index, None)?;
                         }
                     }
                 }
@@ -96,8 +104,10 @@ impl Watch<'_, '_> {
         let mut told = Vec::new();
         for event in pack.journal.events() {
             match event {
-                Event::Submitted { step, attempt, .. } => {
-                    told.extend(live(&step, attempt).map(Told::Started));
+                Event::Submitted {
+                    step, attempt, at, ..
+                } => {
+                    told.extend(live(&step, attempt).map(|index| Told::Started(index, at)));
                     pack.started.insert(step);
                 }
                 Event::Ended {
@@ -126,25 +136,29 @@ impl Watch<'_, '_> {
         live.filter(inside).collect()
     }
 
-    fn tell_started(&self, index: usize) {
+    fn tell_started(&self, index: usize, since: DateTime<Utc>) {
         let Some(job) = self.state.live_job(index) else {
             return;
         };
+        let attempt = self.state.steps()[index].attempt;
+        let step = &self.setting.plan.steps[index];
         self.tell(Tell::Running {
-            step: self.setting.plan.steps[index].name.clone(),
-            job: job.id.to_string(),
+            attempt: Attempted::of(step, attempt, Some(job.id.to_string())),
             nodes: Vec::new(),
+            since,
         });
     }
 
     /// A step that its pack did not start waits for another.
-    fn give_back(&mut self, index: usize) -> Result<(), JournalError> {
+    fn give_back(&mut self, index: usize, why: Option<String>) -> Result<(), JournalError> {
         self.live.remove(&index);
         let attempt = self.state.steps()[index].attempt;
         self.note(&Event::NotSubmitted {
             step: self.setting.plan.steps[index].slug.clone(),
             attempt,
-        })
+        })?;
+        self.tell_again(index, attempt, why);
+        Ok(())
     }
 
     fn end_packed(
@@ -192,7 +206,7 @@ impl Watch<'_, '_> {
             return self.conclude(index, job, record);
         }
         if progress {
-            return self.give_back(index);
+            return self.give_back(index, None);
         }
         if is(&[
             JobState::NodeFail,

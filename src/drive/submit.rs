@@ -15,7 +15,7 @@ use super::journal::JournalError;
 use super::live::{Attempt, Live};
 use super::place;
 use super::prepare::{PackFile, Unit};
-use super::progress::Progress as Tell;
+use super::progress::{Attempted, Progress as Tell};
 use super::state::{AttemptEnd, Event, Part};
 use super::watch::{LONGEST_TICK, SHORTEST_TICK, Watch, jittered};
 use crate::config::Walltime;
@@ -363,12 +363,14 @@ impl Watch<'_, '_> {
     pub(super) fn take_up(&mut self, steps: &[(usize, u32, Option<Part>)], job: &JobId) {
         self.submission.backoff = Duration::ZERO;
         self.tick = SHORTEST_TICK;
-        for &(index, _, part) in steps {
+        for &(index, attempt, part) in steps {
             self.follow(index);
+            let step = &self.setting.plan.steps[index];
+            let job = Part::of(part, job).to_string();
             self.tell(Tell::Queued {
-                step: self.setting.plan.steps[index].name.clone(),
-                job: Part::of(part, job).to_string(),
+                attempt: Attempted::of(step, attempt, Some(job)),
                 reason: None,
+                start: None,
             });
         }
         if let Some(&(_, _, Some(Part::Packed { batch }))) = steps.first()

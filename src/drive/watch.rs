@@ -15,7 +15,7 @@ use super::journal::{Journal, JournalError};
 use super::live::{Attempt, BOOKS_LAG, Live};
 use super::packs::Packs;
 use super::prepare::Prepare;
-use super::progress::{Observer, Progress as Tell};
+use super::progress::{Attempted, Ended, Observer, Progress as Tell};
 use super::state::{AttemptEnd, Event, Part, RunState};
 use super::submit::{Ground, Submission};
 use super::{Stay, collect, late, reports};
@@ -116,7 +116,6 @@ pub(super) async fn run(
             () = stop.token().cancelled(), if !stopping => {}
         }
     };
-    watch.tell(Tell::StepsEnded);
     Ok((watch.attempts, left))
 }
 
@@ -180,13 +179,21 @@ impl Watch<'_, '_> {
             };
             let good = matches!(verdict.outcome, Outcome::Passed | Outcome::Skipped);
             let record = self.attempts.get(&(index, step.attempt));
-            (self.setting.observer)(Tell::Ended {
-                step: self.setting.plan.steps[index].name.clone(),
+            let job = record.and_then(|record| record.end.job.as_ref());
+            let nodes = record.map(|record| record.end.nodes.iter().cloned().collect());
+            self.tell(Tell::Ended(Box::new(Ended {
+                attempt: Attempted::of(
+                    &self.setting.plan.steps[index],
+                    step.attempt,
+                    job.map(ToString::to_string),
+                ),
+                nodes: nodes.unwrap_or_default(),
                 outcome: verdict.outcome.to_string(),
                 good,
+                flaky: step.flaky(),
                 elapsed: record.and_then(Attempt::elapsed),
                 message: (!good || step.flaky()).then(|| verdict.message.clone()),
-            });
+            })));
         }
     }
 
@@ -424,12 +431,17 @@ impl Watch<'_, '_> {
             let Some(live) = self.live.get_mut(&index) else {
                 continue;
             };
-            let tell = live.take_in(status, &self.setting.plan.steps[index].name, &job);
-            let Some(event) = tell else { continue };
-            changed = true;
-            // When a packed step runs its pack says itself.
-            let packed = self.state.steps()[index].part.is_some_and(Part::is_packed);
-            if !(packed && matches!(event, Tell::Running { .. })) {
+            let state = &self.state.steps()[index];
+            let step = &self.setting.plan.steps[index];
+            let attempt = || Attempted::of(step, state.attempt, Some(job.to_string()));
+            let packed = state.part.is_some_and(Part::is_packed);
+            let seen = live.take_in(status, packed, attempt);
+            changed |= seen.changed;
+            // What a pack has started it tells itself, and maybe before the queue does.
+            let told = state
+                .part
+                .is_some_and(|part| self.packs.has_started(part, &step.slug));
+            if let Some(event) = seen.tell.filter(|_| !told) {
                 (self.setting.observer)(event);
             }
         }
@@ -599,16 +611,11 @@ impl Watch<'_, '_> {
             && attempt.fault_of_place())
         .then(|| attempt.bad_nodes());
         let step = &self.setting.plan.steps[index];
-        if let Some(nodes) = &elsewhere {
-            let away = match nodes.as_slice() {
-                [] => String::new(),
-                nodes => format!(" away from {}", nodes.join(", ")),
-            };
-            self.tell(Tell::Note(format!(
-                "`{}` {}; trying again{away}",
-                step.name, attempt.end.verdict.message
-            )));
-        }
+        let away = match elsewhere.as_deref() {
+            None | Some([]) => String::new(),
+            Some(nodes) => format!(" away from {}", nodes.join(", ")),
+        };
+        let why = format!("{}; trying again{away}", attempt.end.verdict.message);
         let event = Event::Ended {
             step: step.slug.clone(),
             attempt: number,
@@ -616,7 +623,20 @@ impl Watch<'_, '_> {
             elsewhere,
         };
         self.attempts.insert((index, number), attempt);
-        self.note(&event)
+        self.note(&event)?;
+        if self.state.steps()[index].verdict().is_none() {
+            self.tell_again(index, number, Some(why));
+        }
+        Ok(())
+    }
+
+    /// Tells that a step waits for a job again.
+    pub(super) fn tell_again(&self, index: usize, attempt: u32, why: Option<String>) {
+        self.tell(Tell::Again {
+            step: self.setting.plan.steps[index].name.clone(),
+            attempt,
+            why,
+        });
     }
 }
 

@@ -7,7 +7,7 @@ use std::str::Chars;
 const ESCAPE: char = '\u{1b}';
 
 /// Returns the text without escape sequences and control characters. Lines end with `\n`.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -25,7 +25,7 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// Returns the text as one line, its white space folded.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     printable(text)
         .split_whitespace()
         .collect::<Vec<_>>()

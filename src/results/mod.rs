@@ -9,7 +9,7 @@
 
 pub mod artifact;
 pub mod benchmark;
-mod clean;
+pub(crate) mod clean;
 pub mod compare;
 mod finished;
 pub mod history;
@@ -21,7 +21,7 @@ pub mod reports;
 mod schema;
 pub mod store;
 pub mod summary;
-mod table;
+pub(crate) mod table;
 pub mod text;
 pub mod trend;
 mod units;

@@ -1,8 +1,10 @@
 //! Aligned columns and colours, for the text that people read.
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 /// How a piece of text is to look. It only repeats what the words say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(crate) enum Tone {
     Plain,
     Strong,
     Faint,
@@ -13,13 +15,13 @@ pub(super) enum Tone {
 
 /// Whether colour may be used.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ink {
-    pub(super) colour: bool,
+pub(crate) struct Ink {
+    pub(crate) colour: bool,
 }
 
 impl Ink {
     /// Returns the text in a tone.
-    pub(super) fn paint(self, tone: Tone, text: &str) -> String {
+    pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {
             Tone::Plain => return text.to_owned(),
             Tone::Strong => "1",
@@ -38,7 +40,7 @@ impl Ink {
 
 /// A cell of a table.
 #[derive(Debug, Clone)]
-pub(super) struct Cell {
+pub(crate) struct Cell {
     text: String,
     tone: Tone,
     to_the_right: bool,
@@ -46,7 +48,7 @@ pub(super) struct Cell {
 
 impl Cell {
     /// Text, which stands to the left.
-    pub(super) fn text(text: impl Into<String>, tone: Tone) -> Self {
+    pub(crate) fn text(text: impl Into<String>, tone: Tone) -> Self {
         Self {
             text: text.into(),
             tone,
@@ -55,7 +57,7 @@ impl Cell {
     }
 
     /// A figure, which stands to the right.
-    pub(super) fn figure(text: impl Into<String>, tone: Tone) -> Self {
+    pub(crate) fn figure(text: impl Into<String>, tone: Tone) -> Self {
         Self {
             text: text.into(),
             tone,
@@ -65,9 +67,9 @@ impl Cell {
 }
 
 /// Returns rows of cells as lines with aligned columns.
-pub(super) fn table(rows: &[Vec<Cell>], ink: Ink) -> String {
+pub(crate) fn table(rows: &[Vec<Cell>], ink: Ink) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let length = |cell: &Cell| cell.text.chars().count();
+    let length = |cell: &Cell| cell.text.width();
     let widths = (0..columns)
         .map(|column| {
             rows.iter()
@@ -102,6 +104,21 @@ pub(super) fn table(rows: &[Vec<Cell>], ink: Ink) -> String {
     rows.iter().map(line).collect()
 }
 
+/// Returns as much of the text as a terminal shows in this many columns, its last one a mark if that is not all.
+pub(crate) fn fitted(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut room = columns.saturating_sub(1);
+    let fits = |c: &char| {
+        let left = room.checked_sub(c.width().unwrap_or(0));
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    let cut: String = text.chars().take_while(fits).collect();
+    if columns == 0 { cut } else { cut + "…" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,5 +146,32 @@ mod tests {
         let coloured = table(&rows, Ink { colour: true });
         assert_ne!(coloured, plain);
         assert_eq!(super::super::clean::printable(&coloured), plain);
+    }
+
+    #[test]
+    fn texts_are_cut_where_a_terminal_would_cut_them() {
+        for (text, columns, expected) in [
+            ("halo", 4, "halo"),
+            ("halo", 3, "ha…"),
+            ("日本語", 6, "日本語"),
+            ("日本語", 5, "日本…"),
+            ("日本語", 4, "日…"),
+            ("日本語", 1, "…"),
+            ("日本語", 0, ""),
+            ("e\u{301}e\u{301}e", 2, "e\u{301}…"),
+        ] {
+            assert_eq!(fitted(text, columns), expected, "{text} in {columns}");
+        }
+        let wide = [
+            vec![
+                Cell::text("日本", Tone::Plain),
+                Cell::figure("1", Tone::Plain),
+            ],
+            vec![
+                Cell::text("abcd", Tone::Plain),
+                Cell::figure("2", Tone::Plain),
+            ],
+        ];
+        assert_eq!(table(&wide, Ink { colour: false }), "日本  1\nabcd  2\n");
     }
 }

@@ -130,7 +130,7 @@ fn steps_that_died_with_their_driver_are_attempted_again() {
     go(&project);
     let ended = verb(&project, &["resume"]).exits_with(0);
     assert!(
-        ended.err.contains("attempt 1 of `first` is lost"),
+        ended.err.contains("again     first  attempt 1 lost"),
         "{}",
         ended.err
     );

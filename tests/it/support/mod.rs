@@ -4,6 +4,7 @@ pub(crate) mod git_servers;
 pub(crate) mod schema;
 pub(crate) mod search;
 pub(crate) mod synthetic;
+pub(crate) mod terminal;
 pub(crate) mod tools;
 
 use std::path::{Path, PathBuf};
