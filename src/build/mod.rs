@@ -196,21 +196,26 @@ pub fn write_rustc_wrapper(workspace: &Path, mode: Mode) -> Result<PathBuf, Buil
 /// Asks for the versions of what the environment has; each line is `NAME<TAB>FIRST LINE OF ITS ANSWER`.
 const TOOLS: &str = r#"
 hpc_ci_ask() { # NAME COMMAND...
+  local answer line
   type -P -- "$2" >/dev/null || return 0
-  printf '%s\t%s\n' "$1" "$("${@:2}" 2>&1 </dev/null | grep -v '^[[:space:]]*$' | head -n 1)"
+  # What a tool says that fails is no version: a shim of rustup without a toolchain, for one.
+  answer=$("${@:2}" 2>&1 </dev/null) || return 0
+  while IFS= read -r line; do
+    [ -z "${line//[[:space:]]/}" ] || { printf '%s\t%s\n' "$1" "$line"; return 0; }
+  done <<<"$answer"
 }
 for hpc_ci_name in mpicc mpicxx mpifort cc ftn; do
   hpc_ci_ask "$hpc_ci_name" "$hpc_ci_name" --version
   hpc_ci_ask "$hpc_ci_name.target" "$hpc_ci_name" -dumpmachine
 done
 hpc_ci_ask rustc rustc --version
-hpc_ci_ask rustc.target bash -c 'rustc -vV | sed -n "s/^host: //p"'
+hpc_ci_ask rustc.target bash -o pipefail -c 'rustc -vV | sed -n "s/^host: //p"'
 hpc_ci_ask cargo cargo --version
 hpc_ci_ask julia julia --version
 hpc_ci_ask python python3 --version
 hpc_ci_ask slurm sbatch --version
 # Hydra tells its version in the second line.
-hpc_ci_ask mpiexec bash -c 'mpiexec --version | head -n 3 | tr "\n" " "'
+hpc_ci_ask mpiexec bash -o pipefail -c 'mpiexec --version | sed -n 1,3p | tr "\n" " "'
 for hpc_ci_name in OMPI_CC MPICH_CC OMPI_CXX MPICH_CXX OMPI_FC MPICH_FC CC CXX FC CFLAGS CXXFLAGS FFLAGS FCFLAGS LDFLAGS CRAY_MPICH_VERSION; do
   [ -z "${!hpc_ci_name:-}" ] || printf '%s\t%s\n' "$hpc_ci_name" "${!hpc_ci_name}"
 done

@@ -78,7 +78,9 @@ impl Nodes {
         let mut all: BTreeMap<&String, NodeInfo> =
             names.map(|name| (name, self.of(name))).collect();
         for seen in conditions.flat_map(|conditions| &conditions.nodes) {
-            let Some(node) = all.get_mut(&seen.node) else {
+            let tells =
+                seen.other_jobs.is_some() || seen.throttled.is_some() || seen.ecc_errors.is_some();
+            let Some(node) = all.get_mut(&seen.node).filter(|_| tells) else {
                 continue;
             };
             let health = node.health.get_or_insert_with(Health::default);

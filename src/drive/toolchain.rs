@@ -134,7 +134,12 @@ fn compiler(line: &str) -> (Option<&'static str>, Option<String>) {
         "flang"
     } else if has("clang") {
         "clang"
-    } else if has("gcc") || has("gnu ") || has("free software") || lower.starts_with("cc (") {
+    } else if has("gcc")
+        || has("g++")
+        || has("gnu ")
+        || has("free software")
+        || lower.starts_with("cc (")
+    {
         "gcc"
     } else {
         return (None, None);
@@ -195,6 +200,7 @@ mod tests {
             );
         };
         check("gcc (Debian 12.2.0-14+deb12u1) 12.2.0", "gcc", "12.2.0");
+        check("g++ (Debian 12.2.0-14+deb12u1) 12.2.0", "gcc", "12.2.0");
         check(
             "cc (SUSE Linux) 13.2.1 20230912 [revision b96e66]",
             "gcc",

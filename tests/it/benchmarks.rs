@@ -413,3 +413,37 @@ fn elsewhere_run(run: &Ended) -> String {
     let runs = run.json("hpc-results.json")["runs"].clone();
     runs[0].as_str().unwrap().to_owned()
 }
+
+/// A shim of rustup without a toolchain answers with an error, which was taken for its version.
+#[test]
+fn what_a_tool_says_that_fails_is_no_version() {
+    let project =
+        project("[build.tests]\ncommand = \"true\"\n[[test]]\nname = \"t\"\ncommand = \"true\"\n");
+    let shims = project.dir.with_file_name("shims");
+    std::fs::create_dir(&shims).unwrap();
+    for (name, text) in [
+        ("rustc", "echo error: no toolchain >&2; exit 1"),
+        (
+            "mpicc",
+            "echo; echo 'nvc 24.1-0 64-bit target on x86-64 Linux'",
+        ),
+    ] {
+        let shim = shims.join(name);
+        std::fs::write(&shim, format!("#!/bin/sh\n{text}\n")).unwrap();
+        let done = project.command("chmod").arg("+x").arg(&shim).status();
+        assert!(done.unwrap().success());
+    }
+    let mut command = here(&project, &["--scheduler", "local"]);
+    let path = format!("{}:{}", shims.display(), std::env::var("PATH").unwrap());
+    let ended = Ended::of(&project.dir, &command.env("PATH", path).output().unwrap());
+    let run = ended.exits_with(0).documents_are_valid();
+    let toolchain = run.json("artifacts/meta.json")["runs"][0]["toolchain"].clone();
+    let compilers = toolchain["compilers"].as_array().unwrap();
+    let of = |name: &str| compilers.iter().find(|it| it["command"] == name);
+    assert_eq!(of("rustc"), None, "{toolchain:#}");
+    let mpicc = of("mpicc").unwrap();
+    assert_eq!(
+        (&mpicc["id"], &mpicc["version"]),
+        (&json!("nvhpc"), &json!("24.1-0"))
+    );
+}
