@@ -91,9 +91,7 @@ pub(super) async fn drive(
     be_nice(request.place, request.site.workspace.nice);
     super::trace::to_file(&driven.folder().log(), global.verbose).map_err(Error::File)?;
     let observer = console.observer();
-    let driving = driven
-        .drive(stay, &observer, cancel, console.color())
-        .await?;
+    let driving = Box::pin(driven.drive(stay, &observer, cancel, console.color())).await?;
     let finished = match driving {
         Driving::Ended(finished) => finished,
         Driving::Left(left) => {

@@ -8,10 +8,12 @@ use super::args::{RunArgs, SchedulerChoice};
 use crate::build::environment::{is_secret, scrub};
 use crate::config::{Context, File, Origin, Override, Site, Suite};
 use crate::error::Error;
-use crate::process::Command;
+use crate::process::{Command, ProcessError};
 
 /// How long Slurm may take to tell its cluster's name.
 const CLUSTER_DEADLINE: Duration = Duration::from_secs(10);
+/// Where Slurm's commands find their settings when no variable says where.
+const SLURM_CONFS: &[&str] = &["/etc/slurm/slurm.conf", "/run/slurm/conf/slurm.conf"];
 
 /// A file of settings with its text.
 #[derive(Debug, Clone)]
@@ -238,17 +240,31 @@ async fn cluster() -> Option<String> {
             return Some(name);
         }
     }
-    let output = Command::new("scontrol")
+    let asked = Command::new("scontrol")
         .args(["show", "config"])
         .environment(scrub(std::env::vars_os(), &[]))
         .deadline(CLUSTER_DEADLINE)
-        .success()
-        .await
-        .ok()?;
-    let text = output.stdout_text();
+        .output()
+        .await;
+    match asked {
+        Ok(output) if output.status.success() => cluster_in(&output.stdout_text()),
+        // Settings of this cluster hold as well while its controller is down.
+        Ok(_) | Err(ProcessError::Deadline { .. }) => {
+            let own = std::env::var_os("SLURM_CONF").map(PathBuf::from);
+            let files = own.into_iter().chain(SLURM_CONFS.iter().map(PathBuf::from));
+            let mut texts = files.filter_map(|file| fs_err::read_to_string(file).ok());
+            texts.find_map(|text| cluster_in(&text))
+        }
+        Err(_) => None,
+    }
+}
+
+/// The cluster's name in what `scontrol show config` prints, or in `slurm.conf`.
+fn cluster_in(text: &str) -> Option<String> {
     let value = text.lines().find_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        (key.trim() == "ClusterName").then(|| value.trim().to_owned())
+        let (key, value) = line.split('#').next()?.split_once('=')?;
+        let named = key.trim().eq_ignore_ascii_case("ClusterName");
+        named.then(|| value.trim().to_owned())
     })?;
     (!value.is_empty()).then_some(value)
 }
@@ -260,4 +276,26 @@ fn shown(path: &Path) -> String {
         .unwrap_or(path)
         .display()
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_named_by_its_controller_or_by_the_file() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(cluster_in(text).as_deref(), expected, "{text}");
+        };
+        check(
+            "CacheGroups             = 0\nClusterName             = dev\n",
+            Some("dev"),
+        );
+        check(
+            "# ClusterName=old\nclustername=alps # the new one\n",
+            Some("alps"),
+        );
+        check("ClusterName=\nSlurmUser=root\n", None);
+        check("", None);
+    }
 }

@@ -14,7 +14,7 @@ use crate::drive::known::{self, Known};
 use crate::drive::state::{BuildState, Progress};
 use crate::error::{Error, Exit};
 use crate::lease::{Claim, Life};
-use crate::scheduler::{JobState, Observation, Phase};
+use crate::scheduler::{JobState, Observation, Phase, QueryError, pending};
 
 /// The version of these documents.
 const SCHEMA_VERSION: u32 = 1;
@@ -48,7 +48,7 @@ pub(super) struct ReportArgs {
 pub(super) async fn status(args: StatusArgs, global: &Global) -> Result<Exit, Error> {
     let known = Known::read(choice::run(&args.choice).await?)?;
     let seen = known.observe().await;
-    let status = Status::of(&known, seen.as_ref());
+    let status = Status::of(&known, seen);
     match global.format {
         Format::Json => super::print(format!("{:#}\n", json(&status)?).as_bytes())?,
         Format::Human => super::print(status.text().as_bytes())?,
@@ -94,7 +94,7 @@ pub(super) async fn report(args: ReportArgs, global: &Global) -> Result<Exit, Er
     };
     if !folder.record().is_file() {
         let known = Known::read(folder)?;
-        let text = Status::of(&known, None).text();
+        let text = Status::of(&known, Ok(Observation::default())).text();
         super::print(text.as_bytes())?;
         return Ok(Exit::Unfinished);
     }
@@ -121,6 +121,8 @@ struct Status {
     exit_code: Option<u8>,
     stopping: bool,
     driver: Option<Driver>,
+    /// Why the scheduler gives no answer, if it gives none.
+    scheduler: Option<String>,
     builds: Vec<Build>,
     steps: Vec<Step>,
 }
@@ -157,7 +159,11 @@ struct Step {
 }
 
 impl Status {
-    fn of(known: &Known, seen: Option<&Observation>) -> Self {
+    fn of(known: &Known, seen: Result<Observation, QueryError>) -> Self {
+        let (seen, silence) = match seen {
+            Ok(seen) => (seen, None),
+            Err(error) => (Observation::default(), Some(error.to_string())),
+        };
         let state = &known.state;
         let revision = &known.plan.revision;
         let builds = known.plan.builds.iter().map(|build| {
@@ -197,7 +203,7 @@ impl Status {
                     Progress::Submitting(_) => "submitting".clone_into(&mut shown.state),
                     Progress::Live(job) => {
                         shown.job_id = Some(job.id.to_string());
-                        let status = seen.and_then(|seen| seen.jobs.get(&job.id));
+                        let status = seen.jobs.get(&job.id);
                         status
                             .map_or("submitted", |status| phase(&status.state))
                             .clone_into(&mut shown.state);
@@ -223,6 +229,7 @@ impl Status {
             exit_code: state.exit_code(),
             stopping: state.stopping(),
             driver: driver(known.claim.as_ref()),
+            scheduler: silence,
             builds: builds.collect(),
             steps: steps.collect(),
         }
@@ -253,6 +260,9 @@ impl Status {
             }
             (None, _) => "its driver is gone; `hpc-ci resume` goes on with it".to_owned(),
         });
+        if let Some(silence) = &self.scheduler {
+            line(format!("{silence}: how far jobs are is not known now"));
+        }
         for build in &self.builds {
             let took = build
                 .seconds
@@ -268,7 +278,7 @@ impl Status {
             if !step.nodes.is_empty() {
                 rest.push(format!("on {}", step.nodes.join(",")));
             }
-            rest.extend(step.message.clone().filter(|_| step.state != "passed"));
+            rest.extend(step.explained());
             let shown = format!(
                 "step   {:name$}  {:state$}  {}",
                 step.name,
@@ -278,6 +288,26 @@ impl Status {
             line(shown.trim_end().to_owned());
         }
         text
+    }
+}
+
+impl Step {
+    /// What happened to it, or why it waits, for a person.
+    fn explained(&self) -> Option<String> {
+        let message = self.message.as_ref().filter(|_| self.state != "passed")?;
+        if self.state != "queued" {
+            return Some(message.clone());
+        }
+        let meaning = pending::meaning(message);
+        let job = self.job_id.as_deref().unwrap_or_default();
+        let help = meaning.help.map(|help| help.replace("JOB", job));
+        let help = help.map_or(String::new(), |help| format!("; {help}"));
+        let why = if meaning.clears {
+            "waits for"
+        } else {
+            "never starts:"
+        };
+        Some(format!("{message}: {why} {}{help}", meaning.text))
     }
 }
 

@@ -14,7 +14,7 @@ use super::state::{Event, Part};
 use super::submit::{Ground, taken};
 use super::watch::{CANCEL_PATIENCE, Watch};
 use crate::scheduler::admission::{Demand, admit};
-use crate::scheduler::{JobId, Outcome, Verdict};
+use crate::scheduler::{JobId, Outcome, QueryError, Verdict};
 
 /// How long the scheduler may take to show a job whose submission it has taken in.
 const SHOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -22,6 +22,8 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 const ELSEWHERE: Duration = Duration::from_mins(3);
 /// Between two looks for a job.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The same while nobody answers.
+const LONGER: Duration = Duration::from_secs(15);
 
 /// A job that may have been submitted without our hearing of it.
 #[derive(Debug)]
@@ -158,20 +160,39 @@ impl Watch<'_, '_> {
     async fn settle_one(&mut self, name: &str) -> Result<(), JournalError> {
         let scheduler = self.setting.scheduler;
         let at_work = scheduler.is_submitting(name);
-        let found = scheduler.find_by_name(name, self.setting.started).await;
+        // Books that hang must not hold up all else each time.
+        let most = if self.books.are_silent() {
+            LONGER
+        } else {
+            Duration::MAX
+        };
+        let started = self.setting.started;
+        let looking = async {
+            let found = tokio::time::timeout(most, scheduler.find_by_name(name, started));
+            found.await.unwrap_or_else(|_| {
+                Err(QueryError::Unreachable {
+                    command: "sacct".to_owned(),
+                    said: format!("no answer within {} s", most.as_secs()),
+                })
+            })
+        };
+        let found = self.ask("squeue", looking).await;
+        if found.is_ok() {
+            self.answered();
+        }
         let steps = self.state.in_doubt().remove(name).unwrap_or_default();
         let Some(doubt) = self.doubts.get_mut(name) else {
             return Ok(());
         };
-        doubt.next = Instant::now() + LOOK_AGAIN;
         let found = match found {
             Ok(found) => found,
             Err(error) => {
-                doubt.next = Instant::now() + self.tick;
+                doubt.next = Instant::now() + LONGER;
                 self.missed(&error);
                 return self.give_up(name, &steps);
             }
         };
+        doubt.next = Instant::now() + LOOK_AGAIN;
         if let Some(job) = found.into_iter().next() {
             self.doubts.remove(name);
             return self.found(&steps, &job).await;

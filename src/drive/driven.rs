@@ -162,7 +162,10 @@ impl Driven {
                 }
             })?;
         let mut history = History::read(&run.request.state, &run.request.project);
-        let cluster = run.outline(&scheduler, observer).await;
+        let cluster = run.outline(&scheduler, stay, observer, cancel).await;
+        let Some(cluster) = cluster else {
+            return Ok(Driving::Left(self.left()));
+        };
         let before = self.journal.lease().and_then(Lease::before);
         let under = Under::begin(observer, StageKind::Steps, None);
         let (attempts, left) = watch::run(

@@ -12,7 +12,7 @@ use crate::lease::{self, Claim, Life};
 use crate::plan::Plan;
 use crate::results::record::RunEntry;
 use crate::scheduler::local::Ask;
-use crate::scheduler::{JobId, Local, Observation, Slurm};
+use crate::scheduler::{JobId, Local, Observation, QueryError, Slurm};
 
 /// How long Slurm may take to answer somebody who only looks.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -55,18 +55,22 @@ impl Known {
         })
     }
 
-    /// Asks the scheduler after the jobs of the run; `None` where it does not answer.
-    pub async fn observe(&self) -> Option<Observation> {
+    /// Asks the scheduler after the jobs of the run; nothing is known of a run of another machine, or of one without jobs.
+    pub async fn observe(&self) -> Result<Observation, QueryError> {
         let ids: Vec<JobId> = self.state.live().map(|(_, job)| job.id.clone()).collect();
         if ids.is_empty() {
-            return None;
+            return Ok(Observation::default());
         }
         if self.stored.place == Place::Job {
-            let environment = stored::environment(&self.folder).ok()?;
-            return Slurm::new(environment, DEADLINE).poll(&ids).await.ok();
+            let Ok(environment) = stored::environment(&self.folder) else {
+                return Ok(Observation::default());
+            };
+            return Slurm::new(environment, DEADLINE).poll(&ids).await;
         }
-        let here = self.claim.as_ref().is_some_and(Claim::was_here);
-        here.then(|| Local::new([], Ask::Leader, Duration::ZERO).poll(&ids))
+        if self.claim.as_ref().is_some_and(Claim::was_here) {
+            return Ok(Local::new([], Ask::Leader, Duration::ZERO).poll(&ids));
+        }
+        Ok(Observation::default())
     }
 
     /// Returns whether a process drives it, as far as one can see from here.

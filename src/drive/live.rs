@@ -35,14 +35,19 @@ pub(super) struct Seen {
     /// Whether the job is in another state than before.
     pub(super) changed: bool,
     /// What there is to tell.
-    pub(super) tell: Option<Tell>,
+    pub(super) tells: Vec<Tell>,
 }
 
 /// A job that the scheduler has.
 #[derive(Debug)]
 pub(super) struct Live {
-    pub(super) pending_since: Instant,
-    pub(super) running_since: Option<Instant>,
+    /// Since when it waits for nodes; again, if it was started and put back into the queue.
+    pending_since: Instant,
+    running_since: Option<Instant>,
+    suspended_since: Option<Instant>,
+    /// Since when it was to have ended, by our word.
+    cancelled_since: Option<Instant>,
+    /// Since when the queue says that it has ended, or does not know it.
     pub(super) gone_since: Option<Instant>,
     pub(super) last: Option<JobStatus>,
     pub(super) nodes: BTreeSet<String>,
@@ -100,6 +105,8 @@ impl Live {
         Self {
             pending_since: Instant::now().checked_sub(ago).unwrap_or_else(Instant::now),
             running_since: None,
+            suspended_since: None,
+            cancelled_since: None,
             gone_since: None,
             last: None,
             nodes: BTreeSet::new(),
@@ -115,6 +122,18 @@ impl Live {
             .unwrap_or(0)
     }
 
+    /// Returns how far it is, as the queue had it last.
+    pub(super) fn phase(&self) -> Option<Phase> {
+        let known = self.last.as_ref().filter(|_| self.gone_since.is_none());
+        known.map(|status| status.state.phase())
+    }
+
+    /// Returns whether the queue does not know it any more, and had not seen it end.
+    pub(super) fn is_forgotten(&self) -> bool {
+        let ended = self.last.as_ref().is_some_and(|last| last.state.ended());
+        self.gone_since.is_some() && !ended
+    }
+
     /// Takes in what the queue says of a step's job; a packed step may wait while its job runs.
     pub(super) fn take_in(
         &mut self,
@@ -126,69 +145,43 @@ impl Live {
             self.gone_since.get_or_insert_with(Instant::now);
             return Seen::default();
         };
-        let before = self
-            .last
-            .as_ref()
-            .map(|last| (last.state.phase(), last.reason.clone()));
-        let now = (status.state.phase(), status.reason.clone());
-        let same = before.as_ref() == Some(&now);
-        self.gone_since = match now.0 {
+        let same = self.is_as_before(&status);
+        let tells = self.news(&status, same, packed, attempt);
+        let phase = status.state.phase();
+        self.gone_since = match phase {
             Phase::Ended => self.gone_since.or_else(|| Some(Instant::now())),
             Phase::Waiting | Phase::Running | Phase::Unknown => None,
         };
-        let queued = |attempt, reason, start| Tell::Queued {
-            attempt,
-            reason,
-            start,
-        };
-        let tell = match now.0 {
-            Phase::Waiting if !same => {
-                self.running_since = None;
-                Some(queued(attempt(), status.reason.clone(), status.start))
+        match phase {
+            Phase::Waiting if self.running_since.take().is_some() => {
+                // It was put back into the queue, and its nodes are others' now.
+                self.pending_since = Instant::now();
+                self.nodes.clear();
             }
-            // Slurm expects something else every half minute; that is news for who looks, and changes nothing.
-            Phase::Waiting if self.is_news(status.start) => {
-                Some(queued(attempt(), status.reason.clone(), status.start))
-            }
-            Phase::Running if !same && self.running_since.is_none() => {
-                self.running_since = Some(Instant::now());
-                Some(if packed {
-                    queued(attempt(), Some(IN_PACK.to_owned()), None)
-                } else {
-                    Tell::Running {
-                        attempt: attempt(),
-                        nodes: status.nodes.clone(),
-                        since: status.start.unwrap_or_else(Utc::now),
-                    }
-                })
-            }
-            Phase::Unknown if !same => {
+            Phase::Waiting | Phase::Ended => {}
+            Phase::Running | Phase::Unknown => {
                 self.running_since.get_or_insert_with(Instant::now);
-                Some(Tell::Note(format!(
-                    "job {} of step `{}` is in a state that is not known here: `{}`",
-                    status.id,
-                    attempt().step,
-                    status.state
-                )))
             }
-            Phase::Waiting | Phase::Running | Phase::Unknown | Phase::Ended => None,
-        };
+        }
         if status.reason.as_deref() == Some("JobArrayTaskLimit") {
             // It waits for us, not in the queue.
             self.pending_since = Instant::now();
         }
-        if status.state == JobState::Suspended {
+        if matches!(status.state, JobState::Suspended | JobState::Stopped) {
+            self.suspended_since.get_or_insert_with(Instant::now);
             // The clock of a suspended job stands still.
             self.running_since = Some(Instant::now());
+        } else {
+            self.suspended_since = None;
         }
-        if let Some(Tell::Queued { start, .. }) = &tell {
+        if let Some(Tell::Queued { start, .. }) = tells.last() {
             self.expected = *start;
         }
         self.nodes.extend(status.nodes.iter().cloned());
         self.last = Some(status);
         Seen {
-            changed: tell.is_some() && !same,
-            tell,
+            changed: !tells.is_empty() && !same,
+            tells,
         }
     }
 
@@ -200,8 +193,76 @@ impl Live {
         }
     }
 
+    /// Whether the queue says what it said before.
+    fn is_as_before(&self, status: &JobStatus) -> bool {
+        self.last.as_ref().is_some_and(|last| {
+            last.state == status.state
+                && last.reason == status.reason
+                && last.restarts == status.restarts
+        })
+    }
+
+    /// What there is to tell of what the queue says now.
+    fn news(
+        &self,
+        status: &JobStatus,
+        same: bool,
+        packed: bool,
+        attempt: impl FnOnce() -> Attempted,
+    ) -> Vec<Tell> {
+        let phase = status.state.phase();
+        // Slurm expects something else every half minute; that is news for who looks, and changes nothing.
+        if same && !(phase == Phase::Waiting && self.is_news(status.start)) {
+            return Vec::new();
+        }
+        let attempt = attempt();
+        let note = |what: String| {
+            let step = &attempt.step;
+            Tell::Note(format!("job {} of `{step}` {what}", status.id))
+        };
+        let queued = |reason: Option<&str>, start| Tell::Queued {
+            attempt: attempt.clone(),
+            reason: reason.map(str::to_owned),
+            start,
+        };
+        match (phase, &status.state) {
+            (Phase::Waiting, _) => {
+                let back = self.running_since.is_some().then(|| {
+                    note("was put back into the queue by Slurm; what its earlier start left is kept apart".to_owned())
+                });
+                let waits = queued(status.reason.as_deref(), status.start);
+                back.into_iter().chain([waits]).collect()
+            }
+            (Phase::Running, JobState::Suspended | JobState::Stopped) => {
+                vec![note(format!("is {}: somebody has to let it go on", status.state))]
+            }
+            (Phase::Running, _) if self.suspended_since.is_some() => {
+                vec![note("goes on".to_owned())]
+            }
+            (Phase::Running, _) if self.running_since.is_none() && packed => {
+                vec![queued(Some(IN_PACK), None)]
+            }
+            (Phase::Running, _) if self.running_since.is_none() => vec![Tell::Running {
+                nodes: status.nodes.clone(),
+                since: status.start.unwrap_or_else(Utc::now),
+                attempt,
+            }],
+            (Phase::Unknown, state) => {
+                vec![note(format!("is in a state that is not known here: `{state}`"))]
+            }
+            (Phase::Running | Phase::Ended, _) => Vec::new(),
+        }
+    }
+
+    /// Returns why it is to be cancelled, if it is.
     pub(super) fn hopeless(&self, max_pending: Duration, limit: Duration) -> Option<CancelCause> {
         let last = self.last.as_ref()?;
+        if self
+            .suspended_since
+            .is_some_and(|since| since.elapsed() > max_pending)
+        {
+            return Some(CancelCause::Suspended);
+        }
         match last.state.phase() {
             Phase::Waiting => {
                 let reason = last.reason.clone().unwrap_or_default();
@@ -212,10 +273,34 @@ impl Live {
             }
             Phase::Running | Phase::Unknown => {
                 let since = self.running_since?;
-                (since.elapsed() > limit).then_some(CancelCause::Asked)
+                (since.elapsed() > limit).then_some(CancelCause::Overran)
             }
             Phase::Ended => None,
         }
+    }
+
+    /// Returns for how long it should have been over, having been cancelled by us.
+    pub(super) fn overdue(&mut self) -> Duration {
+        self.cancelled_since
+            .get_or_insert_with(Instant::now)
+            .elapsed()
+    }
+
+    /// The record of its last run, once that has ended, from what the books have of all its runs.
+    pub(super) fn books_record(&self, runs: &[JobRecord]) -> Option<JobRecord> {
+        let last = runs.last().filter(|record| record.settled())?;
+        // The books may not know yet that Slurm has started it again, or is about to.
+        let behind = u32::try_from(runs.len()).is_ok_and(|runs| runs <= self.restarts());
+        let may_come_back = matches!(
+            last.state,
+            JobState::NodeFail
+                | JobState::BootFail
+                | JobState::Preempted
+                | JobState::LaunchFailed
+                | JobState::ReconfigFail
+        );
+        let doubtful = behind || may_come_back && self.gone_since.is_none();
+        (!doubtful).then(|| last.clone())
     }
 
     /// The queue's last word as a record, once the books have had time to catch up, or where there are none.
@@ -232,6 +317,10 @@ impl Live {
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use crate::scheduler::slurm::parse;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
 
     fn status(state: JobState, reason: &str, start: Option<i64>) -> JobStatus {
         JobStatus {
@@ -247,12 +336,58 @@ mod tests {
 
     fn attempted() -> Attempted {
         Attempted {
-            step: "step".to_owned(),
+            step: "a".to_owned(),
             attempt: 1,
             job: None,
             ranks: 1,
             nodes: None,
             limit: Duration::ZERO,
+        }
+    }
+
+    /// A job of which squeue says these things, one after the other: state, restarts, reason.
+    struct Job {
+        live: Live,
+        told: Vec<String>,
+    }
+
+    impl Job {
+        fn new() -> Self {
+            Self {
+                live: Live::since(Utc::now()),
+                told: Vec::new(),
+            }
+        }
+
+        fn says(mut self, state: &str, restarts: u32, reason: &str) -> Self {
+            let id: JobId = "71".parse().unwrap();
+            let line = format!("71|{state}|{restarts}|n1|N/A|0:00|{reason}");
+            let seen = parse::queue(&line).jobs.remove(&id);
+            let seen = self.live.take_in(seen, false, attempted);
+            self.told.extend(seen.tells.into_iter().map(|tell| match tell {
+                Tell::Note(text) => text,
+                Tell::Queued { reason, .. } => format!("queued {reason:?}"),
+                Tell::Running { .. } => "running".to_owned(),
+                other => format!("{other:?}"),
+            }));
+            self
+        }
+
+        fn later(mut self, by: Duration) -> Self {
+            let live = &mut self.live;
+            live.pending_since = live.pending_since.checked_sub(by).unwrap();
+            for since in [
+                &mut live.running_since,
+                &mut live.suspended_since,
+                &mut live.gone_since,
+            ] {
+                *since = since.map(|since| since.checked_sub(by).unwrap());
+            }
+            self
+        }
+
+        fn cause(&self) -> Option<CancelCause> {
+            self.live.hopeless(2 * HOUR, HOUR)
         }
     }
 
@@ -262,17 +397,18 @@ mod tests {
             let mut live = Live::since(Utc::now());
             for (status, changed, told) in rows {
                 let seen = live.take_in(Some(status.clone()), packed, attempted);
-                let tell = match seen.tell {
-                    None => String::new(),
-                    Some(Tell::Queued { reason, start, .. }) => {
+                let tells = seen.tells.into_iter().map(|tell| match tell {
+                    Tell::Queued { reason, start, .. } => {
                         let start = start.map_or(0, |start| start.timestamp());
                         format!("queued {} {start}", reason.unwrap())
                     }
-                    Some(Tell::Running { since, .. }) => format!("running {}", since.timestamp()),
-                    Some(other) => format!("{other:?}"),
-                };
+                    Tell::Running { since, .. } => format!("running {}", since.timestamp()),
+                    Tell::Note(_) => "note".to_owned(),
+                    other => format!("{other:?}"),
+                });
+                let tells: Vec<String> = tells.collect();
                 assert_eq!(
-                    (seen.changed, tell.as_str()),
+                    (seen.changed, tells.join(", ").as_str()),
                     (*changed, *told),
                     "{status:?}"
                 );
@@ -299,7 +435,7 @@ mod tests {
                 (
                     pending("BeginTime", Some(950)),
                     true,
-                    "queued BeginTime 950",
+                    "note, queued BeginTime 950",
                 ),
                 (running(), true, "running 900"),
             ],
@@ -311,6 +447,86 @@ mod tests {
                 (running(), true, "queued Packed 0"),
                 (running(), false, ""),
             ],
+        );
+    }
+
+    #[test]
+    fn who_is_put_back_into_the_queue_waits_anew() {
+        let job = Job::new().says("PENDING", 0, "Priority").later(HOUR);
+        let job = job.says("RUNNING", 0, "None").later(HOUR / 2);
+        let job = job.says("PENDING", 1, "BeginTime").later(HOUR);
+        assert_eq!(job.cause(), None);
+        assert_eq!(
+            job.told,
+            [
+                "queued Some(\"Priority\")",
+                "running",
+                "job 71 of `a` was put back into the queue by Slurm; what its earlier start left is kept apart",
+                "queued Some(\"BeginTime\")",
+            ]
+        );
+        let job = job.later(2 * HOUR);
+        assert_eq!(job.cause(), Some(CancelCause::Starved("BeginTime".into())));
+    }
+
+    #[test]
+    fn a_suspended_job_keeps_its_time_but_not_for_ever() {
+        let job = Job::new().says("RUNNING", 0, "None").later(HOUR / 2);
+        let job = job.says("SUSPENDED", 0, "None").later(HOUR);
+        let job = job.says("SUSPENDED", 0, "None");
+        assert_eq!(job.cause(), None);
+        assert_eq!(
+            job.told[1],
+            "job 71 of `a` is SUSPENDED: somebody has to let it go on"
+        );
+        let on = job.says("RUNNING", 0, "None");
+        assert_eq!(on.told[2], "job 71 of `a` goes on");
+        let job = on.says("SUSPENDED", 0, "None").later(3 * HOUR);
+        assert_eq!(job.cause(), Some(CancelCause::Suspended));
+    }
+
+    #[test]
+    fn a_state_that_is_not_known_is_told_and_bounded() {
+        let job = Job::new().says("HIBERNATING", 0, "None");
+        assert_eq!(
+            job.told,
+            ["job 71 of `a` is in a state that is not known here: `HIBERNATING`"]
+        );
+        assert_eq!(job.later(2 * HOUR).cause(), Some(CancelCause::Overran));
+    }
+
+    #[test]
+    fn books_that_lag_behind_a_restart_are_not_believed() {
+        let run = |state: &str| {
+            let line = format!("71|{state}|0:0|0:0|debug|ci|n1|0|0|0|1||a");
+            parse::accounting(&line)
+                .runs
+                .remove(&"71".parse().unwrap())
+                .unwrap()
+        };
+        let check = |job: &Job, states: &[&str], expected: Option<JobState>| {
+            let runs: Vec<JobRecord> = states.iter().flat_map(|state| run(state)).collect();
+            let state = job.live.books_record(&runs).map(|record| record.state);
+            assert_eq!(state, expected, "{states:?}");
+        };
+        let running = Job::new().says("RUNNING", 0, "None");
+        check(&running, &["COMPLETED"], Some(JobState::Completed));
+        check(&running, &["FAILED"], Some(JobState::Failed));
+        check(&running, &["RUNNING"], None);
+        // It may be about to be put back.
+        check(&running, &["PREEMPTED"], None);
+        check(&running, &["NODE_FAIL"], None);
+        let ended = running.says("PREEMPTED", 0, "None");
+        check(&ended, &["PREEMPTED"], Some(JobState::Preempted));
+        let again = Job::new().says("RUNNING", 1, "None");
+        check(&again, &["PREEMPTED"], None);
+        check(&again, &["PREEMPTED", "RUNNING"], None);
+        let ended = again.says("COMPLETED", 1, "None");
+        check(&ended, &["PREEMPTED"], None);
+        check(
+            &ended,
+            &["REQUEUED", "COMPLETED"],
+            Some(JobState::Completed),
         );
     }
 }

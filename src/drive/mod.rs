@@ -16,6 +16,7 @@ mod cover;
 pub mod disk;
 mod driven;
 mod dying;
+mod ends;
 mod engine;
 mod error;
 pub mod event;
@@ -32,6 +33,7 @@ mod live;
 mod measure;
 mod meta;
 mod network;
+mod pace;
 mod pack;
 mod packs;
 pub mod place;
@@ -51,7 +53,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -64,7 +66,7 @@ use crate::results::benchmark::Baselines;
 use crate::results::history::History as Past;
 use crate::scheduler::local::{Ask, Local};
 use crate::scheduler::slurm::Cluster;
-use crate::scheduler::{Outcome, Scheduler, Slurm};
+use crate::scheduler::{Outcome, QueryError, Scheduler, Slurm};
 use builds::Builder;
 use disk::Disk;
 pub use driven::{Driven, Driving, Left, Stay};
@@ -73,6 +75,7 @@ pub use error::DriveError;
 pub use fetch::{Fetch, FetchError, fetch};
 use folder::RunFolder;
 use history::History;
+use pace::{LONGEST_RETRY, SHORTEST_TICK, Silence};
 pub use pack::run_pack;
 use prepare::Prepare;
 use progress::{Observer, Progress, StageKind, Under};
@@ -83,9 +86,10 @@ use trees::{Credentials, Origin, Trees};
 
 /// The name of the lease of who drives a run, in its folder.
 const LEASE: &str = "lease";
-/// How long a Slurm command may take before it counts as silent: sbatch tries for two minutes by itself while the controller
-/// has all the jobs that it can hold.
-const SLURM_DEADLINE: Duration = Duration::from_mins(3);
+/// How long a question to Slurm may take before it counts as not answered.
+const SLURM_DEADLINE: Duration = Duration::from_mins(1);
+/// The same for sbatch, which tries for two minutes by itself while the controller has all the jobs that it can hold.
+const SUBMIT_DEADLINE: Duration = Duration::from_mins(3);
 /// How long a cancelled local step may take to end before it is killed.
 const LOCAL_GRACE: Duration = Duration::from_secs(15);
 
@@ -204,7 +208,10 @@ impl Run {
 
     fn scheduler(&self) -> Scheduler {
         match self.request.place {
-            Place::Job => Scheduler::Slurm(Slurm::new(self.inherited.clone(), SLURM_DEADLINE)),
+            Place::Job => {
+                let slurm = Slurm::new(self.inherited.clone(), SLURM_DEADLINE);
+                Scheduler::Slurm(slurm.submitting_within(SUBMIT_DEADLINE))
+            }
             // The script passes the signal on in the way that its launcher needs.
             Place::Allocation | Place::Here => {
                 Scheduler::Local(Local::new(self.inherited.clone(), Ask::Leader, LOCAL_GRACE))
@@ -212,21 +219,50 @@ impl Run {
         }
     }
 
-    /// Asks what arrays and packs can hold, where there are any.
-    async fn outline(&self, scheduler: &Scheduler, observer: &Observer) -> Cluster {
+    /// Asks what arrays and packs can hold, where there are any; waits for a controller that does not answer, unless the run is to
+    /// stop or nobody stays with it. `None` if it was left for that.
+    async fn outline(
+        &self,
+        scheduler: &Scheduler,
+        stay: &Stay,
+        observer: &Observer,
+        cancel: &Cancel,
+    ) -> Option<Cluster> {
         let grouped = |step: &Step| step.runs() && step.strategy != Strategy::Jobs;
         let Scheduler::Slurm(slurm) = scheduler else {
-            return Cluster::default();
+            return Some(Cluster::default());
         };
         if !self.request.plan.steps.iter().any(grouped) {
-            return Cluster::default();
+            return Some(Cluster::default());
         }
-        slurm.outline().await.unwrap_or_else(|error| {
-            observer(Progress::Note(format!(
-                "{error}: what the partitions can hold is not known, so there are no arrays, and packs are as small as can be"
-            )));
-            Cluster::default()
-        })
+        let mut silence = Silence::default();
+        let mut wait = SHORTEST_TICK;
+        loop {
+            let error = match slurm.outline().await {
+                Ok(cluster) => return Some(cluster),
+                Err(error) => error,
+            };
+            let now = Instant::now();
+            if !matches!(error, QueryError::Unreachable { .. }) {
+                observer(Progress::Note(format!(
+                    "{error}: what the partitions can hold is not known, so there are no arrays, and packs are as small as can be"
+                )));
+                return Some(Cluster::default());
+            }
+            if silence.missed(now, now).is_some() {
+                observer(Progress::Note(format!(
+                    "{error}; waiting for the scheduler, to know what its partitions can hold"
+                )));
+            }
+            if matches!(stay, Stay::Briefly) {
+                return None;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_RETRY),
+                () = cancel.token().cancelled() => return Some(Cluster::default()),
+                () = stay.over() => return None,
+            }
+        }
     }
 
     async fn ground<'a>(

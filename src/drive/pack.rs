@@ -12,13 +12,16 @@ use super::journal::Journal;
 use super::prepare::{PackFile, Prepare};
 use super::progress::{Observer, StageKind, Under};
 use super::request::Common;
-use super::state::{Event, RunState};
+use super::state::{AttemptEnd, Event, RunState};
 use super::submit::Ground;
 use super::{DriveError, LOCAL_GRACE, SLURM_DEADLINE, Stay, place, watch};
 use crate::cancel::Cancel;
 use crate::launch::Place;
 use crate::scheduler::local::{Ask, Local};
-use crate::scheduler::{Scheduler, Slurm};
+use crate::scheduler::{Outcome, Scheduler, Slurm};
+
+/// How often Slurm has started the job again.
+const RESTARTS: &str = "SLURM_RESTART_COUNT";
 
 /// Runs the steps of the pack in this folder, `RUN/batches/NUMBER`.
 pub async fn run_pack(
@@ -35,13 +38,25 @@ pub async fn run_pack(
     let file = PackFile::read(&dir.join("pack.json")).map_err(failed)?;
     let run = dir.parent().and_then(Path::parent).unwrap_or(dir);
     let folder = RunFolder::at(run);
-    let (mut journal, _) = Journal::open(&RunFolder::at(dir).journal(), None)?;
+    let (mut journal, before) = Journal::open(&RunFolder::at(dir).journal(), None)?;
     let mut state = RunState::from_attempts(&file.plan, &file.attempts);
     for build in &file.plan.builds {
         state.apply(&Event::Built {
             build: build.id.clone(),
             seconds: 0.0,
         });
+    }
+    // Slurm may start a pack again: what had come to its end then is not run once more.
+    for line in before {
+        let by_itself = |end: &AttemptEnd| end.verdict.outcome != Outcome::Cancelled;
+        if matches!(&line.event, Event::Ended { end, .. } if by_itself(end)) {
+            state.apply(&line.event);
+        }
+    }
+    let mut inherited = inherited;
+    if let Some(count) = std::env::var_os(RESTARTS) {
+        // By which the scripts keep the files of each start apart.
+        inherited.push((RESTARTS.into(), count));
     }
     let prepare = Prepare {
         plan: &file.plan,

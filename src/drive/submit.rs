@@ -4,6 +4,7 @@
 //! anything is submitted again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -13,18 +14,20 @@ use super::adopt::Doubt;
 use super::history::History;
 use super::journal::JournalError;
 use super::live::{Attempt, Live};
+use super::pace::{LONGEST_RETRY, SHORTEST_TICK, Silence, jittered};
 use super::place;
 use super::prepare::{PackFile, Unit};
 use super::progress::{Attempted, Progress as Tell};
 use super::state::{AttemptEnd, Event, Part};
-use super::watch::{LONGEST_TICK, SHORTEST_TICK, Watch, jittered};
+use super::watch::{Watch, mix};
+use crate::cancel::Cancel;
 use crate::config::Walltime;
 use crate::launch::Place;
 use crate::plan::group::{self, Context, Grounds, Group, group};
 use crate::plan::{Step, Strategy};
 use crate::scheduler::admission::{Demand, Host, Placed, admit, fits};
 use crate::scheduler::slurm::{Cluster, takes_array};
-use crate::scheduler::{JobId, Outcome, SubmitError, Verdict};
+use crate::scheduler::{JobId, Outcome, Scheduler, SubmitError, Verdict};
 
 /// How many sbatch run at once: more are no faster, and a controller has others to serve.
 const AT_ONCE: usize = 8;
@@ -32,6 +35,8 @@ const AT_ONCE: usize = 8;
 const TOGETHER: usize = 32;
 /// The least time that must be left of an allocation beside a step's own, for its exit record.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long an sbatch that is at work may take when the run is stopped.
+const LAST_CALL: Duration = Duration::from_secs(5);
 /// For how long a limit that Slurm told is taken to hold.
 const LIMIT_HOLDS: Duration = Duration::from_mins(5);
 
@@ -75,6 +80,8 @@ pub(super) struct Submission {
     most_tasks: Option<u32>,
     /// What runs where on shared hosts.
     pub(super) placed: BTreeMap<usize, Placed>,
+    /// Slurm's, if it takes no jobs.
+    silence: Silence,
 }
 
 impl Submission {
@@ -88,12 +95,11 @@ impl Submission {
         self.hold.is_some_and(|until| Instant::now() < until)
     }
 
-    fn put_off(&mut self) -> Duration {
+    fn put_off(&mut self) {
         let wait = self.backoff.max(SHORTEST_TICK);
         // Drivers that were turned away together do not come back together.
-        self.hold = Some(Instant::now() + jittered(wait));
-        self.backoff = (wait * 2).min(LONGEST_TICK);
-        wait
+        self.hold = Some(Instant::now() + jittered(wait, mix()));
+        self.backoff = (wait * 2).min(LONGEST_RETRY);
     }
 }
 
@@ -111,11 +117,14 @@ impl Watch<'_, '_> {
         self.submission.hold = None;
         self.drop_unfit()?;
         let starts = self.startable();
-        for some in starts.chunks(TOGETHER) {
-            if self.setting.cancel.asked() || self.submission.hold.is_some() {
-                break;
-            }
+        let mut rest = starts.as_slice();
+        while !(rest.is_empty() || self.setting.cancel.asked() || self.submission.hold.is_some()) {
+            // As long as Slurm takes none, one is enough to try.
+            let silent = self.submission.silence.lasts(Instant::now()).is_some();
+            let most = if silent { 1 } else { TOGETHER };
+            let (some, others) = rest.split_at(most.min(rest.len()));
             self.submit_some(some).await?;
+            rest = others;
         }
         Ok(())
     }
@@ -312,26 +321,23 @@ impl Watch<'_, '_> {
             .flat_map(|unit| self.of_each(unit, &submitting(unit)))
             .collect();
         self.note_all(&events)?;
-        let scheduler = self.setting.scheduler;
-        let submitted: Vec<(Unit, Result<JobId, SubmitError>)> = stream::iter(units)
-            .map(|unit| async {
-                let submitted = scheduler.submit(&unit.request).await;
-                (unit, submitted)
-            })
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
+        let (scheduler, cancel) = (self.setting.scheduler, self.setting.cancel);
+        let submitting = call_all(scheduler, cancel, units);
+        let submitted = self.patiently("sbatch", submitting).await;
         let mut events = Vec::new();
         for (unit, submitted) in &submitted {
-            if let Ok(job) = submitted {
-                events.extend(self.of_each(unit, &taken(job)));
+            match submitted {
+                Some(Ok(job)) => events.extend(self.of_each(unit, &taken(job))),
+                Some(Err(_)) => {}
+                None => events.extend(self.of_each(unit, &not_submitted())),
             }
         }
         self.note_all(&events)?;
         for (unit, submitted) in submitted {
             match submitted {
-                Ok(job) => self.take_up(&unit.steps, &job),
-                Err(error) => self.not_taken(unit, &error)?,
+                Some(Ok(job)) => self.take_up(&unit.steps, &job),
+                Some(Err(error)) => self.not_taken(unit, &error)?,
+                None => self.put_back(&unit),
             }
         }
         Ok(())
@@ -362,7 +368,14 @@ impl Watch<'_, '_> {
     /// Follows the steps of a job that the scheduler has.
     pub(super) fn take_up(&mut self, steps: &[(usize, u32, Option<Part>)], job: &JobId) {
         self.submission.backoff = Duration::ZERO;
-        self.tick = SHORTEST_TICK;
+        self.pace.news();
+        self.answered();
+        if let Some(silent) = self.submission.silence.over(Instant::now()) {
+            self.tell(Tell::Note(format!(
+                "jobs are submitted again after {}",
+                Walltime::from_secs(silent.as_secs())
+            )));
+        }
         for &(index, attempt, part) in steps {
             self.follow(index);
             let step = &self.setting.plan.steps[index];
@@ -400,20 +413,29 @@ impl Watch<'_, '_> {
         self.live.insert(index, live);
     }
 
-    fn not_taken(&mut self, unit: Unit, error: &SubmitError) -> Result<(), JournalError> {
-        for (index, _, _) in &unit.steps {
+    /// Takes away what was made for a job that the scheduler does not have.
+    fn put_back(&mut self, unit: &Unit) {
+        for (index, _, part) in &unit.steps {
             self.submission.placed.remove(index);
+            if let Some(Part::Task { batch, .. } | Part::Packed { batch }) = part {
+                // Another try makes another folder. This one may be gone already: several steps share it.
+                fs_err::remove_dir_all(self.setting.folder.batch(*batch)).ok();
+            }
         }
-        let back = self.of_each(&unit, &|step, attempt, _| Event::NotSubmitted {
-            step,
-            attempt,
-        });
+    }
+
+    fn not_taken(&mut self, unit: Unit, error: &SubmitError) -> Result<(), JournalError> {
         if matches!(error, SubmitError::Uncertain { .. }) {
             self.tell(Tell::Note(format!("{error}; looking for it")));
             self.doubts.insert(unit.request.name, Doubt::now());
             self.submission.put_off();
             return Ok(());
         }
+        if !matches!(error, SubmitError::Transient { .. }) {
+            self.answered();
+        }
+        self.put_back(&unit);
+        let back = self.of_each(&unit, &not_submitted());
         if matches!(error, SubmitError::Limit { .. }) {
             let within = self.keep_within_limit(&unit);
             self.submission.put_off();
@@ -423,9 +445,18 @@ impl Watch<'_, '_> {
             return self.note_all(&back);
         }
         if error.may_pass_later() {
+            // Those that were at work at the same time failed for the same reason.
             if self.submission.hold.is_none() {
-                let wait = self.submission.put_off().as_secs_f64();
-                self.tell(Tell::Note(format!("{error}; trying again in {wait:.0} s")));
+                self.submission.put_off();
+            }
+            let now = Instant::now();
+            let silent = self.submission.silence.missed(now, now);
+            if let Some(silent) = silent.filter(|_| !self.is_silent()) {
+                let long = match silent.as_secs() {
+                    0 => String::new(),
+                    seconds => format!(" after {}", Walltime::from_secs(seconds)),
+                };
+                self.tell(Tell::Note(format!("{error}; still trying{long}")));
             }
             return self.note_all(&back);
         }
@@ -487,6 +518,39 @@ impl Watch<'_, '_> {
     }
 }
 
+/// Submits these jobs, some at a time. When one cannot be submitted now, those that were to come after it are not tried.
+async fn call_all(
+    scheduler: &Scheduler,
+    cancel: &Cancel,
+    units: Vec<Unit>,
+) -> Vec<(Unit, Option<Result<JobId, SubmitError>>)> {
+    let off = AtomicBool::new(false);
+    let stopped = async || {
+        cancel.token().cancelled().await;
+        tokio::time::sleep(LAST_CALL).await;
+    };
+    let (off, stopped) = (&off, &stopped);
+    stream::iter(units)
+        .map(|unit| async move {
+            if off.load(Ordering::Relaxed) || cancel.asked() {
+                return (unit, None);
+            }
+            let submitted = tokio::select! {
+                submitted = scheduler.submit(&unit.request) => submitted,
+                () = stopped() => Err(SubmitError::Uncertain {
+                    said: "no answer before the run was stopped".to_owned(),
+                }),
+            };
+            if submitted.as_ref().is_err_and(SubmitError::may_pass_later) {
+                off.store(true, Ordering::Relaxed);
+            }
+            (unit, Some(submitted))
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await
+}
+
 fn submitting(unit: &Unit) -> impl Fn(String, u32, Option<Part>) -> Event {
     |step, attempt, part| Event::Submitting {
         step,
@@ -494,6 +558,10 @@ fn submitting(unit: &Unit) -> impl Fn(String, u32, Option<Part>) -> Event {
         name: unit.request.name.clone(),
         part,
     }
+}
+
+fn not_submitted() -> impl Fn(String, u32, Option<Part>) -> Event {
+    |step, attempt, _| Event::NotSubmitted { step, attempt }
 }
 
 pub(super) fn taken(job: &JobId) -> impl Fn(String, u32, Option<Part>) -> Event {

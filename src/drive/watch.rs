@@ -1,4 +1,4 @@
-//! Watches the jobs of the steps and judges their ends; they are submitted in [`submit`](super::submit).
+//! Watches the jobs of the steps; they are submitted in [`submit`](super::submit) and judged in [`ends`](super::ends).
 //!
 //! One question a tick for all jobs of the run. The tick grows while nothing happens and shrinks when an exit record arrives;
 //! a question without an answer is a missing observation, never a failed job.
@@ -10,45 +10,38 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::adopt::Doubt;
+use super::ends::{Answer, Books};
 use super::folder::{RunFolder, ended_name};
 use super::journal::{Journal, JournalError};
-use super::live::{Attempt, BOOKS_LAG, Live};
+use super::live::{Attempt, Live};
+use super::pace::{Pace, Silence};
 use super::packs::Packs;
 use super::prepare::Prepare;
 use super::progress::{Attempted, Ended, Observer, Progress as Tell};
-use super::state::{AttemptEnd, Event, Part, RunState};
+use super::state::{Event, Part, RunState};
 use super::submit::{Ground, Submission};
-use super::{Stay, collect, late, reports};
+use super::{Stay, collect};
 use crate::cancel::Cancel;
 use crate::config::Walltime;
 use crate::plan::Plan;
-use crate::scheduler::verdict::judge;
-use crate::scheduler::{
-    Accounting, Evidence, ExitRecord, JobId, JobRecord, JobState, JobStatus, Outcome, QueryError,
-    Scheduler,
-};
+use crate::scheduler::{JobId, JobStatus, Outcome, Phase, QueryError, Scheduler, pending};
 
 /// Between two looks into the folder of arrivals.
 const GLANCE: Duration = Duration::from_millis(100);
-/// The least time between two questions to Slurm.
-pub(super) const SHORTEST_TICK: Duration = Duration::from_millis(500);
-/// The most time between two questions while nothing happens.
-pub(super) const LONGEST_TICK: Duration = Duration::from_mins(1);
-/// How long after the end of a job its books are written, as a rule: to ask earlier is to ask twice.
-const BOOKS_DELAY: Duration = Duration::from_millis(250);
-/// How long an exit record may take over a network file system.
-const RECORD_LAG: Duration = Duration::from_secs(15);
-/// How long a job may outlive its own time limit before it counts as lost.
-const OVERSTAY: Duration = Duration::from_mins(30);
-/// How long cancelled jobs may take to end when the run is stopped.
-pub(super) const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
-
-/// Between two notices of an outage that lasts.
-const OUTAGE_NOTICE: Duration = Duration::from_mins(10);
-/// How often a step is tried elsewhere, as a rule.
-pub(super) const MISPLACED: u32 = 2;
 /// A look into the folder of arrivals may take this share of the time: one in so many.
 const GLANCE_SHARE: u32 = 20;
+/// How long after the end of a job its books are written, as a rule: to ask earlier is to ask twice.
+const BOOKS_DELAY: Duration = Duration::from_millis(250);
+/// How often a step is tried elsewhere, as a rule.
+pub(super) const MISPLACED: u32 = 2;
+/// How long a command may take before that is told.
+pub(super) const SLOW: Duration = Duration::from_secs(15);
+/// How long a job may outlive its own time limit, or our word to end, before it is given up.
+const OVERSTAY: Duration = Duration::from_mins(30);
+/// How long a scheduler may be silent when the run is stopped.
+pub(super) const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
+/// How long cancelled jobs may take to end when the run is stopped.
+const STOP_PATIENCE: Duration = Duration::from_mins(2);
 
 /// What the steps of a run are watched with.
 pub(super) struct Setting<'a> {
@@ -83,15 +76,15 @@ pub(super) async fn run(
         attempts: BTreeMap::new(),
         live: BTreeMap::new(),
         arrived: BTreeSet::new(),
+        arrival: None,
         submission: Submission::default(),
         doubts: BTreeMap::new(),
         packs: Packs::default(),
-        tick: SHORTEST_TICK,
-        asked: None,
-        outage: None,
-        books_kept: true,
-        books_asked: 0,
-        arrival: None,
+        told_held: BTreeSet::new(),
+        pace: Pace::default(),
+        silence: Silence::default(),
+        books: Books::default(),
+        uncancelled: BTreeSet::new(),
         stopping: None,
     };
     watch.adopt().await?;
@@ -100,6 +93,7 @@ pub(super) async fn run(
         watch.stop_if_asked().await?;
         watch.settle().await?;
         watch.submit().await?;
+        watch.stop_waiting()?;
         watch.tell_ends();
         if watch.state.finished() {
             break false;
@@ -107,11 +101,11 @@ pub(super) async fn run(
         if watch.may_leave() {
             break true;
         }
-        let ask = watch.pause().await;
+        let woken = watch.pause().await;
         let stop = watch.setting.cancel.clone();
         let stopping = watch.stopping.is_some();
         tokio::select! {
-            looked = watch.look(ask) => looked?,
+            looked = watch.look(woken) => looked?,
             // A silent controller must not hold up the end.
             () = stop.token().cancelled(), if !stopping => {}
         }
@@ -127,29 +121,31 @@ pub(super) struct Watch<'a, 'b> {
     pub(super) live: BTreeMap<usize, Live>,
     /// Names in the folder of arrivals that were seen already.
     arrived: BTreeSet<String>,
+    /// When the last exit record arrived.
+    arrival: Option<Instant>,
     pub(super) submission: Submission,
     /// Jobs that may have been submitted without our hearing of it, by name.
     pub(super) doubts: BTreeMap<String, Doubt>,
     pub(super) packs: Packs,
-    pub(super) tick: Duration,
-    asked: Option<Instant>,
-    /// Since when the scheduler has given no answer.
-    pub(super) outage: Option<Outage>,
-    /// Whether this cluster keeps books, as far as we know.
-    books_kept: bool,
-    /// How many of the last questions in a row went to them.
-    books_asked: u32,
-    /// When the last exit record arrived.
-    arrival: Option<Instant>,
+    /// Jobs that somebody has to release, and why, as far as that was told.
+    told_held: BTreeSet<(String, String)>,
+    pub(super) pace: Pace,
+    /// The controller's, if it gives no answer.
+    pub(super) silence: Silence,
+    pub(super) books: Books<'a>,
+    /// Jobs that the controller was not told to cancel, since it did not answer.
+    uncancelled: BTreeSet<JobId>,
     pub(super) stopping: Option<Instant>,
 }
 
-/// A scheduler that gives no answer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Outage {
-    since: Instant,
-    /// When it was last told.
-    told: Option<Instant>,
+/// What a pause was ended by.
+enum Woken {
+    /// It is time to ask.
+    Ask,
+    /// The books have answered.
+    Books(Answer),
+    /// Something else.
+    Otherwise,
 }
 
 impl Watch<'_, '_> {
@@ -218,7 +214,39 @@ impl Watch<'_, '_> {
         let jobs: BTreeSet<JobId> = self.state.live().map(|(_, job)| job.id.clone()).collect();
         let jobs: Vec<JobId> = jobs.into_iter().collect();
         self.cancel_jobs(&jobs).await;
-        self.tick = SHORTEST_TICK;
+        self.pace.news();
+    }
+
+    /// A run that is to stop does not wait for ever for its jobs to end.
+    fn stop_waiting(&mut self) -> Result<(), JournalError> {
+        if !self.has_waited_to_stop() {
+            return Ok(());
+        }
+        let steps: Vec<usize> = self.live.keys().copied().collect();
+        if !steps.is_empty() {
+            self.tell(Tell::Note(format!(
+                "{} jobs were to be cancelled, and Slurm has not said that they have ended: {}",
+                steps.len(),
+                self.how_to_cancel()
+            )));
+        }
+        self.conclude_unheard(&steps)
+    }
+
+    fn has_waited_to_stop(&self) -> bool {
+        let patience = if self.is_silent() {
+            CANCEL_PATIENCE
+        } else {
+            STOP_PATIENCE
+        };
+        self.stopping
+            .is_some_and(|since| since.elapsed() >= patience)
+    }
+
+    fn how_to_cancel(&self) -> String {
+        let jobs: BTreeSet<&str> = self.state.live().map(|(_, job)| job.id.root()).collect();
+        let jobs: Vec<&str> = jobs.into_iter().collect();
+        format!("`scancel {}` ends them", jobs.join(" "))
     }
 
     /// Whether there is nothing more to do for a driver that does not stay to the end.
@@ -228,9 +256,10 @@ impl Watch<'_, '_> {
             Stay::Until { .. } => self.setting.stay.is_over(),
             Stay::UntilSubmitted => self.doubts.is_empty() && !self.has_startable(),
             Stay::Briefly => {
-                let silent = self.outage.is_some();
-                let looked = self.asked.is_some() || self.live.is_empty();
-                let ending = self.live.values().any(|live| live.gone_since.is_some());
+                let silent = self.is_silent() || self.books.are_silent();
+                let looked = self.pace.has_asked() || self.live.is_empty();
+                let ending = self.live.values().any(|live| live.gone_since.is_some())
+                    || self.books.are_asked();
                 let submitted = self.submission.is_held() || !self.has_startable();
                 let settled = self.doubts.is_empty() || silent;
                 looked && settled && submitted && (!ending || silent)
@@ -238,31 +267,50 @@ impl Watch<'_, '_> {
         }
     }
 
-    pub(super) async fn cancel_jobs(&self, jobs: &[JobId]) {
+    pub(super) async fn cancel_jobs(&mut self, jobs: &[JobId]) {
         if jobs.is_empty() {
             return;
         }
         let cancelled =
             tokio::time::timeout(CANCEL_PATIENCE, self.setting.scheduler.cancel(jobs)).await;
         let said = match cancelled {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => {
+                for job in jobs {
+                    self.uncancelled.remove(job);
+                }
+                return;
+            }
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer".to_owned(),
+            Err(_) => format!(
+                "no answer from `scancel` within {} s",
+                CANCEL_PATIENCE.as_secs()
+            ),
         };
-        let names: Vec<&str> = jobs.iter().map(JobId::as_str).collect();
-        self.tell(Tell::Note(format!(
-            "could not cancel ({said}); `scancel {}` would",
-            names.join(" ")
-        )));
+        let known = self.uncancelled.len();
+        self.uncancelled.extend(jobs.iter().cloned());
+        if self.uncancelled.len() > known {
+            let names: BTreeSet<&str> = jobs.iter().map(JobId::root).collect();
+            let names: Vec<&str> = names.into_iter().collect();
+            self.tell(Tell::Note(format!(
+                "could not cancel ({said}); tried again when Slurm answers; `scancel {}` would, too",
+                names.join(" ")
+            )));
+        }
+    }
+
+    /// Cancels what could not be cancelled while the controller was silent.
+    async fn cancel_again(&mut self) {
+        let live: BTreeSet<&JobId> = self.state.live().map(|(_, job)| &job.id).collect();
+        self.uncancelled.retain(|job| live.contains(job));
+        let jobs: Vec<JobId> = self.uncancelled.iter().cloned().collect();
+        self.cancel_jobs(&jobs).await;
     }
 
     // ---- watching
 
-    /// Waits until something may have happened: the tick is over, an exit record arrived, a local step ended, a signal came.
-    /// Returns whether the scheduler is to be asked.
-    async fn pause(&mut self) -> bool {
-        let after = |wait: Duration| self.asked.map_or_else(Instant::now, |asked| asked + wait);
-        let (earliest, mut next) = (after(SHORTEST_TICK), after(self.tick));
+    /// Waits until something may have happened: the tick is over, an exit record arrived, a local step ended, the books answered,
+    /// a signal came.
+    async fn pause(&mut self) -> Woken {
         let mut glance = GLANCE;
         loop {
             let local = async {
@@ -278,27 +326,32 @@ impl Watch<'_, '_> {
                 self.setting.cancel.token().cancelled().await;
             };
             tokio::select! {
-                () = local => return true,
-                () = signal => return false,
+                () = local => return Woken::Ask,
+                () = signal => return Woken::Otherwise,
+                answer = self.books.answer() => return Woken::Books(answer),
                 () = tokio::time::sleep(glance) => {}
             }
+            self.watch_books();
             let looked = Instant::now();
             let arrival = self.arrivals();
             let now = Instant::now();
             glance = GLANCE.max((now - looked) * GLANCE_SHARE);
             let (of_jobs, of_packs) = self.expecting();
-            if of_jobs {
-                let last = self.arrival.filter(|_| self.all_have_arrived());
-                next = last.map_or(earliest, |arrival| earliest.max(arrival + BOOKS_DELAY));
-                self.tick = SHORTEST_TICK;
+            let expected = of_jobs && !self.is_silent();
+            if expected && arrival {
+                self.pace.news();
             }
-            let ask = now >= next && !self.live.is_empty();
+            let last = self.arrival.filter(|_| expected && self.all_have_arrived());
+            let early = last.is_some_and(|arrival| now < arrival + BOOKS_DELAY);
+            if self.pace.is_due(now, expected) && !early && !self.live.is_empty() {
+                return Woken::Ask;
+            }
             // What a pack has to tell needs no question.
             let told = self.packs.any() && (arrival || of_packs);
             let doubt = self.doubts.values().any(Doubt::is_due);
-            let due = self.submission.due(now) || doubt || self.setting.stay.is_over();
-            if ask || told || due {
-                return ask;
+            let late = self.has_waited_to_stop() || self.setting.stay.is_over();
+            if told || doubt || late || self.submission.due(now) {
+                return Woken::Otherwise;
             }
         }
     }
@@ -319,7 +372,7 @@ impl Watch<'_, '_> {
         self.live.keys().all(|index| self.has_arrived(*index))
     }
 
-    fn has_arrived(&self, index: usize) -> bool {
+    pub(super) fn has_arrived(&self, index: usize) -> bool {
         let attempt = self.state.steps()[index].attempt;
         let slug = &self.setting.plan.steps[index].slug;
         self.arrived.contains(&ended_name(slug, attempt))
@@ -336,32 +389,33 @@ impl Watch<'_, '_> {
         arrival
     }
 
-    /// Takes in what is new. Slurm gets one question at most: after the ends that we know of it is the books', else the queue's.
-    async fn look(&mut self, ask: bool) -> Result<(), JournalError> {
-        self.read_packs()?;
-        if !ask {
-            return Ok(());
-        }
-        self.asked = Some(Instant::now());
-        if matches!(self.setting.scheduler, Scheduler::Local(_)) {
-            self.ask_queue().await?;
-            return self.ask_books().await;
-        }
-        if self.books_kept && self.books_have_news() {
-            self.books_asked += 1;
-            self.ask_books().await
-        } else {
-            self.books_asked = 0;
-            self.ask_queue().await
+    /// Forgets the exit record of a start that Slurm has put back into the queue: there will be another.
+    fn forget_arrival(&mut self, index: usize) {
+        let attempt = self.state.steps()[index].attempt;
+        let name = ended_name(&self.setting.plan.steps[index].slug, attempt);
+        if self.arrived.remove(&name) {
+            // If it stays, it is seen again, and then there are more questions than there need be.
+            fs_err::remove_file(self.setting.folder.ended().join(name)).ok();
         }
     }
 
-    /// Whether the next question is the books': they are asked by turns with the queue while some jobs have ended, and mostly
-    /// once nothing runs any more.
-    fn books_have_news(&self) -> bool {
-        let ended = self.ended_jobs().len();
-        let in_a_row = if ended == self.live.len() { 2 } else { 1 };
-        ended > 0 && self.books_asked < in_a_row
+    /// Takes in what is new. Slurm gets one question at most: after the ends that we know of it is the books', else the queue's.
+    async fn look(&mut self, woken: Woken) -> Result<(), JournalError> {
+        self.read_packs()?;
+        match woken {
+            Woken::Otherwise => return Ok(()),
+            Woken::Books(answer) => return self.read_books(answer),
+            Woken::Ask => self.pace.ask(Instant::now()),
+        }
+        if matches!(self.setting.scheduler, Scheduler::Local(_)) {
+            self.ask_queue().await?;
+            return self.ask_at_once().await;
+        }
+        if self.is_turn_of_books() {
+            self.open_books();
+            return Ok(());
+        }
+        self.ask_queue().await
     }
 
     async fn ask_queue(&mut self) -> Result<(), JournalError> {
@@ -370,44 +424,78 @@ impl Watch<'_, '_> {
         if jobs.is_empty() {
             return Ok(());
         }
-        let observation = match self.setting.scheduler.poll(&jobs).await {
+        let scheduler = self.setting.scheduler;
+        let observation = match self.ask("squeue", scheduler.poll(&jobs)).await {
             Ok(observation) => observation,
             Err(error) => {
                 self.missed(&error);
                 return Ok(());
             }
         };
-        if let Some(outage) = self.outage.take() {
-            let silent = outage.since.elapsed().as_secs();
-            self.tell(Tell::Note(format!(
-                "the scheduler answers again after {}",
-                Walltime::from_secs(silent)
-            )));
-        }
-        let changed = self.take_in(&observation.jobs);
-        self.tick = if changed {
-            SHORTEST_TICK
+        self.answered();
+        if self.take_in(&observation.jobs) {
+            self.pace.news();
         } else {
-            jittered((self.tick * 3 / 2).min(LONGEST_TICK))
-        };
-        self.drop_hopeless().await?;
-        if self.books_kept {
-            return Ok(());
+            self.pace.quiet(mix());
         }
-        self.judge_ended(&Accounting::default())
+        self.drop_hopeless().await?;
+        self.cancel_again().await;
+        self.judge_by_queue()
     }
 
+    // ---- silence
+
+    /// Whether the controller gives no answer.
+    pub(super) fn is_silent(&self) -> bool {
+        self.silence.lasts(Instant::now()).is_some()
+    }
+
+    /// Waits for an answer, and tells if it is long in coming. A run that is to stop does not wait for long.
+    pub(super) async fn ask<T>(
+        &mut self,
+        command: &str,
+        answer: impl Future<Output = Result<T, QueryError>>,
+    ) -> Result<T, QueryError> {
+        let bounded = tokio::time::timeout(CANCEL_PATIENCE, answer);
+        if self.stopping.is_none() {
+            return self.patiently(command, bounded.into_inner()).await;
+        }
+        bounded.await.unwrap_or_else(|_| {
+            Err(QueryError::Unreachable {
+                command: command.to_owned(),
+                said: format!("no answer within {} s", CANCEL_PATIENCE.as_secs()),
+            })
+        })
+    }
+
+    /// Waits, and tells if that takes long.
+    pub(super) async fn patiently<T>(
+        &mut self,
+        command: &str,
+        answer: impl Future<Output = T>,
+    ) -> T {
+        let begin = Instant::now();
+        tokio::pin!(answer);
+        if let Ok(answer) = tokio::time::timeout(SLOW, &mut answer).await {
+            return answer;
+        }
+        if let Some(silent) = self.silence.missed(begin, Instant::now()) {
+            self.tell(Tell::Note(format!(
+                "no answer from `{command}` for {} s; waiting for the scheduler to come back",
+                silent.as_secs()
+            )));
+        }
+        answer.await
+    }
+
+    /// Takes in that the controller, or whoever else was needed, gave no answer.
     pub(super) fn missed(&mut self, error: &QueryError) {
+        if matches!(error, QueryError::Unreachable { command, .. } if command == "sacct") {
+            return self.without_books(error);
+        }
         let now = Instant::now();
-        let outage = self.outage.get_or_insert(Outage {
-            since: now,
-            told: None,
-        });
-        let quiet = |told: Instant| now.duration_since(told) >= OUTAGE_NOTICE;
-        if outage.told.is_none_or(quiet) {
-            outage.told = Some(now);
-            let since = now.duration_since(outage.since).as_secs();
-            let long = match since {
+        if let Some(silent) = self.silence.missed(now, now) {
+            let long = match silent.as_secs() {
                 0 => String::new(),
                 seconds => format!(" for {}", Walltime::from_secs(seconds)),
             };
@@ -415,8 +503,20 @@ impl Watch<'_, '_> {
                 "{error}; waiting{long} for the scheduler to come back"
             )));
         }
-        self.tick = (self.tick * 2).min(LONGEST_TICK);
+        self.pace.silent(now);
     }
+
+    /// Takes in that the controller answers.
+    pub(super) fn answered(&mut self) {
+        if let Some(silent) = self.silence.over(Instant::now()) {
+            self.tell(Tell::Note(format!(
+                "the scheduler answers again after {}",
+                Walltime::from_secs(silent.as_secs())
+            )));
+        }
+    }
+
+    // ---- the queue
 
     /// Takes the queue's word on each live job; returns whether anything changed.
     fn take_in(&mut self, seen: &BTreeMap<JobId, JobStatus>) -> bool {
@@ -435,27 +535,62 @@ impl Watch<'_, '_> {
             let step = &self.setting.plan.steps[index];
             let attempt = || Attempted::of(step, state.attempt, Some(job.to_string()));
             let packed = state.part.is_some_and(Part::is_packed);
+            let before = live.phase();
             let seen = live.take_in(status, packed, attempt);
-            changed |= seen.changed;
+            let now = live.phase();
+            changed |= seen.changed || now != before;
             // What a pack has started it tells itself, and maybe before the queue does.
             let told = state
                 .part
                 .is_some_and(|part| self.packs.has_started(part, &step.slug));
-            if let Some(event) = seen.tell.filter(|_| !told) {
+            for event in seen.tells.into_iter().filter(|_| !told) {
                 (self.setting.observer)(event);
+            }
+            if now == Some(Phase::Waiting) {
+                self.forget_arrival(index);
+                self.tell_held(index, &job);
             }
         }
         changed
+    }
+
+    /// Tells of a job that waits for a person, once.
+    fn tell_held(&mut self, index: usize, job: &JobId) {
+        let last = self.live.get(&index).and_then(|live| live.last.as_ref());
+        let reason = last
+            .and_then(|last| last.reason.clone())
+            .unwrap_or_default();
+        let meaning = pending::meaning(&reason);
+        let Some(help) = meaning.help.filter(|_| meaning.clears) else {
+            return;
+        };
+        if self.told_held.insert((job.root().to_owned(), reason)) {
+            let help = help.replace("JOB", job.root());
+            let step = &self.setting.plan.steps[index];
+            self.tell(Tell::Note(format!(
+                "job {job} of `{}` waits for {}; {help}, within {}",
+                step.name,
+                meaning.text,
+                Walltime::from_secs(step.resources.max_pending.as_secs())
+            )));
+        }
     }
 
     /// Cancels jobs that wait for what never comes, wait for too long, or do not end.
     async fn drop_hopeless(&mut self) -> Result<(), JournalError> {
         let mut jobs = BTreeSet::new();
         let mut events = Vec::new();
-        for (index, job) in self.state.live().filter(|(_, job)| job.cause.is_none()) {
-            let Some(live) = self.live.get(&index) else {
+        let mut given_up = Vec::new();
+        for (index, job) in self.state.live() {
+            let Some(live) = self.live.get_mut(&index) else {
                 continue;
             };
+            if job.cause.is_some() {
+                if live.overdue() > OVERSTAY {
+                    given_up.push(index);
+                }
+                continue;
+            }
             let step = &self.setting.plan.steps[index];
             let own = step.resources.time + step.resources.margin;
             let limit = live.limit.unwrap_or(own) + OVERSTAY;
@@ -471,86 +606,7 @@ impl Watch<'_, '_> {
         self.note_all(&events)?;
         let jobs: Vec<JobId> = jobs.into_iter().collect();
         self.cancel_jobs(&jobs).await;
-        Ok(())
-    }
-
-    /// The steps whose job has left the queue or ended in it, or whose exit record is there.
-    fn ended_jobs(&self) -> Vec<(usize, JobId)> {
-        let ended = |index: &usize| {
-            let gone = |live: &Live| live.gone_since.is_some();
-            let packed = matches!(self.state.steps()[*index].part, Some(Part::Packed { .. }));
-            self.live.get(index).is_some_and(gone) || !packed && self.has_arrived(*index)
-        };
-        let live = self.state.live().filter(|(index, _)| ended(index));
-        live.map(|(index, job)| (index, job.id.clone())).collect()
-    }
-
-    async fn ask_books(&mut self) -> Result<(), JournalError> {
-        let ended = self.ended_jobs();
-        let jobs: BTreeSet<JobId> = ended.into_iter().map(|(_, job)| job).collect();
-        let jobs: Vec<JobId> = jobs.into_iter().collect();
-        if jobs.is_empty() {
-            return Ok(());
-        }
-        let since = self.setting.started;
-        let books = match self.setting.scheduler.record(&jobs, since).await {
-            Ok(books) => books,
-            Err(error) => {
-                self.books_kept &= error != QueryError::NoAccounting;
-                tracing::debug!(%error, "no answer from accounting");
-                Accounting::default()
-            }
-        };
-        self.judge_ended(&books)
-    }
-
-    fn judge_ended(&mut self, books: &Accounting) -> Result<(), JournalError> {
-        for (index, job) in self.ended_jobs() {
-            self.judge_one(index, &job, books)?;
-        }
-        Ok(())
-    }
-
-    fn judge_one(
-        &mut self,
-        index: usize,
-        job: &JobId,
-        books: &Accounting,
-    ) -> Result<(), JournalError> {
-        let Some(live) = self.live.get(&index) else {
-            return Ok(());
-        };
-        let waited = live
-            .gone_since
-            .map_or(Duration::ZERO, |since| since.elapsed());
-        let lag = if self.books_kept {
-            BOOKS_LAG
-        } else {
-            Duration::ZERO
-        };
-        let settled = books.last(job).filter(|record| record.settled()).cloned();
-        let record = settled.or_else(|| live.queue_record(waited, lag));
-        if record.is_none() && waited < BOOKS_LAG {
-            return Ok(());
-        }
-        if let Some(Part::Packed { batch }) = self.state.steps()[index].part {
-            return self.judge_packed(index, batch, job, record);
-        }
-        let owes_record = record
-            .as_ref()
-            .is_some_and(|record| matches!(record.state, JobState::Completed | JobState::Failed));
-        if owes_record && waited < RECORD_LAG && self.exit_record(index).is_none() {
-            if let Some(live) = self.live.get_mut(&index) {
-                live.gone_since.get_or_insert_with(Instant::now);
-            }
-            late::refresh(&self.attempt_folder(index));
-            return Ok(());
-        }
-        self.conclude(index, job, record)
-    }
-
-    fn exit_record(&self, index: usize) -> Option<ExitRecord> {
-        collect::exit_record(&self.attempt_folder(index))
+        self.conclude_unheard(&given_up)
     }
 
     pub(super) fn attempt_folder(&self, index: usize) -> PathBuf {
@@ -558,90 +614,10 @@ impl Watch<'_, '_> {
         let slug = &self.setting.plan.steps[index].slug;
         self.setting.folder.attempt(slug, attempt)
     }
-
-    pub(super) fn conclude(
-        &mut self,
-        index: usize,
-        job: &JobId,
-        record: Option<JobRecord>,
-    ) -> Result<(), JournalError> {
-        let Some(live) = self.live.remove(&index) else {
-            return Ok(());
-        };
-        let packed = self.state.steps()[index].part.is_some_and(Part::is_packed);
-        let folder = self.attempt_folder(index);
-        let exit = self.exit_record(index);
-        let own = self.state.live_job(index);
-        let submitted = own.map(|job| job.submitted);
-        let verdict = judge(&Evidence {
-            record: record.as_ref(),
-            restarts: live.restarts(),
-            exit: exit.as_ref(),
-            log: &collect::log_tail(&folder.join("log.txt")),
-            cancelled: own.and_then(|job| job.cause.as_ref()),
-        });
-        let verdict = reports::judged(verdict, &self.setting.plan.steps[index], &folder);
-        let mut nodes = live.nodes;
-        nodes.extend(
-            record
-                .iter()
-                .flat_map(|record| record.nodes.iter().cloned()),
-        );
-        let ranks = exit.iter().flat_map(|exit| &exit.ranks);
-        nodes.extend(ranks.filter_map(|rank| rank.host.clone()));
-        let end = AttemptEnd {
-            verdict,
-            job: Some(job.clone()),
-            submitted,
-            record,
-            nodes,
-        };
-        let attempt = Attempt::read(end, &folder, packed);
-        self.close(index, attempt)
-    }
-
-    /// Writes down how an attempt ended, and whether it is tried elsewhere.
-    pub(super) fn close(&mut self, index: usize, attempt: Attempt) -> Result<(), JournalError> {
-        self.submission.placed.remove(&index);
-        let step = &self.state.steps()[index];
-        let number = step.attempt;
-        let elsewhere = (step.misplaced < self.setting.elsewhere
-            && self.stopping.is_none()
-            && matches!(self.setting.scheduler, Scheduler::Slurm(_))
-            && attempt.fault_of_place())
-        .then(|| attempt.bad_nodes());
-        let step = &self.setting.plan.steps[index];
-        let away = match elsewhere.as_deref() {
-            None | Some([]) => String::new(),
-            Some(nodes) => format!(" away from {}", nodes.join(", ")),
-        };
-        let why = format!("{}; trying again{away}", attempt.end.verdict.message);
-        let event = Event::Ended {
-            step: step.slug.clone(),
-            attempt: number,
-            end: Box::new(attempt.end.clone()),
-            elsewhere,
-        };
-        self.attempts.insert((index, number), attempt);
-        self.note(&event)?;
-        if self.state.steps()[index].verdict().is_none() {
-            self.tell_again(index, number, Some(why));
-        }
-        Ok(())
-    }
-
-    /// Tells that a step waits for a job again.
-    pub(super) fn tell_again(&self, index: usize, attempt: u32, why: Option<String>) {
-        self.tell(Tell::Again {
-            step: self.setting.plan.steps[index].name.clone(),
-            attempt,
-            why,
-        });
-    }
 }
 
-/// Many drivers that were started at once shall not ask at once.
-pub(super) fn jittered(tick: Duration) -> Duration {
+/// A number from 0 to 1 that is another one in each process.
+pub(super) fn mix() -> f64 {
     let mix = Utc::now().timestamp_subsec_nanos() ^ std::process::id();
-    tick.mul_f64(0.9 + f64::from(mix % 1000) / 5000.0)
+    f64::from(mix % 1000) / 1000.0
 }

@@ -1,10 +1,14 @@
 # A requeued job starts again in the same folder: each start keeps its files apart.
 HPC_CI_OUT=$HPC_CI_STEP_DIR
 hpc_ci_restart=${SLURM_RESTART_COUNT:-0}
-[ "$hpc_ci_restart" = 0 ] || HPC_CI_OUT=$HPC_CI_STEP_DIR/restart-$hpc_ci_restart
+if [ "$hpc_ci_restart" != 0 ]; then
+  HPC_CI_OUT=$HPC_CI_STEP_DIR/restart-$hpc_ci_restart
+  # Slurm appends to the log, where results may stand: those of an earlier start are not this one's.
+  cp "$HPC_CI_STEP_DIR/log.txt" "$HPC_CI_STEP_DIR/log-before-restart-$hpc_ci_restart.txt" && : >"$HPC_CI_STEP_DIR/log.txt"
+fi 2>/dev/null
 HPC_CI_TRACEFILE_DIR=$HPC_CI_OUT/tracefiles
 export HPC_CI_OUT HPC_CI_TRACEFILE_DIR
-hpc_ci_code=0 hpc_ci_refused= hpc_ci_failed_part=
+hpc_ci_code=0 hpc_ci_refused= hpc_ci_failed_part= hpc_ci_talk=$HPC_CI_STEP_DIR/log.txt
 
 # Hundreds of small steps start as many of these scripts, so what bash can do itself is not left to other programs.
 hpc_ci_now() { # sets $hpc_ci_time, in seconds since the epoch
@@ -51,6 +55,7 @@ hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
   trap - EXIT
   [ -e "$HPC_CI_OUT/timed-out" ] && timed_out=true
   [ -z "$hpc_ci_refused" ] && [ -s "$HPC_CI_OUT/refused" ] && hpc_ci_refused=$(cat "$HPC_CI_OUT/refused")
+  [ -z "$hpc_ci_refused" ] && [ -s "$HPC_CI_OUT/out-of-reach" ] && hpc_ci_refused=$(cat "$HPC_CI_OUT/out-of-reach")
   hpc_ci_now
   [ -z "$hpc_ci_measures" ] || sh "$hpc_ci_facts" end "$HPC_CI_OUT/nodes" 2>/dev/null
   hpc_ci_json job "${SLURM_JOB_ID:-}"
@@ -192,7 +197,33 @@ hpc_ci_after() { # COMMAND...: `after`, whose failure fails a step that had pass
   fi
 }
 
-hpc_ci_ranks() { "${hpc_ci_launch[@]}" "$@"; }
+# What srun says when it does not reach the controller, as it must before it starts anything.
+hpc_ci_out_of_reach='Unable to contact slurm controller|Unable to confirm allocation|Unable to create step.*(timed out|Connection refused)'
+
+hpc_ci_count_ranks() { # sets $hpc_ci_begun, how many ranks have begun
+  local -a notes=("$HPC_CI_OUT"/ranks/*)
+  hpc_ci_begun=${#notes[@]}
+  [ -e "${notes[0]}" ] || hpc_ci_begun=0
+}
+
+hpc_ci_ranks() { # COMMAND...: while the controller is away, srun is tried again for as long as the step has time
+  local before code pause=2
+  while :; do
+    hpc_ci_count_ranks
+    before=$hpc_ci_begun
+    "${hpc_ci_launch[@]}" "$@"
+    code=$?
+    [ "$code" != 0 ] && [ "$hpc_ci_launcher" = srun ] || break
+    hpc_ci_count_ranks
+    [ "$hpc_ci_begun" = "$before" ] && tail -n 5 "$hpc_ci_talk" 2>/dev/null | grep -qE "$hpc_ci_out_of_reach" || break
+    echo "srun could not reach Slurm's controller, and no rank began" >"$HPC_CI_OUT/out-of-reach"
+    printf 'hpc-ci: the controller is out of reach; trying again in %s s\n' "$pause" >&2
+    sleep "$pause"
+    pause=$((pause * 2 > 30 ? 30 : pause * 2))
+  done
+  [ ! -e "$HPC_CI_OUT/out-of-reach" ] || rm -f "$HPC_CI_OUT/out-of-reach"
+  return "$code"
+}
 
 hpc_ci_harness() { # COMMAND...: it starts MPI by itself, with the launch prefix at hand
   local word prefix=
@@ -209,6 +240,7 @@ hpc_ci_repeat() { # NAME COUNT COMMAND...: launches one after the other, the out
   shift 2
   for ((number = 1; number <= count && code == 0; number++)); do
     printf -v file '%s/%s-%03d.log' "$HPC_CI_OUT" "$name" "$number"
+    hpc_ci_talk=$file
     "$@" >"$file" 2>&1
     code=$?
     printf -- '--- %s %d of %d\n' "$name" "$number" "$count"

@@ -8,7 +8,7 @@ pub struct Waiting {
     pub clears: bool,
     /// What it waits for, or why it never starts; a fragment.
     pub text: &'static str,
-    /// What to change, for one that never starts.
+    /// What to change, for one that never starts; who can let it go, for one that waits for a person. `JOB` stands for its id.
     pub help: Option<&'static str>,
 }
 
@@ -17,6 +17,14 @@ const fn waits(text: &'static str) -> Waiting {
         clears: true,
         text,
         help: None,
+    }
+}
+
+const fn held(text: &'static str, help: &'static str) -> Waiting {
+    Waiting {
+        clears: true,
+        text,
+        help: Some(help),
     }
 }
 
@@ -109,13 +117,6 @@ const KNOWN: &[(&str, Waiting)] = &[
             "correct or drop `reservation`",
         ),
     ),
-    (
-        "Constraints",
-        never(
-            "no node can have what it asks for",
-            "change `constraint`, `gres` or `memory`",
-        ),
-    ),
     // These are.
     ("None", waits("Slurm has not looked at it yet")),
     ("Priority", waits("jobs of higher priority")),
@@ -126,11 +127,17 @@ const KNOWN: &[(&str, Waiting)] = &[
     ("Licenses", waits("a license")),
     (
         "JobHeldUser",
-        waits("somebody to release it: its owner held it"),
+        held(
+            "somebody to release it: its owner held it",
+            "`scontrol release JOB` lets it go",
+        ),
     ),
     (
         "JobHeldAdmin",
-        waits("somebody to release it: an administrator held it"),
+        held(
+            "somebody to release it: an administrator held it",
+            "ask those who run the cluster why",
+        ),
     ),
     ("JobArrayTaskLimit", waits("other tasks of its array")),
     ("PartitionDown", waits("its partition, which is down")),
@@ -140,6 +147,7 @@ const KNOWN: &[(&str, Waiting)] = &[
     ),
     ("NodeDown", waits("a node that is down")),
     ("ReqNodeNotAvail", waits("a node that is not available")),
+    ("Constraints", waits("nodes that have what it asks for")),
     (
         "Nodes required for job are DOWN",
         waits("nodes that are down, drained or reserved"),
@@ -148,11 +156,17 @@ const KNOWN: &[(&str, Waiting)] = &[
     ("Prolog", waits("the prolog on its nodes")),
     (
         "job requeued in held state",
-        waits("somebody to release it: it was requeued and held"),
+        held(
+            "somebody to release it: it was requeued and held",
+            "`scontrol release JOB` lets it go",
+        ),
     ),
     (
         "launch failed requeued held",
-        waits("somebody to release it: its launch failed"),
+        held(
+            "somebody to release it: its launch failed",
+            "`scontrol release JOB` lets it go, once its nodes are well",
+        ),
     ),
 ];
 
@@ -200,49 +214,135 @@ fn names(reason: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// What a reason means for the job that has it.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Class {
+        /// It is ended at once, and told what to change.
+        Never,
+        /// It waits for a person, and is told for whom.
+        Held,
+        /// It waits.
+        Waits,
+    }
+    use Class::{Held, Never, Waits};
+
+    /// The reasons of squeue(1) and of Slurm's `job_state_reason.c`, in its versions from 22.05 on.
+    const REASONS: &[(&str, Class)] = &[
+        ("AccountNotAllowed", Never),
+        ("AssocGrpBBMinutes", Never),
+        ("AssocGrpBillingMinutes", Never),
+        ("AssocGrpCPUMinutesLimit", Never),
+        ("AssocGrpCpuLimit", Waits),
+        ("AssocGrpCPURunMinutesLimit", Waits),
+        ("AssocGrpEnergyMinutes", Never),
+        ("AssocGrpGRESMinutes", Never),
+        ("AssocGrpGRESRunMinutes", Waits),
+        ("AssocGrpJobsLimit", Waits),
+        ("AssocGrpLicMinutes", Never),
+        ("AssocGrpMemLimit", Waits),
+        ("AssocGrpMemMinutes", Never),
+        ("AssocGrpMemRunMinutes", Waits),
+        ("AssocGrpNodeLimit", Waits),
+        ("AssocGrpNodeMinutes", Never),
+        ("AssocGrpNodeRunMinutes", Waits),
+        ("AssocGrpSubmitJobsLimit", Waits),
+        ("AssocGrpWallLimit", Never),
+        ("AssocMaxCpuPerJobLimit", Never),
+        ("AssocMaxJobsLimit", Waits),
+        ("AssocMaxNodePerJobLimit", Never),
+        ("AssocMaxSubmitJobLimit", Waits),
+        ("AssocMaxWallDurationPerJobLimit", Never),
+        ("AssociationJobLimit", Waits),
+        ("AssociationResourceLimit", Waits),
+        ("BadConstraints", Never),
+        ("BeginTime", Waits),
+        ("BurstBufferOperation", Waits),
+        ("BurstBufferResources", Waits),
+        ("BurstBufferStageIn", Waits),
+        ("Cleaning", Waits),
+        ("Constraints", Waits),
+        ("DeadLine", Waits),
+        ("Dependency", Waits),
+        ("DependencyNeverSatisfied", Never),
+        ("FedJobLock", Waits),
+        ("FrontEndDown", Waits),
+        ("InactiveLimit", Waits),
+        ("InvalidAccount", Never),
+        ("InvalidQOS", Never),
+        ("JobArrayTaskLimit", Waits),
+        ("JobHeldAdmin", Held),
+        ("JobHeldUser", Held),
+        ("JobHoldMaxRequeue", Waits),
+        ("JobLaunchFailure", Waits),
+        ("Licenses", Waits),
+        ("MaxBBPerJob", Waits),
+        ("MaxMemPerLimit", Never),
+        ("MaxPowerReserved", Waits),
+        ("NodeDown", Waits),
+        (
+            "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions",
+            Waits,
+        ),
+        ("None", Waits),
+        ("OutOfMemory", Waits),
+        ("PartitionConfig", Never),
+        ("PartitionDown", Waits),
+        ("PartitionInactive", Waits),
+        ("PartitionNodeLimit", Never),
+        ("PartitionTimeLimit", Never),
+        ("Priority", Waits),
+        ("Prolog", Waits),
+        ("QOSGrpCPUMinutesLimit", Never),
+        ("QOSGrpCPURunMinutesLimit", Waits),
+        ("QOSGrpCpuLimit", Waits),
+        ("QOSGrpGRESMinutes", Never),
+        ("QOSGrpJobsLimit", Waits),
+        ("QOSGrpWallLimit", Never),
+        ("QOSJobLimit", Waits),
+        ("QOSMaxCpuPerJobLimit", Never),
+        ("QOSMaxCpuPerNode", Never),
+        ("QOSMaxCpuPerUserLimit", Waits),
+        ("QOSMaxGRESPerUser", Waits),
+        ("QOSMaxJobsPerUserLimit", Waits),
+        ("QOSMaxNodePerJobLimit", Never),
+        ("QOSMaxNodePerUserLimit", Waits),
+        ("QOSMaxSubmitJobPerUserLimit", Waits),
+        ("QOSMaxWallDurationPerJobLimit", Never),
+        ("QOSMinCpuNotSatisfied", Never),
+        ("QOSNotAllowed", Never),
+        ("QOSResourceLimit", Waits),
+        ("QOSTimeLimit", Never),
+        ("QOSUsageThreshold", Waits),
+        ("ReqNodeNotAvail", Waits),
+        ("ReqNodeNotAvail, UnavailableNodes:n2", Waits),
+        ("Reservation", Waits),
+        ("ReservationDeleted", Never),
+        ("ReservationInvalid", Never),
+        ("Resources", Waits),
+        ("SchedDefer", Waits),
+        ("SystemFailure", Waits),
+        ("TimeLimit", Waits),
+        ("launch failed requeued held", Held),
+        ("job requeued in held state", Held),
+        (
+            "Job's account not permitted to use this partition (small allows nobody not ci)",
+            Never,
+        ),
+        ("SomethingOfTheFuture", Waits),
+        ("", Waits),
+    ];
+
     #[test]
     fn what_never_clears_is_told_from_what_waits() {
-        let check = |reason: &str, clears: bool| {
-            assert_eq!(meaning(reason).clears, clears, "{reason}");
-            assert_eq!(meaning(reason).help.is_none(), clears, "{reason}");
-        };
-        for reason in [
-            "PartitionTimeLimit",
-            "PartitionNodeLimit",
-            "PartitionConfig",
-            "BadConstraints",
-            "InvalidAccount",
-            "InvalidQOS",
-            "DependencyNeverSatisfied",
-            "AssocGrpCPUMinutesLimit",
-            "AssocGrpBillingMinutes",
-            "QOSGrpGRESMinutes",
-            "AssocMaxWallDurationPerJobLimit",
-            "QOSMaxNodePerJobLimit",
-            "QOSMaxCpuPerNode",
-            "QOSMinCpuNotSatisfied",
-            "QOSGrpWallLimit",
-            "Job's account not permitted to use this partition (small allows nobody not ci)",
-        ] {
-            check(reason, false);
-        }
-        for reason in [
-            "None",
-            "Priority",
-            "Resources",
-            "Dependency",
-            "JobHeldUser",
-            "AssocGrpCPURunMinutesLimit",
-            "AssocMaxJobsLimit",
-            "QOSMaxJobsPerUserLimit",
-            "AssocGrpNodeLimit",
-            "QOSMaxNodePerUserLimit",
-            "ReqNodeNotAvail, UnavailableNodes:n2",
-            "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions",
-            "SomethingOfTheFuture",
-            "",
-        ] {
-            check(reason, true);
+        for (reason, expected) in REASONS {
+            let meaning = meaning(reason);
+            let class = match (meaning.clears, meaning.help) {
+                (true, None) => Waits,
+                (true, Some(_)) => Held,
+                (false, Some(_)) => Never,
+                (false, None) => panic!("{reason}: nothing to do about it"),
+            };
+            assert_eq!(class, *expected, "{reason}");
         }
     }
 

@@ -6,8 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 pub use super::exit_record::{ExitRecord, RankExit};
-use super::job::{JobRecord, JobState};
+use super::job::{JobRecord, JobState, JobStatus};
 use super::outcome::Outcome;
+use super::pending;
 
 /// Why we cancelled a job ourselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,10 @@ pub enum CancelCause {
     Starved(String),
     /// It would never have started, for this reason.
     NeverStarts(String),
+    /// Somebody suspended it, and nobody let it go on.
+    Suspended,
+    /// It ran on for long after its time limit.
+    Overran,
 }
 
 /// All that is known of a job that has ended, or that we have given up on.
@@ -26,6 +31,12 @@ pub enum CancelCause {
 pub struct Evidence<'a> {
     /// The scheduler's final word on the last run; `None` if it has none.
     pub record: Option<&'a JobRecord>,
+    /// What the queue said of it when it was seen last.
+    pub last: Option<&'a JobStatus>,
+    /// Whether the queue does not know it any more, and had not seen it end.
+    pub forgotten: bool,
+    /// Whether there are books, and they give no answer.
+    pub books_silent: bool,
     /// How often the scheduler started the job again; an exit record of an earlier run proves nothing.
     pub restarts: u32,
     /// The record that the script left.
@@ -69,10 +80,10 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
         .filter(|exit| exit.restart_count >= evidence.restarts);
     match (exit, evidence.cancelled, evidence.record) {
         (Some(exit), None, record) | (Some(exit), _, record @ Some(_)) => {
-            with_exit(exit, record, evidence.log)
+            with_exit(exit, record, evidence)
         }
         (_, Some(cause), record) => cancelled_by_us(cause, record),
-        (None, None, record) => without_exit(record, evidence.log),
+        (None, None, record) => without_exit(record, evidence),
     }
 }
 
@@ -84,7 +95,7 @@ pub fn is_fault_of_place(verdict: &Verdict, exit: Option<&ExitRecord>) -> bool {
         Outcome::NodeFailure | Outcome::Preempted => true,
         Outcome::LaunchFailed => exit.is_none_or(|exit| {
             let error = exit.launch_error.as_deref();
-            error.is_some_and(|error| error.contains(UNSEEN))
+            error.is_some_and(|error| error.contains(UNSEEN) || error.contains(OUT_OF_REACH))
         }),
         _ => false,
     }
@@ -92,6 +103,8 @@ pub fn is_fault_of_place(verdict: &Verdict, exit: Option<&ExitRecord>) -> bool {
 
 /// What the script says where the storage is not mounted.
 const UNSEEN: &str = "is not to be seen from this node";
+/// What the script says where srun could not start anything because the controller was away.
+const OUT_OF_REACH: &str = "could not reach Slurm's controller";
 
 /// Whether a log holds what Slurm or srun write when the kernel has killed a process for want of memory. On a cluster
 /// without accounting, nothing else tells of a rank that was.
@@ -112,22 +125,58 @@ fn cancelled_by_us(cause: &CancelCause, record: Option<&JobRecord>) -> Verdict {
     let started = record.is_some_and(|record| !record.nodes.is_empty());
     match cause {
         CancelCause::Starved(reason) if !started => {
-            let message = format!("waited in the queue for too long: {reason}");
+            let message = format!(
+                "waited in the queue for longer than `max_pending`{}",
+                why(reason)
+            );
             Verdict::new(Outcome::Starved, message)
         }
-        CancelCause::NeverStarts(reason) if !started => {
-            let message = format!("would never have started: {reason}");
-            Verdict::new(Outcome::Rejected, message)
+        CancelCause::NeverStarts(reason) if !started => never_starts(reason),
+        CancelCause::Suspended => Verdict::new(
+            Outcome::Starved,
+            "was suspended by somebody for longer than `max_pending`, and was cancelled by us",
+        ),
+        CancelCause::Overran => Verdict::new(
+            Outcome::Lost,
+            "ran on long after its time limit without Slurm ending it, and was cancelled by us",
+        ),
+        _ => {
+            let unheard = if record.is_none() {
+                ", and Slurm has not said that it has ended"
+            } else {
+                ""
+            };
+            Verdict::new(Outcome::Cancelled, format!("was cancelled by us{unheard}"))
         }
-        _ => Verdict::new(Outcome::Cancelled, "was cancelled by us"),
     }
 }
 
+/// A job that no waiting helps.
+fn never_starts(reason: &str) -> Verdict {
+    let meaning = pending::meaning(reason);
+    let help = meaning
+        .help
+        .map_or(String::new(), |help| format!("; {help}"));
+    let message = format!(
+        "would never have started: {} ({reason}){help}",
+        meaning.text
+    );
+    Verdict::new(Outcome::Rejected, message)
+}
+
+/// What a job waited for, behind a sentence that says how long.
+fn why(reason: &str) -> String {
+    if reason.is_empty() {
+        return String::new();
+    }
+    format!(", for {} ({reason})", pending::meaning(reason).text)
+}
+
 /// The script lived to say how its program ended.
-fn with_exit(exit: &ExitRecord, record: Option<&JobRecord>, log: &str) -> Verdict {
+fn with_exit(exit: &ExitRecord, record: Option<&JobRecord>, evidence: &Evidence<'_>) -> Verdict {
     let unwell =
         exit.exit_code != 0 || record.is_some_and(|record| record.state != JobState::Completed);
-    if let Some(verdict) = out_of_memory(record, log).filter(|_| unwell) {
+    if let Some(verdict) = out_of_memory(record, evidence.log).filter(|_| unwell) {
         return verdict;
     }
     if let Some(verdict) = record.and_then(node_lost) {
@@ -139,7 +188,7 @@ fn with_exit(exit: &ExitRecord, record: Option<&JobRecord>, log: &str) -> Verdic
     if exit.timed_out {
         return Verdict::new(Outcome::Timeout, "did not end in time");
     }
-    if let Some(verdict) = record.and_then(taken_away) {
+    if let Some(verdict) = record.and_then(|record| taken_away(record, evidence)) {
         return verdict;
     }
     if exit.exit_code != 0 {
@@ -164,11 +213,30 @@ fn with_exit(exit: &ExitRecord, record: Option<&JobRecord>, log: &str) -> Verdic
             Outcome::Lost,
             format!("its program ended with 0, but the job is {state}"),
         ),
-        None => Verdict::new(
-            Outcome::Lost,
-            "its program ended with 0, but the scheduler does not know the job",
-        ),
+        None => {
+            let unknown = unknown(evidence);
+            Verdict::new(
+                Outcome::Lost,
+                format!("its program ended with 0, but {unknown}"),
+            )
+        }
     }
+}
+
+/// Why a controller may have forgotten a job.
+const LOST_STATE: &str = "; did the controller lose its state?";
+
+/// Why nobody says how a job ended.
+fn unknown(evidence: &Evidence<'_>) -> String {
+    let seen = evidence.last.map_or(String::new(), |last| {
+        format!(" (it was {} when last seen)", last.state)
+    });
+    if evidence.books_silent {
+        return format!(
+            "the controller has forgotten the job{seen}, and accounting gives no answer"
+        );
+    }
+    format!("neither the controller nor accounting know how the job ended{seen}{LOST_STATE}")
 }
 
 /// A node went away under the job, whatever else was said.
@@ -186,7 +254,7 @@ fn node_lost(record: &JobRecord) -> Option<Verdict> {
 }
 
 /// The scheduler ended the job, so the program's own end says nothing of the program.
-fn taken_away(record: &JobRecord) -> Option<Verdict> {
+fn taken_away(record: &JobRecord, evidence: &Evidence<'_>) -> Option<Verdict> {
     let (outcome, message) = match record.state {
         JobState::Timeout => (Outcome::Timeout, "reached the job's time limit".to_owned()),
         JobState::Deadline => (Outcome::Starved, "reached the job's deadline".to_owned()),
@@ -194,15 +262,32 @@ fn taken_away(record: &JobRecord) -> Option<Verdict> {
             Outcome::LaunchFailed,
             "could not be launched on its nodes".to_owned(),
         ),
+        JobState::Revoked => (
+            Outcome::Lost,
+            "was handed to another cluster of the federation, which is not asked; \
+             `--clusters` in `options`, or `SLURM_CLUSTERS`, keeps to one"
+                .to_owned(),
+        ),
         JobState::Cancelled => {
+            // Some clusters are set up to cancel what can never start.
+            let reason = evidence.last.and_then(|last| last.reason.as_deref());
+            let hopeless = reason.filter(|reason| !pending::meaning(reason).clears);
+            if let Some(reason) = hopeless.filter(|_| record.nodes.is_empty()) {
+                return Some(never_starts(reason));
+            }
             let by = record.cancelled_by.as_deref();
-            let by = by.map_or(String::new(), |by| format!(" by user {by}"));
+            let by = by.map_or(String::new(), |by| {
+                format!(" by user `{by}`, not by this run")
+            });
             let when = if record.nodes.is_empty() {
                 " before it started"
             } else {
                 ""
             };
-            (Outcome::Cancelled, format!("was cancelled{by}{when}"))
+            // A controller that starts anew has accounting close what it does not know, in root's name.
+            let forgotten = if evidence.forgotten { LOST_STATE } else { "" };
+            let message = format!("was cancelled{by}{when}{forgotten}");
+            (Outcome::Cancelled, message)
         }
         _ => return node_lost(record),
     };
@@ -283,14 +368,13 @@ fn collateral(code: i32) -> bool {
 const NO_OUTPUT: i32 = 53;
 
 /// The script never got to write its record, or we cannot see it.
-fn without_exit(record: Option<&JobRecord>, log: &str) -> Verdict {
+fn without_exit(record: Option<&JobRecord>, evidence: &Evidence<'_>) -> Verdict {
     let Some(record) = record else {
-        return Verdict::new(
-            Outcome::Lost,
-            "the scheduler does not know it, and it left no exit record",
-        );
+        let unknown = unknown(evidence);
+        return Verdict::new(Outcome::Lost, format!("left no exit record, and {unknown}"));
     };
-    if let Some(verdict) = out_of_memory(Some(record), log).or_else(|| taken_away(record)) {
+    let killed = out_of_memory(Some(record), evidence.log);
+    if let Some(verdict) = killed.or_else(|| taken_away(record, evidence)) {
         return verdict;
     }
     if record.exit.is_some_and(|exit| exit.signal == NO_OUTPUT) {

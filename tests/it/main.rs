@@ -8,6 +8,7 @@ mod cluster_builds;
 mod cluster_coverage;
 mod cluster_doctor;
 mod cluster_dying;
+mod cluster_faults;
 mod cluster_init;
 mod cluster_life;
 mod cluster_measure;

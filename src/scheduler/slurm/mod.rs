@@ -11,8 +11,10 @@ pub mod cluster;
 pub mod nodes;
 pub mod parse;
 pub mod refusal;
+#[cfg(test)]
+mod states;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -47,6 +49,7 @@ pub struct Slurm {
     environment: Vec<(OsString, OsString)>,
     cluster: Option<String>,
     deadline: Duration,
+    patience: Duration,
 }
 
 impl Slurm {
@@ -68,7 +71,16 @@ impl Slurm {
             environment: environment.into_iter().filter(keep).collect(),
             cluster,
             deadline,
+            patience: deadline,
         }
+    }
+
+    /// Returns the same, with another time that a submission may take: sbatch tries again by itself, and what it has done is
+    /// not known of one that was stopped.
+    #[must_use]
+    pub fn submitting_within(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Returns the same, speaking to another cluster of the federation.
@@ -81,6 +93,7 @@ impl Slurm {
     /// Submits a job and returns its id.
     pub async fn submit(&self, request: &JobRequest) -> Result<JobId, SubmitError> {
         let sbatch = self.command("sbatch").args(argv(request));
+        let sbatch = sbatch.deadline(self.patience);
         let stdout = sbatch_output(sbatch).await?.stdout_text();
         parse::submitted(&stdout).ok_or_else(|| SubmitError::Uncertain {
             said: format!("`{}`", stdout.trim()),
@@ -101,7 +114,8 @@ impl Slurm {
     ///
     /// A controller that hung takes up what was sent meanwhile: sbatch had said that it timed out, and yet the job is
     /// there some time after the controller answers again. Accounting learns of a job seconds after the controller, so
-    /// both are asked; a cluster without accounting answers with what the controller remembers.
+    /// it is asked about what the controller does not know; a cluster without accounting answers with what the controller
+    /// remembers.
     pub async fn find(
         &self,
         request: &JobRequest,
@@ -112,28 +126,29 @@ impl Slurm {
         let squeue =
             self.query("squeue")
                 .args(["-h", "-r", "-t", "all", "-o", "%i|%V|%k|%j", "-u", &user]);
-        let mut found = parse::traces(&self.ask("squeue", squeue).await?);
+        let earliest = since - CLOCK_SLACK;
+        let own = |text: &str| -> Vec<JobId> {
+            let traces = parse::traces(text).into_iter().filter(|trace| {
+                trace.submit.is_none_or(|submit| submit >= earliest)
+                    && argv::matches(request, &trace.label)
+            });
+            let ids: BTreeSet<JobId> = traces.map(|trace| trace.id).collect();
+            ids.into_iter().collect()
+        };
+        let found = own(&self.ask("squeue", squeue).await?);
+        if !found.is_empty() {
+            return Ok(found);
+        }
         let sacct = self
             .query("sacct")
             .args(["-n", "-P", "-X", "-o", "JobID,Submit,Comment,JobName"])
             .args(["-u", &user, "--starttime", &ago(since)]);
-        let mut books = Ok(());
         match self.ask("sacct", sacct).await {
-            Ok(text) => found.extend(parse::traces(&text)),
-            Err(QueryError::NoAccounting | QueryError::NotInstalled { .. }) => {}
-            Err(error) => books = Err(error),
+            Ok(text) => Ok(own(&text)),
+            Err(QueryError::NoAccounting | QueryError::NotInstalled { .. }) => Ok(found),
+            // That the controller knows nothing is no proof without the books.
+            Err(error) => Err(error),
         }
-        let since = since - CLOCK_SLACK;
-        let own = found.into_iter().filter(|trace| {
-            trace.submit.is_none_or(|submit| submit >= since)
-                && argv::matches(request, &trace.label)
-        });
-        let ids: BTreeSet<JobId> = own.map(|trace| trace.id).collect();
-        // What the controller knows needs no books; that it knows nothing is no proof without them.
-        if ids.is_empty() {
-            books?;
-        }
-        Ok(ids.into_iter().collect())
     }
 
     /// Asks the controller after all these jobs at once, for as long as it remembers them (`MinJobAge` after their
@@ -176,7 +191,29 @@ impl Slurm {
             accounting.runs.extend(part.runs);
             accounting.unread.extend(part.unread);
         }
+        self.name_users(&mut accounting).await;
         Ok(accounting)
+    }
+
+    /// Puts names in place of the numbers of those who cancelled jobs. `id` knows users that a static program cannot look up.
+    async fn name_users(&self, accounting: &mut Accounting) {
+        let mut names: BTreeMap<String, Option<String>> = BTreeMap::new();
+        for run in accounting.runs.values_mut().flatten() {
+            let Some(number) = &run.cancelled_by else {
+                continue;
+            };
+            if !names.contains_key(number) {
+                let id = Command::new("id").args(["-nu", "--", number]);
+                let said = id.deadline(self.deadline).success().await;
+                let name = said
+                    .ok()
+                    .map(|output| output.stdout_text().trim().to_owned());
+                names.insert(number.clone(), name);
+            }
+            if let Some(Some(name)) = names.get(number) {
+                run.cancelled_by = Some(name.clone());
+            }
+        }
     }
 
     /// Cancels jobs. One that has ended already is no error.

@@ -1,6 +1,7 @@
 //! Projects to run hpc-ci on, and what a run of it left.
 
 pub(crate) mod git_servers;
+pub(crate) mod own_cluster;
 pub(crate) mod schema;
 pub(crate) mod search;
 pub(crate) mod synthetic;
@@ -12,6 +13,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
+
+use own_cluster::OwnCluster;
 
 /// Where a project stands and who runs hpc-ci on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,22 +29,34 @@ pub(crate) enum Home {
 pub(crate) struct Project {
     home: Home,
     pub(crate) dir: PathBuf,
+    /// Variables of all its commands.
+    environment: Vec<(String, String)>,
 }
 
 impl Project {
     pub(crate) fn new(home: Home) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("hpc-ci-test-{}-{number}", std::process::id());
         let parent = match home {
             Home::Here => std::env::temp_dir(),
             Home::Cluster => shared(),
         };
+        Self::below(&parent, home, Vec::new())
+    }
+
+    /// A project on a cluster of the test's own.
+    pub(crate) fn on(cluster: &OwnCluster) -> Self {
+        Self::below(&cluster.shared(), Home::Cluster, cluster.environment())
+    }
+
+    fn below(parent: &Path, home: Home, environment: Vec<(String, String)>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("hpc-ci-test-{}-{number}", std::process::id());
         let dir = parent.join(name);
         std::fs::create_dir_all(dir.join("project")).unwrap();
         let project = Self {
             home,
             dir: dir.join("project"),
+            environment,
         };
         project.file(".gitignore", "/build\n/target\n/hpc-ci\n");
         project
@@ -135,6 +150,8 @@ impl Project {
                 command
             }
         };
+        let own = self.environment.iter();
+        command.envs(own.map(|(key, value)| (key, value)));
         command.current_dir(&self.dir).stdin(Stdio::null());
         for name in [
             "HPC_CI_COMMIT",
