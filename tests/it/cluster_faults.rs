@@ -10,12 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::support::own_cluster::OwnCluster;
+use crate::support::tools::full;
 use crate::support::{Ended, Home, Project, signal};
-
-/// Whether faults last as long as real ones.
-fn full() -> bool {
-    std::env::var_os("HPC_CI_FULL").is_some()
-}
 
 /// Lets a fault last for a minute, where there is time for that.
 fn let_it_last() {
