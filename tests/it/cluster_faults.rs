@@ -532,7 +532,7 @@ partition = "gone"
     let run = driver.ends().exits_with(0);
     tells(
         &run,
-        &["`is gone` had to make way for another job; trying again"],
+        &["is gone  attempt 1 had to make way for another job; trying again"],
     );
     assert_eq!(run.step("comes back")["attempts"], 1);
     assert_eq!(run.step("is gone")["attempts"], 2);
@@ -551,7 +551,7 @@ fn node_dies(cluster: &OwnCluster) {
     let node = if said.contains(" on n1") { "1" } else { "2" };
     cluster.node("kill", node);
     driver.says(
-        &format!("`a` lost a node; trying again away from n{node}"),
+        &format!("a  attempt 1 lost a node; trying again away from n{node}"),
         1,
     );
     let run = driver.ends().exits_with(0);
