@@ -234,7 +234,10 @@ impl Live {
                 back.into_iter().chain([waits]).collect()
             }
             (Phase::Running, JobState::Suspended | JobState::Stopped) => {
-                vec![note(format!("is {}: somebody has to let it go on", status.state))]
+                vec![note(format!(
+                    "is {}: somebody has to let it go on",
+                    status.state
+                ))]
             }
             (Phase::Running, _) if self.suspended_since.is_some() => {
                 vec![note("goes on".to_owned())]
@@ -248,7 +251,9 @@ impl Live {
                 attempt,
             }],
             (Phase::Unknown, state) => {
-                vec![note(format!("is in a state that is not known here: `{state}`"))]
+                vec![note(format!(
+                    "is in a state that is not known here: `{state}`"
+                ))]
             }
             (Phase::Running | Phase::Ended, _) => Vec::new(),
         }
@@ -321,7 +326,6 @@ mod tests {
 
     const HOUR: Duration = Duration::from_hours(1);
 
-
     fn status(state: JobState, reason: &str, start: Option<i64>) -> JobStatus {
         JobStatus {
             id: "7".parse().unwrap(),
@@ -360,16 +364,17 @@ mod tests {
         }
 
         fn says(mut self, state: &str, restarts: u32, reason: &str) -> Self {
-            let id: JobId = "71".parse().unwrap();
+            let id = "71".parse().unwrap();
             let line = format!("71|{state}|{restarts}|n1|N/A|0:00|{reason}");
             let seen = parse::queue(&line).jobs.remove(&id);
             let seen = self.live.take_in(seen, false, attempted);
-            self.told.extend(seen.tells.into_iter().map(|tell| match tell {
-                Tell::Note(text) => text,
-                Tell::Queued { reason, .. } => format!("queued {reason:?}"),
-                Tell::Running { .. } => "running".to_owned(),
-                other => format!("{other:?}"),
-            }));
+            self.told
+                .extend(seen.tells.into_iter().map(|tell| match tell {
+                    Tell::Note(text) => text,
+                    Tell::Queued { reason, .. } => format!("queued {reason:?}"),
+                    Tell::Running { .. } => "running".to_owned(),
+                    other => format!("{other:?}"),
+                }));
             self
         }
 

@@ -1,11 +1,7 @@
 //! `doctor` on the dev cluster, as an ordinary user.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
-
 use crate::doctor::{MPI, finding, findings, path_without};
-use crate::support::git_servers::free_port;
+use crate::support::own_cluster::OwnCluster;
 use crate::support::{Ended, Home, Project, shared};
 
 const STEPS: &str = r#"
@@ -182,99 +178,18 @@ fn an_account_that_is_not_yours_is_told() {
     assert_eq!(node.level, "error", "{node:?}");
 }
 
-/// A small cluster of its own beside the tests', with other settings. It goes down with this value.
-struct Second {
-    run: PathBuf,
-    net: String,
-    port: u16,
-}
-
-impl Second {
-    /// Starts it, changes its settings by commands of sed, and starts its controller anew with them.
-    fn start(changes: &[&str]) -> Self {
-        let id = std::process::id();
-        let second = Self {
-            run: PathBuf::from(format!("/var/tmp/hpc-ci-second-{id}")),
-            net: format!("10.{}.{}", 100 + id % 100, id / 100 % 250),
-            port: free_port(),
-        };
-        second.call("up", &["1", "2"]);
-        second.call("svc", &["kill", "slurmctld"]);
-        let mut sed = Command::new("sed");
-        sed.arg("-i");
-        for change in changes {
-            sed.args(["-e", change]);
-        }
-        let sed = sed.arg(second.conf()).status();
-        assert!(sed.unwrap().success());
-        second.call("svc", &["start", "slurmctld"]);
-        // Until its node has come back, requests that fit are refused.
-        while second.state_of_node() != "idle" {
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        second
-    }
-
-    fn state_of_node(&self) -> String {
-        let sinfo = Command::new("sinfo")
-            .args(["-h", "-o", "%T", "-p", "debug"])
-            .env("SLURM_CONF", self.conf())
-            .output();
-        String::from_utf8_lossy(&sinfo.unwrap().stdout)
-            .trim()
-            .to_owned()
-    }
-
-    fn conf(&self) -> PathBuf {
-        self.run.join("slurm.conf")
-    }
-
-    fn call(&self, program: &str, arguments: &[&str]) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("slurm/dev-cluster");
-        let output = Command::new(folder.join(program))
-            .args(arguments)
-            .env("HPC_SLURM_RUN", &self.run)
-            .env("HPC_SLURM_NET", &self.net)
-            .env("HPC_SLURM_PORT", self.port.to_string())
-            .env_remove("SLURM_CONF")
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{program} {arguments:?}: {output:?}"
-        );
-    }
-}
-
-impl Drop for Second {
-    fn drop(&mut self) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("slurm/dev-cluster");
-        let down = Command::new(folder.join("down"))
-            .env("HPC_SLURM_RUN", &self.run)
-            .output();
-        if down.is_ok_and(|output| output.status.success()) {
-            std::fs::remove_dir_all(&self.run).ok();
-        }
-    }
-}
-
 #[test]
 fn a_cluster_without_accounting_is_told_and_runs_steps() {
-    let second = Second::start(&[
+    let cluster = OwnCluster::start(5, "");
+    cluster.reconfigure(&[
         "s|^AccountingStorageType=.*|AccountingStorageType=accounting_storage/none|",
         "/^AccountingStorageEnforce=/d",
         "$a MinJobAge=2",
         "$a PrivateData=jobs",
     ]);
-    let project = project("");
-    let run = |arguments: &[&str]| {
-        let mut command = project.hpc_ci(arguments);
-        Ended::of(
-            &project.dir,
-            &command.env("SLURM_CONF", second.conf()).output().unwrap(),
-        )
-    };
-    let ended = run(&["doctor", "--format", "json", "--wait", "2m"]).exits_with(0);
+    let project = Project::on(&cluster);
+    project.file("hpc.toml", STEPS).commit();
+    let ended = doctor(&project).exits_with(0);
     let books = finding(&ended, "scheduler.accounting");
     assert_eq!(books.level, "warning");
     assert!(books.saw.contains("keeps no accounting"), "{books:?}");
@@ -289,5 +204,8 @@ fn a_cluster_without_accounting_is_told_and_runs_steps() {
         findings(&ended, "scheduler.questions").is_empty(),
         "{ended:?}"
     );
-    assert_eq!(run(&["run"]).exits_with(0).outcome("pair").0, "passed");
+    assert_eq!(
+        project.run(&["run"]).exits_with(0).outcome("pair").0,
+        "passed"
+    );
 }

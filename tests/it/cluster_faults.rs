@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::own_cluster::OwnCluster;
 use crate::support::tools::full;
-use crate::support::{Ended, Home, Project, signal};
+use crate::support::{Ended, Home, Project, signal, until};
 
 /// Lets a fault last for a minute, where there is time for that.
 fn let_it_last() {
@@ -573,10 +573,12 @@ fn node_dies(cluster: &OwnCluster) {
 fn state_lost(cluster: &OwnCluster) {
     let project = with_steps(
         Project::on(cluster),
-        "[[test]]\nname = \"a\"\ncommand = \"until [ -e ../../../go ]; do sleep 0.1; done\"\n",
+        "[[test]]\nname = \"a\"\ncommand = \"touch ../../../begun; until [ -e ../../../go ]; do sleep 0.1; done\"\n",
     );
     let mut driver = Driver::start(&project, &[]);
     driver.runs("a");
+    // Its script is on its node, and its program may still need the controller to get there.
+    until(|| project.dir.join("hpc-ci/begun").exists().then_some(()));
     cluster.service("kill", "slurmctld");
     cluster.forget_jobs();
     cluster.service("start", "slurmctld");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 
 use crate::support::tools::full;
-use crate::support::{Ended, Home, Project, user};
+use crate::support::{Ended, Home, Project, until, user};
 
 fn start(project: &Project, arguments: &[&str]) -> Child {
     project
@@ -18,17 +18,6 @@ fn start(project: &Project, arguments: &[&str]) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
-}
-
-fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_mins(2) {
-        if let Some(found) = look() {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("waited for two minutes");
 }
 
 /// The folders of the runs of a project, the oldest first.

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{here, project, run, verb};
-use crate::support::{Ended, Project, signal};
+use crate::support::{Ended, Project, signal, until};
 
 /// Three steps that wait for each other's file, so that the test decides when they end.
 const STEPS: &str = r#"
@@ -45,16 +45,6 @@ fn folder(project: &Project) -> PathBuf {
             .filter(|folder| folder.join("request.json").exists())
             .max()
     })
-}
-
-fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..1200 {
-        if let Some(found) = look() {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("waited for a minute");
 }
 
 fn until_journal_has(folder: &Path, word: &str) {

@@ -11,6 +11,7 @@ pub(crate) mod tools;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -23,6 +24,19 @@ pub(crate) enum Home {
     Here,
     /// On the storage that the nodes of the dev cluster share, as the cluster's ordinary user.
     Cluster,
+}
+
+/// Waits for something, for two minutes at most.
+#[track_caller]
+pub(crate) fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_mins(2) {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("waited for two minutes");
 }
 
 /// A git repository with an `hpc.toml`.

@@ -12,7 +12,7 @@ pub(crate) struct OwnCluster {
 }
 
 impl OwnCluster {
-    /// Starts one of two nodes. No two tests have the same `number`, which is from 1 to 4; `conf` are lines for its slurm.conf.
+    /// Starts one of two nodes. No two tests have the same `number`, which is from 1 to 5; `conf` are lines for its slurm.conf.
     pub(crate) fn start(number: u16, conf: &str) -> Self {
         let main = shared().parent().unwrap().to_owned();
         let settings = std::fs::read_to_string(main.join("settings")).unwrap();
@@ -81,6 +81,24 @@ impl OwnCluster {
             .unwrap();
         assert!(output.status.success(), "{program}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Changes settings of the running cluster, by commands of sed: some it could not be started with.
+    pub(crate) fn reconfigure(&self, changes: &[&str]) {
+        self.service("kill", "slurmctld");
+        let edits = changes.iter().flat_map(|change| ["-e", *change]);
+        let conf = self.run.join("slurm.conf");
+        let edited = Command::new("sed").arg("-i").args(edits).arg(conf).status();
+        assert!(edited.unwrap().success());
+        self.service("start", "slurmctld");
+        // Until its nodes have come back, requests that fit are refused.
+        while self
+            .slurm("sinfo", &["-h", "-o", "%T", "-p", "debug"])
+            .trim()
+            != "idle"
+        {
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// Waits until the controller has written down what is so now: one that is killed before knows nothing of it afterwards.
