@@ -131,6 +131,7 @@ const PURE: &[&str] = &[
     "cli/console/sections.rs",
     "cli/console/table.rs",
     "cli/console/words.rs",
+    "cli/order.rs",
     "publish/answer.rs",
     "publish/badge.rs",
     "publish/branch/",

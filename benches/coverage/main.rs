@@ -1,7 +1,7 @@
 //! The coverage engine against what a user would run otherwise, whole processes on a warm cache.
 //!
 //! `cargo bench --bench coverage` makes its own programs and profiles below `target/bench-coverage`, measures, prints and
-//! writes the tables of `benches/README.md`. It needs LLVM 22's programs, clang 22 and, once, crates.io and Eigen's
+//! writes the tables of `benches/README.md`. It needs LLVM 22's programs, clang 22 and, once, the registry of packages and Eigen's
 //! headers; what is missing is said and left out. `cargo bench --bench coverage -- quick` makes fewer and smaller runs
 //! and writes nothing; other words name the tables to make.
 

@@ -14,6 +14,7 @@ mod gc;
 mod init;
 mod manual;
 mod node;
+mod order;
 mod pack;
 mod past;
 mod plan;
@@ -29,7 +30,7 @@ mod trend;
 
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Error, Exit};
 use args::{Format, Global, RunArgs};
@@ -150,7 +151,10 @@ fn without_runs(arg: clap::Arg) -> clap::Arg {
 pub fn main() -> Exit {
     // Builds and local steps are processes of the same user, who could read the tokens of our environment in /proc.
     nix::sys::prctl::set_dumpable(false).ok();
-    let cli = match Cli::try_parse() {
+    let verbs = Cli::command();
+    let is_verb = |word: &str| verbs.find_subcommand(word).is_some();
+    let words = order::verb_first(std::env::args_os(), is_verb);
+    let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output, mistakes to standard error; clap knows which is which.

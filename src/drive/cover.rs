@@ -12,7 +12,7 @@ use super::profiles::StepProfiles;
 use super::progress::{Observer, StageKind, Under};
 use super::state::RunState;
 use super::{DriveError, Run};
-use crate::config::KeepProfiles;
+use crate::config::{KeepProfiles, LauncherKind};
 use crate::coverage::lcov::Tracefile;
 use crate::coverage::merge;
 use crate::coverage::objects;
@@ -247,10 +247,12 @@ fn step_ledger(
     let notes = collect::rank_notes(&given.start);
     let storage = collect::storage(&given.start);
     let silent = collect::silent(&given.start, &storage);
+    // A harness that starts MPI past our wrapper has ranks that nobody knows of.
+    let known = given.step.launcher.kind != LauncherKind::None || !notes.is_empty();
     let mut ledger = ledger::of_step(
         &given.step.name,
         given.attempt,
-        given.step.resources.ranks,
+        if known { given.step.resources.ranks } else { 0 },
         &files,
         &notes,
         &silent,

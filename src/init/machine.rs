@@ -270,7 +270,7 @@ mod tests {
         for (path, expected) in [
             ("/scratch/ada", "/scratch/$LOGNAME"),
             ("/scratch/adam/", "/scratch/adam"),
-            ("/work/a$b", "/work/a$$b"),
+            ("/data/a$b", "/data/a$$b"),
         ] {
             assert_eq!(portable(path, Some("ada")), expected);
         }

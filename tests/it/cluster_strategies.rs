@@ -203,9 +203,10 @@ fn a_node_that_goes_down_costs_no_step_its_result() {
     let scontrol = |state: &str| {
         let nodes = ["nodename=n[1-3]", state, "reason=test"];
         let done = Command::new("scontrol").arg("update").args(nodes).status();
-        assert!(done.unwrap().success());
+        done.unwrap().success()
     };
-    scontrol("state=down");
+    assert!(scontrol("state=down"));
+    // Refused where the nodes have come back by themselves meanwhile.
     scontrol("state=resume");
     let output = child.wait_with_output().unwrap();
     let run = Ended::of(&project.dir, &output).exits_with(0);

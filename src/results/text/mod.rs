@@ -447,7 +447,7 @@ fn coverage(figures: Option<&CoverageFigures>) -> String {
         ..
     } = figures;
     let ranks = match (figures.ranks_used, figures.ranks_expected) {
-        (Some(used), Some(expected)) => {
+        (Some(used), Some(expected)) if expected > 0 => {
             format!(
                 "; coverage is from {used} of {expected} ranks{}",
                 states(figures)

@@ -279,3 +279,27 @@ int main(void) {
         done.err
     );
 }
+
+/// Nobody knows of the ranks that a harness starts past the wrapper, so that none of them is said to be lost.
+#[test]
+fn ranks_that_nobody_knows_are_not_said_to_be_absent() {
+    let project = project(
+        r#"
+[build.tests]
+command = "clang-22 -g -o alone src/alone.c"
+coverage = "llvm"
+[[test]]
+name = "harness"
+launcher = "none"
+command = "./alone && ./alone"
+ranks = 4
+"#,
+    );
+    project.file("src/alone.c", "int main(void) {\n    return 0;\n}\n");
+    project.commit();
+    let done = run(&project, &[]).exits_with(0);
+    assert_eq!(hits(&done.line_hits("src/alone.c"), 2), 2, "{}", done.err);
+    assert!(!done.err.contains("ranks ("), "{}", done.err);
+    let meta = done.json("artifacts/meta.json");
+    assert!(meta["runs"][0]["ranks"].is_null(), "{meta:#}");
+}
