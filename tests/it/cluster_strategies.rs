@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::tools::full;
 use crate::support::{Ended, Home, Project};
 
 fn project(toml: &str) -> Project {
@@ -194,6 +195,10 @@ fn a_pack_that_somebody_cancels_keeps_what_has_ended() {
 /// It fails the jobs of all on its node, so nothing else may run at the time: see `.config/nextest.toml`.
 #[test]
 fn a_node_that_goes_down_costs_no_step_its_result() {
+    // Of single steps `cluster_faults` tries it always; this takes all of the cluster for a minute.
+    if !full() {
+        return;
+    }
     let project = project(&format!(
         "{SLOW}[[test]]\nname = \"single\"\ncommand = \"test $HPC_CI_ATTEMPT = 2 || sleep 60\"\n"
     ));
