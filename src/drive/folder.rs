@@ -23,15 +23,17 @@ pub struct RunFolder {
 impl RunFolder {
     /// Returns the folder of a new run that starts now; nothing is made yet.
     ///
-    /// Ids sort by time; process and nanoseconds keep two runs of one second apart.
+    /// Ids sort by time, to the fraction of a second: three digits are 4096ths of it, three come from the process.
     #[must_use]
     pub fn new(workspace: &Path, now: DateTime<Utc>) -> Self {
-        let mix = u64::from(std::process::id()).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            ^ u64::from(now.timestamp_subsec_nanos());
+        let nanoseconds = u64::from(now.timestamp_subsec_nanos());
+        let mix = u64::from(std::process::id()).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ nanoseconds;
         let id = format!(
-            "{}-{:04x}",
+            "{}-{:03x}{:03x}",
             now.format("%Y%m%dT%H%M%SZ"),
-            (mix ^ (mix >> 32)) & 0xFFFF
+            // A leap second counts beyond its own.
+            (nanoseconds * 4096 / 1_000_000_000).min(0xFFF),
+            (mix ^ (mix >> 32)) & 0xFFF
         );
         Self::existing(workspace, &id)
     }
@@ -258,4 +260,24 @@ pub fn not_passed(workspace: &Path) -> std::io::Result<BTreeSet<String>> {
         .filter(bad)
         .map(|step| step.step.name.clone())
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn runs_of_one_second_are_listed_in_the_order_in_which_they_began() {
+        let second = DateTime::from_timestamp(1_795_741_202, 0).unwrap_or_default();
+        let id = |milliseconds| {
+            let now = second + TimeDelta::milliseconds(milliseconds);
+            RunFolder::new(Path::new("/w"), now).id().to_owned()
+        };
+        let ids: Vec<String> = (0..1000).map(id).collect();
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert!(ids[0].starts_with("20261127T010002Z-000"), "{}", ids[0]);
+        assert!(ids[999].starts_with("20261127T010002Z-ffb"), "{}", ids[999]);
+    }
 }

@@ -70,8 +70,7 @@ pub fn begin(
     if_new: bool,
 ) -> Result<Begun, DriveError> {
     let runs = request.workspace.join("runs");
-    let folder = RunFolder::new(&request.workspace, Utc::now());
-    check_path(folder.root())?;
+    check_path(&runs)?;
     let failed = |source| DriveError::Folder {
         path: runs.clone(),
         source,
@@ -84,6 +83,8 @@ pub fn begin(
             why: format!("{claim} is about to begin it"),
         }));
     }
+    // Named while nobody else names one: the order of ids is that of runs.
+    let folder = RunFolder::new(&request.workspace, Utc::now());
     for other in folder::all(&request.workspace).into_iter().rev() {
         if if_new && let Some(tested) = tests_the_same(&request, &other)? {
             return Ok(tested);
