@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::own_cluster::OwnCluster;
 use crate::support::{Ended, Home, Project};
 
 /// What it does depends on the rank and the number of ranks; it loads a library and starts a second program.
@@ -53,7 +54,10 @@ const SECOND: &str = "int main(int argc, char **argv) { (void)argv; return argc 
 
 /// With more ranks than cores, Open MPI sometimes crashes while it starts, hpc-ci or not; hence the retries of wide steps.
 fn project(settings: &str) -> Project {
-    let project = Project::new(Home::Cluster);
+    ranks(Project::new(Home::Cluster), settings)
+}
+
+fn ranks(project: Project, settings: &str) -> Project {
     project
         .file("ranks.c", RANKS)
         .file("halve.c", HALVE)
@@ -150,19 +154,19 @@ fn line(of: &str, text: &str) -> u64 {
 }
 
 /// No run of this project may have left a folder on a node.
-fn nothing_is_left_on(nodes: &[&str], project: &Project) {
+fn nothing_is_left_on(nodes: &[&str], project: &Project, cluster: &[(String, String)]) {
     for run in below(&project.dir.join("hpc-ci/runs")) {
         let name = format!("hpc-ci.{}.*", run.file_name().unwrap().to_str().unwrap());
         for node in nodes {
             let command = Path::new(env!("CARGO_MANIFEST_DIR")).join("slurm/dev-cluster/node");
             let found = std::process::Command::new(command)
                 .args(["exec", node, "find", "/tmp", "-name", &name])
+                .envs(cluster.iter().cloned())
                 .output()
                 .unwrap();
-            assert_eq!(
-                String::from_utf8_lossy(&found.stdout),
-                "",
-                "left on node {node}"
+            assert!(
+                found.status.success() && found.stdout.is_empty(),
+                "left on node {node}: {found:?}"
             );
         }
     }
@@ -202,7 +206,7 @@ retries = 3
         .filter(|name| !name.contains(".part"))
         .collect();
     assert_eq!(seen, expected);
-    nothing_is_left_on(&["1", "2", "3"], &project);
+    nothing_is_left_on(&["1", "2", "3"], &project, &[]);
     let mut ledger_here = ledger_of(&run, "wide");
     let nodes = ledger_here
         .as_object_mut()
@@ -326,12 +330,6 @@ fn lines_of(place: &str) -> (u64, u64) {
     (first.parse().unwrap(), last.parse().unwrap())
 }
 
-fn node(arguments: &[&str]) {
-    let command = Path::new(env!("CARGO_MANIFEST_DIR")).join("slurm/dev-cluster/node");
-    let done = std::process::Command::new(command).args(arguments).status();
-    assert!(done.unwrap().success(), "node {arguments:?}");
-}
-
 /// Waits until all ranks of the only step have said that they started.
 fn all_started(project: &Project, ranks: usize) {
     for _ in 0..600 {
@@ -350,42 +348,43 @@ fn all_started(project: &Project, ranks: usize) {
 
 #[test]
 fn a_node_that_dies_takes_its_own_ranks_along_and_no_others() {
-    let project = project(
+    let cluster = OwnCluster::start(6, "");
+    let project = ranks(
+        Project::on(&cluster),
         r#"
 [[test]]
 name = "loses a node"
 command = "build/ranks sleep"
-ranks = 6
-nodes = 3
+ranks = 4
+nodes = 2
 ranks_per_node = 2
 max_pending = "5s"
 "#,
     );
     let child = project.start(&["--tests-only"]);
-    all_started(&project, 6);
-    node(&["kill", "3"]);
+    all_started(&project, 4);
+    cluster.node("kill", "2");
     let output = child.wait_with_output().unwrap();
-    node(&["start", "3"]);
     let run = Ended::of(&project.dir, &output).exits_with(3);
     let step = "loses a node";
-    // It was tried again, for which two nodes do not suffice.
+    // It was tried again, for which one node does not suffice.
     assert_eq!(run.outcome(step).0, "starved", "{}", run.err);
     assert_eq!(ledger_of(&run, step)["attempt"], 1);
     assert_eq!(
         ledger(&run, step),
-        groups([("partial", "0-3"), ("absent", "4-5")])
+        groups([("partial", "0-1"), ("absent", "2-3")])
     );
     let problems = &ledger_of(&run, step)["problems"];
-    let why = "ranks 4-5: it was on the disk of n3, which left no result";
+    let why = "ranks 2-3: it was on the disk of n2, which left no result";
     assert_eq!(problems[0]["message"], why, "{problems:#}");
     assert!(
         run.err
-            .contains("coverage is from 4 of 6 ranks (4 partial, 2 absent)"),
+            .contains("coverage is from 2 of 4 ranks (2 partial, 2 absent)"),
         "{}",
         run.err
     );
     let hits = run.line_hits("ranks.c");
     let barrier = u32::try_from(line(RANKS, "MPI_Barrier")).unwrap();
-    assert!(hits.contains(&(barrier, 4)), "{hits:?}");
-    nothing_is_left_on(&["1", "2"], &project);
+    assert!(hits.contains(&(barrier, 2)), "{hits:?}");
+    nothing_is_left_on(&["1"], &project, &cluster.environment());
 }
