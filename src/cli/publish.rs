@@ -292,6 +292,8 @@ impl<'a> Office<'a> {
                     circumstances: &item.circumstances,
                     again,
                 };
+                self.outbox
+                    .begin(lock, &mut item, destination, Utc::now())?;
                 let delivery = courier.deliver(destination, parcel, &wire);
                 let result = tokio::select! {
                     result = delivery => result,

@@ -143,15 +143,20 @@ pub struct Delivery {
     pub tries: u32,
     /// When it was tried last.
     pub tried_at: Option<DateTime<Utc>>,
-    /// What went wrong then.
+    /// What went wrong then; nothing if the try was broken off.
     pub error: Option<String>,
 }
 
 impl Delivery {
-    /// Notes a try that came to nothing.
-    pub fn failed(&mut self, now: DateTime<Utc>, error: String) {
+    /// Notes that it is being tried: should nobody come to note the end, it may have arrived.
+    pub fn begun(&mut self, now: DateTime<Utc>) {
         self.tries = self.tries.saturating_add(1);
         self.tried_at = Some(now);
+        self.error = None;
+    }
+
+    /// Notes that the try came to nothing.
+    pub fn failed(&mut self, error: String) {
         self.error = Some(error);
     }
 }

@@ -236,6 +236,18 @@ impl Outbox {
         Material::open(&self.folder_of(item))
     }
 
+    /// Notes that a destination is about to get the item, so that whoever finds it again after a crash looks there first.
+    pub fn begin(
+        &self,
+        _lock: &Lock,
+        item: &mut Item,
+        destination: Destination,
+        now: DateTime<Utc>,
+    ) -> Result<(), PublishError> {
+        item.pending.entry(destination).or_default().begun(now);
+        write(&self.folder_of(item).join(ITEM), item)
+    }
+
     /// Notes that a destination has got the item, or why it has not; an item that everybody has is removed.
     pub fn note(
         &self,
@@ -252,11 +264,7 @@ impl Outbox {
                 }
                 item.pending.remove(&destination);
             }
-            Err(error) => item
-                .pending
-                .entry(destination)
-                .or_default()
-                .failed(now, error),
+            Err(error) => item.pending.entry(destination).or_default().failed(error),
         }
         if item.pending.is_empty() {
             self.remove(item)

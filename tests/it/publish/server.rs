@@ -71,6 +71,8 @@ pub(crate) enum Fault {
     Hangs,
     /// Does what was asked, and closes the connection without a word.
     DoesAndDrops,
+    /// Does what was asked, and then says nothing.
+    DoesAndHangs,
 }
 
 impl Fault {
@@ -130,6 +132,11 @@ impl Server {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
 
+    /// Returns how many requests came in so far.
+    pub(crate) fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+
     /// Returns the requests so far in short, and forgets them.
     pub(crate) fn take_lines(&self) -> Vec<String> {
         self.take().iter().map(Request::line).collect()
@@ -159,6 +166,10 @@ fn serve(
         Some(Fault::DoesAndDrops) => {
             handler.lock().unwrap()(&request, url);
             return;
+        }
+        Some(Fault::DoesAndHangs) => {
+            handler.lock().unwrap()(&request, url);
+            return std::thread::sleep(Duration::from_mins(10));
         }
         Some(Fault::Hangs) => return std::thread::sleep(Duration::from_mins(10)),
     };
