@@ -32,10 +32,28 @@ fn fork_of_gitlab(variable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     (source != target).then(|| path.unwrap_or(source))
 }
 
+/// Returns the branch as it is told apart from the repository's own: with the fork that it comes from.
+pub(super) fn full_name(branch: String, origin: &Origin) -> String {
+    match &origin.fork {
+        Some(fork) if !branch.contains(':') => {
+            let owner = fork
+                .rsplit_once('/')
+                .map_or(fork.as_str(), |(owner, _)| owner);
+            format!("{owner}:{branch}")
+        }
+        _ => branch,
+    }
+}
+
+/// Returns the document of the event that started a workflow of GitHub.
+pub(super) fn event(variable: &dyn Fn(&str) -> Option<String>) -> Option<Value> {
+    let path = variable("GITHUB_EVENT_PATH").filter(|path| !path.is_empty())?;
+    serde_json::from_slice(&fs_err::read(path).ok()?).ok()
+}
+
 /// GitHub tells of forks in the document of the event alone.
 fn fork_of_github(variable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    let event = fs_err::read(variable("GITHUB_EVENT_PATH")?).ok()?;
-    let event: Value = serde_json::from_slice(&event).ok()?;
+    let event = event(variable)?;
     let head = event["pull_request"]["head"]["repo"]["full_name"].as_str()?;
     (variable("GITHUB_REPOSITORY")? != head).then(|| head.to_owned())
 }
@@ -80,5 +98,21 @@ mod tests {
         assert_eq!(of(None, &github).tag, None);
         assert_eq!(of(Some("me:topic"), &[]).fork.as_deref(), Some("me:topic"));
         assert_eq!(of(Some("topic"), &[]).fork, None);
+    }
+
+    #[test]
+    fn a_branch_of_a_fork_is_not_taken_for_one_of_the_repository() {
+        let check = |fork: Option<&str>, branch: &str, expected: &str| {
+            let origin = Origin {
+                fork: fork.map(str::to_owned),
+                ..Origin::default()
+            };
+            assert_eq!(full_name(branch.to_owned(), &origin), expected);
+        };
+        check(None, "main", "main");
+        check(Some("mallory/heat"), "main", "mallory:main");
+        check(Some("grp/sub/heat"), "a/b", "grp/sub:a/b");
+        check(Some("12"), "main", "12:main");
+        check(Some("me:topic"), "me:topic", "me:topic");
     }
 }

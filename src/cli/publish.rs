@@ -239,6 +239,11 @@ impl<'a> Office<'a> {
         Ok(sets)
     }
 
+    fn circumstances(&self) -> Circumstances {
+        let event = super::asker::event(&self.variable);
+        Circumstances::read(&self.variable, event.as_ref())
+    }
+
     fn put(
         &self,
         lock: &Lock,
@@ -252,7 +257,7 @@ impl<'a> Office<'a> {
         for set in sets {
             tell_marks(set, console)?;
         }
-        let circumstances = Circumstances::read(&self.variable);
+        let circumstances = self.circumstances();
         Ok(self
             .outbox
             .put(lock, sets, &destinations, &circumstances, Utc::now())?)
@@ -287,13 +292,13 @@ impl<'a> Office<'a> {
                     .pending
                     .get(&destination)
                     .is_some_and(|it| it.tries > 0);
+                self.outbox
+                    .begin(lock, &mut item, destination, Utc::now())?;
                 let parcel = Parcel {
                     material: &material,
                     circumstances: &item.circumstances,
                     again,
                 };
-                self.outbox
-                    .begin(lock, &mut item, destination, Utc::now())?;
                 let delivery = courier.deliver(destination, parcel, &wire);
                 let result = tokio::select! {
                     result = delivery => result,
@@ -360,7 +365,7 @@ impl<'a> Office<'a> {
             sets,
             &utf8(&folder.path().join("joined"))?,
             &self.courier().destinations(),
-            &Circumstances::read(&self.variable),
+            &self.circumstances(),
             Utc::now(),
         )?;
         let mut calls = Vec::new();

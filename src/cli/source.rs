@@ -81,6 +81,7 @@ pub(super) fn plan(
     let branch = branch(args, &located.found);
     let origin = super::asker::origin(branch.as_deref(), &|name| std::env::var(name).ok());
     plan::trust::check(&setting.site.trust, &origin)?;
+    let branch = branch.map(|branch| super::asker::full_name(branch, &origin));
     let (suite, config_sha256) = suite(setting, args, &located, console)?;
     let revision = Revision {
         commit: commit.to_string(),

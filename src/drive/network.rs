@@ -33,6 +33,9 @@ fn describe(repository: &Repository, commit: CommitId) -> Result<Network, GitErr
         .into_iter()
         .filter_map(|path| path.into_os_string().into_string().ok())
         .collect();
+    // As in `git ls-files`, a submodule is one entry.
+    let submodules = repository.submodules(commit)?.into_iter();
+    files.extend(submodules.filter_map(|(path, _)| path.into_os_string().into_string().ok()));
     files.sort_unstable();
     let mut told = BTreeMap::new();
     for path in files.iter().filter(|path| fixes::concern(path)) {

@@ -20,6 +20,8 @@ pub(super) enum Next {
     Backoff,
     /// Try again after this.
     After(Duration),
+    /// Try again after a minute or more, slower from try to try.
+    Slowly,
 }
 
 /// What a server says of its limits.
@@ -31,12 +33,18 @@ pub(super) struct Limit<'a> {
     pub(super) remaining: Option<&'a str>,
     /// When there are more, in seconds since 1970.
     pub(super) reset: Option<&'a str>,
+    /// The text of the answer.
+    pub(super) text: &'a str,
 }
+
+/// The first wait after a limit of GitHub that names no time, as its documentation has it.
+pub(super) const SLOWLY: Duration = Duration::from_mins(1);
 
 /// Returns what to do after an answer of this status; `now` is in seconds since 1970.
 ///
-/// GitHub refuses by 403 as well as 429 what goes beyond its limits; a 403 that tells of no limit is about permissions.
-/// A 429 that tells no time is a quota for a day or a month (Codecov's), which waiting does not help.
+/// GitHub refuses by 403 as well as 429 what goes beyond its limits, and names no time for some of them; a 403 that tells of
+/// no limit is about permissions. Another 429 that tells no time is a quota for a day or a month (Codecov's), which waiting
+/// does not help.
 pub(super) fn next(status: u16, limit: &Limit<'_>, now: i64) -> Next {
     let asked = limit
         .retry_after
@@ -48,10 +56,16 @@ pub(super) fn next(status: u16, limit: &Limit<'_>, now: i64) -> Next {
         });
     match (status, asked) {
         (403 | 429 | 503, Some(wait)) => Next::After(wait),
+        (403 | 429, None) if is_secondary(limit.text) => Next::Slowly,
         // 409: GitLab's lock of the pipeline is taken.
         (408 | 409 | 500..=599, _) => Next::Backoff,
         _ => Next::GiveUp,
     }
+}
+
+/// Whether the words are those of GitHub's secondary limits.
+fn is_secondary(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("secondary rate limit")
 }
 
 /// Reads `Retry-After`: seconds, or a date.
@@ -183,6 +197,17 @@ mod tests {
         check(403, spent("0", "1000030"), seconds(31));
         check(403, spent("12", "1000030"), Next::GiveUp);
         check(403, spent("0", "99999999999999999999"), Next::GiveUp);
+        let worded = |text| Limit { text, ..none };
+        let secondary =
+            worded("You have exceeded a secondary rate limit. Please wait a few minutes");
+        check(403, secondary, Next::Slowly);
+        check(429, secondary, Next::Slowly);
+        check(
+            403,
+            worded("Resource not accessible by integration"),
+            Next::GiveUp,
+        );
+        check(429, worded("Request was throttled."), Next::GiveUp);
     }
 
     #[test]

@@ -364,7 +364,7 @@ impl Courier<'_> {
     }
 
     fn circumstances(&self) -> Circumstances {
-        Circumstances::read(self.variable)
+        Circumstances::read(self.variable, None)
     }
 
     fn token(&self, source: &TokenSource, usual: &str) -> Result<Option<Secret>, DeliveryError> {

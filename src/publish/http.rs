@@ -377,6 +377,9 @@ impl Http {
                 Next::Backoff => may_repeat.then(|| self.pace.wait(tries)),
                 // Refused for its rate, it was not done: it can be repeated whatever it is.
                 Next::After(wait) => (tries < self.pace.tries).then_some(wait),
+                Next::Slowly => {
+                    (tries < self.pace.tries).then(|| answer::backoff(answer::SLOWLY, tries, 0.0))
+                }
             };
             match wait.filter(|wait| *wait <= self.pace.longest_wait) {
                 Some(wait) => {
@@ -491,14 +494,17 @@ fn refusal(
         };
     }
     let now = chrono::Utc::now().timestamp();
+    let said = answer::said(body, secret);
     let limit = answer::Limit {
         retry_after: header(RETRY_AFTER.as_str()),
         remaining: header("x-ratelimit-remaining").or(header("ratelimit-remaining")),
         reset: header("x-ratelimit-reset").or(header("ratelimit-reset")),
+        text: &said,
     };
     let next = answer::next(status.as_u16(), &limit, now);
-    let said = answer::said(body, secret);
-    let error = if status == StatusCode::TOO_MANY_REQUESTS || matches!(next, Next::After(_)) {
+    let error = if status == StatusCode::TOO_MANY_REQUESTS
+        || matches!(next, Next::After(_) | Next::Slowly)
+    {
         HttpError::Limited {
             server,
             status,

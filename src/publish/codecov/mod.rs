@@ -124,7 +124,7 @@ impl Target {
             self.server, self.service
         );
         let document =
-            payload::create_coverage(material, &network, circumstances, &self.flag, content.len());
+            payload::create_coverage(material, &network, circumstances, self, content.len());
         self.upload(url, document, content, told, wire).await
     }
 
@@ -179,7 +179,13 @@ impl Target {
             };
             match wire.send(put).await {
                 Ok(_) => return Ok(()),
-                Err(error) if error.status() == Some(StatusCode::FORBIDDEN) => {
+                // 403 says S3 of a signature that has run out, 400 Google's storage.
+                Err(error)
+                    if matches!(
+                        error.status(),
+                        Some(StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST)
+                    ) =>
+                {
                     refused = Some(error);
                 }
                 Err(error) => return Err(error.into()),

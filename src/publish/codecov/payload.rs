@@ -35,15 +35,21 @@ pub fn create_coverage(
     material: &Material,
     network: &Network,
     circumstances: &Circumstances,
-    flag: &str,
+    target: &Target,
     size: usize,
 ) -> Value {
-    let mut document = common(circumstances, flag, size);
+    let mut document = common(circumstances, &target.flag, size);
+    let commit = circumstances.seen(&material.meta.commit);
+    // Of a merge that a server made, the first parent is the target of the pull request.
+    let parent = network
+        .parent
+        .as_deref()
+        .filter(|_| commit == material.meta.commit);
     let more = json!({
-        "branch": present(material.meta.branch.as_deref()),
+        "branch": branch(material, circumstances, target),
         "code": "default",
-        "commitid": material.meta.commit,
-        "parent_commit_id": present(network.parent.as_deref()),
+        "commitid": commit,
+        "parent_commit_id": present(parent),
         "pullid": circumstances.pull_request.map(|number| number.to_string()),
     });
     extend(&mut document, more);
@@ -62,8 +68,8 @@ pub fn create_tests(
     // `pr`, `build` and `buildUrl` are what the API reads, `ci_url` and `job_code` what codecov-cli sends.
     let more = json!({
         "slug": encoded_slug(&target.slug),
-        "branch": present(material.meta.branch.as_deref()),
-        "commit": material.meta.commit,
+        "branch": branch(material, circumstances, target),
+        "commit": circumstances.seen(&material.meta.commit),
         "service": target.service.to_string(),
         "pr": circumstances.pull_request.map(|number| number.to_string()),
         "build": present(circumstances.job.as_deref()),
@@ -93,6 +99,28 @@ fn common(circumstances: &Circumstances, flag: &str, size: usize) -> Value {
         "file_not_found": false,
         "report_payload_bytes": size,
     })
+}
+
+/// The branch, as codecov-cli would have it.
+///
+/// Of a fork that is the name without the fork, by which Codecov knows the branch of the pull request; but by the colon
+/// alone it takes an upload without a token. What waits in GitHub's merge queue is of the branch that it waits for.
+fn branch<'a>(
+    material: &'a Material,
+    circumstances: &Circumstances,
+    target: &Target,
+) -> Option<&'a str> {
+    let branch = present(material.meta.branch.as_deref())?;
+    if circumstances.server == Server::GithubActions
+        && let Some(queued) = branch.strip_prefix("gh-readonly-queue/")
+    {
+        return queued.split('/').next();
+    }
+    let plain = branch.split_once(':').map(|(_, plain)| plain);
+    match plain.filter(|plain| circumstances.branch.as_deref() == Some(*plain)) {
+        Some(plain) if target.token.is_some() => Some(plain),
+        _ => Some(branch),
+    }
 }
 
 /// The name of the upload, as codecov-cli would have it.

@@ -49,9 +49,9 @@ pub fn marker(context: Option<&str>) -> String {
 }
 
 impl News {
-    /// Returns what a run has to say.
+    /// Returns what a run has to say of a commit.
     #[must_use]
-    pub fn of(material: &Material, marker: &str) -> Self {
+    pub fn of(material: &Material, commit: &str, marker: &str) -> Self {
         let parts = Part::ALL
             .into_iter()
             .filter(|part| material.owner(*part).is_some())
@@ -60,7 +60,7 @@ impl News {
             .collect();
         Self {
             marker: marker.to_owned(),
-            commit: material.meta.commit.clone(),
+            commit: commit.to_owned(),
             at: made_at(material),
             parts,
         }

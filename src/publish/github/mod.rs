@@ -52,7 +52,8 @@ impl Target {
         circumstances: &Circumstances,
         wire: &Wire,
     ) -> Result<(), HttpError> {
-        let path = format!("statuses/{}", material.meta.commit);
+        let commit = circumstances.seen(&material.meta.commit);
+        let path = format!("statuses/{commit}");
         for status in status::statuses(material, circumstances, self.context.as_deref()) {
             let document = status_document(&status, circumstances.job_url.as_deref());
             wire.send(self.call(Method::POST, &path, Some(document)))
@@ -69,7 +70,8 @@ impl Target {
         wire: &Wire,
     ) -> Result<(), HttpError> {
         let key = comment::marker(self.context.as_deref());
-        let news = comment::News::of(material, &key);
+        let commit = circumstances.seen(&material.meta.commit);
+        let news = comment::News::of(material, commit, &key);
         if news.is_empty() {
             return Ok(());
         }
@@ -77,7 +79,7 @@ impl Target {
             Some(number) if circumstances.server == Server::GithubActions => {
                 vec![number.to_string()]
             }
-            _ => self.pull_requests(&material.meta.commit, wire).await?,
+            _ => self.pull_requests(commit, wire).await?,
         };
         if requests.is_empty() {
             return Ok(());

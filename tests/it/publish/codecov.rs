@@ -360,6 +360,34 @@ fn a_fork_needs_no_token() {
 }
 
 #[test]
+fn the_main_branch_of_a_fork_is_not_ours() {
+    let server = codecov();
+    let project = project(&format!("{}[trust]\nforks = true\n", to_codecov(&server)));
+    let event = project.dir.with_file_name("event.json");
+    let text = json!({ "pull_request": { "head": { "repo": { "full_name": "mallory/r" } } } });
+    std::fs::write(&event, text.to_string()).unwrap();
+    let in_workflow = |words: &[&str], token: Option<&str>| {
+        let mut command = hpc_ci(&project, words);
+        command
+            .env("GITHUB_ACTIONS", "true")
+            .env("GITHUB_REPOSITORY", "o/r")
+            .env("GITHUB_HEAD_REF", "main")
+            .env("GITHUB_EVENT_PATH", &event)
+            .envs(token.map(|token| ("CODECOV_TOKEN", token)));
+        super::ended(&project, &mut command).exits_with(0)
+    };
+    let words = ["--scheduler", "local", "--no-publish", "--tests-only"];
+    let ended = in_workflow(&words, None);
+    assert_eq!(ended.json("hpc-results.json")["branch"], "mallory:main");
+    in_workflow(&["publish"], None);
+    assert_eq!(server.take()[0].json()["branch"], "mallory:main");
+    std::fs::remove_dir_all(project.dir.with_file_name("state")).unwrap();
+    // With a token, Codecov is told the branch of the pull request.
+    in_workflow(&["publish"], Some(TOKEN));
+    assert_eq!(server.take()[0].json()["branch"], "main");
+}
+
+#[test]
 fn what_must_not_move_codecov_does_not() {
     let server = codecov();
     let project = project(&to_codecov(&server));

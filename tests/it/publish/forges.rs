@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::server::{Fault, Reply, Request, Server};
-use super::{TOKEN, ended, head, hpc_ci, project, publish, run, waiting};
+use super::{TOKEN, ended, head, hpc_ci, project, publish, run, waiting, with_tokens};
+use crate::support::until;
 
 /// A pull request with so many comments of others before ours, pages of a hundred.
 pub(crate) fn github(others: usize, sha: &'static std::sync::OnceLock<String>) -> Server {
@@ -279,4 +280,61 @@ fn statuses_stand_in_the_pipeline_of_the_job_and_only_once() {
         })
     );
     assert_eq!(waiting(&project), Vec::<Value>::new());
+}
+
+#[test]
+fn what_was_sent_when_hpc_ci_was_killed_is_looked_up_before_it_is_sent_again() {
+    let server = gitlab();
+    let settings = format!(
+        "[publish.gitlab]\nurl = \"{}\"\nrepository = \"grp/sub/heat\"\n",
+        server.url()
+    );
+    let project = project(&settings);
+    run(&project, &[]).exits_with(0);
+    server.fault("POST", Fault::DoesAndHangs);
+    let mut command = hpc_ci(&project, &["publish"]);
+    let mut child = command.env("GITLAB_TOKEN", TOKEN).spawn().unwrap();
+    until(|| (server.count() > 0).then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(
+        waiting(&project)[0]["pending"]["gitlab_statuses"]["tries"],
+        1
+    );
+    publish(&project, &[]).exits_with(0);
+    let requests = server.take();
+    let sent = bodies(&requests, "POST", "/statuses/");
+    let names: Vec<&str> = sent.iter().map(|it| it["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["hpc-tests", "hpc-coverage", "hpc-benchmarks"]);
+}
+
+#[test]
+fn results_of_githubs_own_merge_are_told_at_the_commit_of_the_pull_request() {
+    static SHA: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let server = github(0, &SHA);
+    let project = project(&to_github(&server));
+    SHA.set(head(&project)).unwrap();
+    run(&project, &[]).exits_with(0);
+    let own = "ab".repeat(20);
+    let event = project.dir.with_file_name("event.json");
+    let text = json!({ "pull_request": { "head": { "sha": own } } });
+    std::fs::write(&event, text.to_string()).unwrap();
+    let mut command = hpc_ci(&project, &["publish"]);
+    with_tokens(&mut command);
+    command
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_SHA", head(&project))
+        .env("GITHUB_REF", "refs/pull/7/merge")
+        .env("GITHUB_HEAD_REF", "topic")
+        .env("GITHUB_EVENT_PATH", &event);
+    ended(&project, &mut command).exits_with(0);
+    let requests = server.take();
+    let at = format!("/statuses/{own}");
+    assert_eq!(bodies(&requests, "POST", &at).len(), 3);
+    let comments = bodies(&requests, "POST", "/issues/7/comments");
+    let text = comments[0]["body"].as_str().unwrap();
+    assert!(
+        text.contains(&format!("HPC results of {own:.10}")),
+        "{text}"
+    );
 }

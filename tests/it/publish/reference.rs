@@ -25,6 +25,12 @@ struct Scenario {
     arguments: &'static [&'static str],
     /// What stands in our settings for that.
     settings: &'static str,
+    /// What our run is told.
+    run: &'static [&'static str],
+    /// What GitHub says of the event.
+    event: &'static str,
+    /// Whether no branch is checked out.
+    detached: bool,
     faults: fn(&Server),
     /// codecov-cli gives up there, or hangs for ever; what it sends to a server that is well is what has to arrive.
     only_ours: bool,
@@ -52,11 +58,16 @@ const GITHUB: &[(&str, &str)] = &[
     ("GITHUB_REF", "refs/pull/7/merge"),
 ];
 
+const OF_FORK: &str = r#"{"pull_request":{"head":{"repo":{"full_name":"mallory/r"}}}}"#;
+
 const PLAIN: Scenario = Scenario {
     name: "by hand",
     variables: &[],
     arguments: &["--git-service", "github", "-r", "o/r", "-F", "hpc-extended"],
     settings: "",
+    run: &[],
+    event: "{}",
+    detached: false,
     faults: |_| {},
     only_ours: false,
     token: true,
@@ -94,7 +105,92 @@ fn surroundings() -> Vec<Scenario> {
                 "someone:topic",
             ],
             settings: "[trust]\nforks = true\n",
+            run: &["--commit", "HEAD", "--branch", "someone:topic"],
             token: false,
+            ..PLAIN
+        },
+        Scenario {
+            name: "a pull request from a fork",
+            variables: GITHUB,
+            settings: "[trust]\nforks = true\n",
+            event: OF_FORK,
+            ..PLAIN
+        },
+        Scenario {
+            name: "a pull request from a fork, without a token",
+            variables: GITHUB,
+            // As codecov-action has it.
+            arguments: &[
+                "--git-service",
+                "github",
+                "-F",
+                "hpc-extended",
+                "-B",
+                "mallory:topic",
+            ],
+            settings: "[trust]\nforks = true\n",
+            event: OF_FORK,
+            token: false,
+            ..PLAIN
+        },
+        Scenario {
+            name: "GitHub's merge queue",
+            variables: &[
+                ("GITHUB_ACTIONS", "true"),
+                ("GITHUB_REPOSITORY", "o/r"),
+                ("GITHUB_REF", "refs/heads/gh-readonly-queue/main/pr-7-abc"),
+                ("GITHUB_REF_NAME", "gh-readonly-queue/main/pr-7-abc"),
+                ("GITHUB_WORKFLOW", "CI"),
+            ],
+            ..PLAIN
+        },
+        Scenario {
+            name: "a tag on GitHub",
+            variables: &[
+                ("GITHUB_ACTIONS", "true"),
+                ("GITHUB_REPOSITORY", "o/r"),
+                ("GITHUB_REF", "refs/tags/v1"),
+                ("GITHUB_REF_NAME", "v1"),
+                ("GITHUB_REF_TYPE", "tag"),
+                ("GITHUB_RUN_ID", "900"),
+            ],
+            settings: "[trust]\ntags = [\"v*\"]\n",
+            detached: true,
+            ..PLAIN
+        },
+        Scenario {
+            name: "a tag on GitLab",
+            variables: &[
+                ("GITLAB_CI", "true"),
+                ("CI_JOB_ID", "42"),
+                ("CI_SERVER_HOST", "gitlab.com"),
+                ("CI_PROJECT_PATH", "my.grp/heat.jl"),
+                ("CI_COMMIT_REF_NAME", "v1"),
+                ("CI_COMMIT_TAG", "v1"),
+            ],
+            arguments: &["--git-service", "gitlab", "-F", "jacamar-hpc"],
+            settings: "[trust]\ntags = [\"v*\"]\n",
+            detached: true,
+            ..PLAIN
+        },
+        Scenario {
+            name: "no branch checked out",
+            detached: true,
+            ..PLAIN
+        },
+        Scenario {
+            name: "a branch with slashes",
+            run: &["--commit", "HEAD", "--branch", "feature/a+b"],
+            arguments: &[
+                "--git-service",
+                "github",
+                "-r",
+                "o/r",
+                "-F",
+                "hpc-extended",
+                "-B",
+                "feature/a+b",
+            ],
             ..PLAIN
         },
     ]
@@ -204,7 +300,13 @@ fn codecov_cli(project: &Project, scenario: &Scenario, server: &Server, words: &
     if scenario.token {
         command.args(["-t", TOKEN]);
     }
-    for name in ["CODECOV_TOKEN", "CI_COMMIT_SHA", "GITHUB_ACTIONS"] {
+    for name in [
+        "CODECOV_TOKEN",
+        "CI_COMMIT_SHA",
+        "GITHUB_ACTIONS",
+        "GITHUB_REF",
+        "GITHUB_SHA",
+    ] {
         command.env_remove(name);
     }
     command
@@ -224,21 +326,9 @@ fn same_as_codecov_cli(scenario: &Scenario) {
     let parent = head(&project);
     project.file("src/more.c", "void more() {\n}\n");
     project.commit();
-    run(&project, &["--tests-only"]).exits_with(0);
-    if !scenario.token {
-        run(
-            &project,
-            &[
-                "--tests-only",
-                "--commit",
-                "HEAD",
-                "--branch",
-                "someone:topic",
-            ],
-        )
-        .exits_with(0);
+    if scenario.detached {
+        git(&project, &["checkout", "--quiet", "--detach"]);
     }
-    let from = |path: &str| project.dir.join("hpc-ci/artifacts").join(path);
     // In a pipeline the checkout's own file is not trusted.
     let trusted = project.dir.with_file_name("hpc.toml");
     let text = std::fs::read_to_string(project.dir.join("hpc.toml")).unwrap();
@@ -250,37 +340,28 @@ fn same_as_codecov_cli(scenario: &Scenario) {
         ),
     );
     std::fs::write(&trusted, text).unwrap();
-    if scenario
-        .variables
-        .iter()
-        .any(|(name, _)| name.contains("COMMIT_REF") || name.contains("HEAD_REF"))
-    {
-        run(
-            &project,
-            &["--tests-only", "--commit", "HEAD", "--branch", "topic"],
-        )
-        .exits_with(0);
-    }
-
+    let event = project.dir.with_file_name("event.json");
+    std::fs::write(&event, scenario.event).unwrap();
+    let hpc_ci = |words: &[&str]| {
+        let mut command = hpc_ci(&project, words);
+        command.arg("--config").arg(&trusted);
+        command
+            .env("CI_PROJECT_DIR", &project.dir)
+            .env("GITHUB_EVENT_PATH", &event)
+            .env("HPC_CI_PUBLISH_TIMEOUT", "3")
+            .envs(scenario.variables.iter().copied());
+        command
+    };
+    let words = ["--tests-only", "--scheduler", "local", "--no-publish"];
+    ended(&project, hpc_ci(&words).args(scenario.run)).exits_with(0);
     (scenario.faults)(&ours);
-    let artifacts = from("");
-    let mut command = hpc_ci(
-        &project,
-        &[
-            "publish",
-            "--config",
-            trusted.to_str().unwrap(),
-            "--artifacts",
-        ],
-    );
-    command.arg(&artifacts).env("CI_PROJECT_DIR", &project.dir);
-    command.env("HPC_CI_PUBLISH_TIMEOUT", "3");
-    command.envs(scenario.variables.iter().copied());
+    let mut command = hpc_ci(&["publish"]);
     if scenario.token {
         with_tokens(&mut command);
     }
     ended(&project, &mut command).exits_with(0);
 
+    let from = |path: &str| project.dir.with_file_name("hpc-ci/artifacts").join(path);
     if !scenario.only_ours {
         (scenario.faults)(&theirs);
     }
