@@ -7,7 +7,9 @@
 
 mod benchmarks;
 mod chart;
+mod glance;
 mod parts;
+mod provenance;
 mod words;
 
 use askama::Template;
@@ -17,10 +19,9 @@ use sha2::{Digest, Sha256};
 
 use self::benchmarks::{Bench, benches};
 use self::chart::{Chart, Point, Series};
-use self::parts::{
-    BranchRow, Card, Fact, Failure, Ledger, RunRow, Strip, branch_rows, cards, facts, failures,
-    headline, ledger, run_rows, strip,
-};
+use self::glance::{Card, Strip, cards, headline, strip};
+use self::parts::{BranchRow, Failure, RunRow, branch_rows, failures, run_rows};
+use self::provenance::{Fact, Ledger, facts, ledger};
 use self::words::{Sign, When};
 use super::branch::history::{History, Run};
 use crate::results::record::{Meta, Part, TestsSummary};
