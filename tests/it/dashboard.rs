@@ -5,13 +5,19 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use hpc_ci::publish::branch::folder::Folder;
 use hpc_ci::publish::branch::{Existing, content};
 
 use crate::support::git_servers::{serve, write};
-use crate::support::synthetic::{HOSTILE, history};
+use crate::support::synthetic::{HOSTILE, Made, history};
 
 /// `index.html` of so many runs.
 fn page(runs: usize) -> String {
+    page_of(&history(runs))
+}
+
+/// `index.html` of these runs.
+fn page_of(folders: &[Folder]) -> String {
     let none = BTreeSet::new();
     let existing = Existing {
         branch: "hpc-results",
@@ -19,7 +25,7 @@ fn page(runs: usize) -> String {
         read: &|_| Ok(None),
         default_branch: Some("main"),
     };
-    let mut files = content(existing, &history(runs), 500).unwrap();
+    let mut files = content(existing, folders, 500).unwrap();
     String::from_utf8(files.remove("index.html").flatten().unwrap()).unwrap()
 }
 
@@ -36,6 +42,36 @@ fn a_page_of_500_runs_holds_them_all_and_no_foreign_markup() {
         let page = page.replace("http://www.w3.org/2000/svg", "");
         assert!(!page.contains(outside), "{outside}");
     }
+}
+
+#[test]
+fn a_page_of_little_claims_nothing_and_draws_no_line_through_one_point() {
+    let mut damaged = Made::new(3);
+    damaged.marks = vec!["infrastructure_damaged"];
+    for folders in [vec![], vec![damaged.folder()]] {
+        let page = page_of(&folders);
+        assert!(page.contains("Nothing to show yet"), "{page}");
+        assert!(!page.contains("Nothing failed"), "no test ran: {page}");
+        assert!(!page.contains("latest-tests.json"), "no such file: {page}");
+    }
+    let one = page_of(&[Made::new(1).folder()]);
+    assert!(!one.contains("class=\"chart\"") && !one.contains("class=\"strip\""));
+    assert!(
+        one.contains("<b>87.50 %</b>, 10255 of 11720 lines"),
+        "{one}"
+    );
+    let two = page_of(&[Made::new(0).folder(), Made::new(1).folder()]);
+    assert!(two.contains("class=\"chart\"") && two.contains("class=\"strip\""));
+}
+
+#[test]
+fn what_the_code_is_at_fault_for_comes_first() {
+    let mut both = Made::new(1);
+    (both.failing, both.unproved) = (2, 3);
+    let page = page_of(&[both.folder()]);
+    let table = page.split("id=\"benchmarks\"").next().unwrap();
+    let fault = table.rfind("particles[ranks=16]").unwrap();
+    assert!(fault < table.rfind("halo[ranks=1]").unwrap());
 }
 
 /// Without scripts, from inside a frame that allows none: rows, charts with a line, and whether the filters show.

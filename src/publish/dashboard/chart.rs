@@ -97,8 +97,11 @@ enum Shape {
 }
 
 impl Chart {
-    /// Draws a series in a box of this size; none if it has no value at all.
+    /// Draws a series in a box of this size; none if it has fewer than two values, which make no line.
     pub(super) fn new(series: Series, width: f64, height: f64) -> Option<Self> {
+        if series.points.iter().filter(|it| it.value.is_some()).count() < 2 {
+            return None;
+        }
         let (low, high) = range(&series)?;
         let steps = steps(low, high, if height > 180.0 { 5 } else { 3 }, series.bounds);
         let (low, high) = (*steps.first()?, *steps.last()?);
@@ -318,6 +321,7 @@ mod tests {
         assert_eq!(chart.dots[1].shape, Shape::Missing);
         assert!(Chart::new(series(&[None, None]), 400.0, 140.0).is_none());
         assert!(Chart::new(series(&[]), 400.0, 140.0).is_none());
+        assert!(Chart::new(series(&[None, Some(1.0)]), 400.0, 140.0).is_none());
     }
 
     #[test]
@@ -333,7 +337,7 @@ mod tests {
 
     #[test]
     fn hostile_names_are_text() {
-        let html = Chart::new(series(&[Some(1.0)]), 400.0, 140.0)
+        let html = Chart::new(series(&[Some(1.0), Some(2.0)]), 400.0, 140.0)
             .unwrap()
             .render()
             .unwrap();

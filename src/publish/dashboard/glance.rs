@@ -29,7 +29,7 @@ pub(super) struct Strip {
 /// Says in one line how things are.
 pub(super) fn headline(standing: Option<&Standing<'_>>) -> (Sign, String, String) {
     let Some(standing) = standing else {
-        let detail = "No complete run of this branch has been published.".to_owned();
+        let detail = "no complete run of this branch has been published".to_owned();
         return (Sign::SKIPPED, "Nothing to show yet".to_owned(), detail);
     };
     let detail = format!(
@@ -228,10 +228,10 @@ fn ranks_card(run: Option<&Run>) -> Card {
     }
 }
 
-/// Returns the last runs of a branch as signs.
+/// Returns the last runs of a branch as signs; none if there are not several.
 pub(super) fn strip(runs: &[&Run]) -> Option<Strip> {
     let runs = &runs[runs.len().saturating_sub(STRIP)..];
-    if runs.is_empty() {
+    if runs.len() < 2 {
         return None;
     }
     let marks: Vec<(usize, Sign, String)> = runs

@@ -60,6 +60,9 @@ struct Page {
     headline: String,
     detail: String,
     cards: Vec<Card>,
+    /// Whether anything stands for the branch, and whether its tests do.
+    standing: bool,
+    tested: bool,
     failures: Vec<Failure>,
     more_failures: usize,
     strip: Option<Strip>,
@@ -108,6 +111,8 @@ pub fn page(board: &Board<'_>) -> Result<String, askama::Error> {
         headline,
         detail,
         cards: cards(standing, &runs),
+        standing: standing.is_some(),
+        tested: standing.is_some_and(|it| it.tests.is_some()),
         failures,
         more_failures,
         strip: strip(&runs),

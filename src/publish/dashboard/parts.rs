@@ -95,6 +95,8 @@ pub(super) fn failures(
                 .map(|it| failure(it.test.clone(), it.message.clone())),
         );
     }
+    // What the code is at fault for comes first.
+    all.sort_by_key(|it| it.sign != Sign::FAILED);
     let more = all.len().saturating_sub(ROWS);
     all.truncate(ROWS);
     (all, more)
@@ -178,10 +180,7 @@ fn run_row(run: &Run) -> RunRow {
         coverage: coverage.map_or_else(nothing, |part| format!("{:.2} %", part.coverage_percent)),
         benchmarks: match &run.benchmarks {
             Some(summary) => match summary.worst_regression_pct {
-                Some(worst) => match regressed(Some(run)) {
-                    0 => signed(worst),
-                    count => format!("{}, {count} worse", signed(worst)),
-                },
+                Some(worst) => change_for_the_worse(worst, regressed(Some(run))),
                 None => counted(summary.benchmarks.len() as u64, "value"),
             },
             None => nothing(),
@@ -199,6 +198,16 @@ fn run_row(run: &Run) -> RunRow {
             .map(|mark| mark.as_str())
             .collect::<Vec<_>>()
             .join(", "),
+    }
+}
+
+/// The worst change in words: its sign would be that of the bad direction, and not of what was measured.
+fn change_for_the_worse(percent: f64, regressed: u64) -> String {
+    let figure = signed(percent);
+    match (regressed, figure.strip_prefix('+')) {
+        (0, None) => "none worse".to_owned(),
+        (0, Some(figure)) => format!("up to {figure} worse"),
+        (count, figure) => format!("{count} worse, {}", figure.unwrap_or_default()),
     }
 }
 
