@@ -1,6 +1,6 @@
 //! The programs of a run: what they are, and what built them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use camino::Utf8PathBuf;
@@ -8,7 +8,8 @@ use rayon::prelude::*;
 
 use super::Run;
 use super::builds::{Builder, program_of};
-
+use super::facts::Nodes;
+use super::live::Attempt;
 use super::request::program;
 use crate::coverage::objects;
 use crate::plan::Step;
@@ -28,6 +29,8 @@ struct Known {
     build_id: Option<String>,
     instrumented: Option<bool>,
     compiler: Option<String>,
+    /// The sha256 of each shared library that it loads, by name; several where nodes disagree.
+    libraries: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Programs {
@@ -52,6 +55,25 @@ impl Programs {
         }
     }
 
+    /// Takes in which libraries the programs of attempts load on their nodes.
+    pub(super) fn link(
+        &mut self,
+        run: &Run,
+        attempts: &BTreeMap<(usize, u32), Attempt>,
+        nodes: &Nodes,
+    ) {
+        for ((index, _), attempt) in attempts {
+            let key = key(&run.request.plan.steps[*index]);
+            let known = key.and_then(|key| self.all.get_mut(&key));
+            let Some((known, host)) = known.zip(attempt.host.as_ref()) else {
+                continue;
+            };
+            for (name, sum) in nodes.libraries(host) {
+                known.libraries.entry(name).or_default().insert(sum.clone());
+            }
+        }
+    }
+
     /// Returns what a program says of the compiler that made it.
     pub(super) fn compiler(&self, step: &Step) -> Option<&str> {
         self.get(step)?.compiler.as_deref()
@@ -63,8 +85,7 @@ impl Programs {
     }
 
     fn get(&self, step: &Step) -> Option<&Known> {
-        let name = program(&step.command).name()?;
-        self.all.get(&(step.build.clone(), PathBuf::from(name)))
+        self.all.get(&key(step)?)
     }
 
     /// Returns them as `meta.json` has them.
@@ -79,11 +100,23 @@ impl Programs {
                 build_id: known.build_id.clone(),
                 instrumented: known.instrumented,
                 compiler: known.compiler.clone(),
-                libraries: BTreeMap::new(),
+                libraries: known
+                    .libraries
+                    .iter()
+                    .map(|(name, sums)| {
+                        let sums: Vec<&str> = sums.iter().map(String::as_str).collect();
+                        (name.clone(), sums.join(" + "))
+                    })
+                    .collect(),
             })
         });
         records.collect()
     }
+}
+
+fn key(step: &Step) -> Option<(String, PathBuf)> {
+    let name = program(&step.command).name()?;
+    Some((step.build.clone(), PathBuf::from(name)))
 }
 
 fn known(path: &Path) -> Known {
@@ -95,6 +128,7 @@ fn known(path: &Path) -> Known {
         build_id: about.as_ref().and_then(|about| about.build_id.clone()),
         instrumented: about.as_ref().map(|about| about.profile),
         compiler: about.and_then(|about| about.compiler),
+        libraries: BTreeMap::new(),
     }
 }
 

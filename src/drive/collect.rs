@@ -20,10 +20,15 @@ const TAIL_BYTES: u64 = 64 * 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct Host {
+    /// Its name.
+    #[serde(rename = "host")]
+    pub(super) name: Option<String>,
     /// The family of MPI that the program is linked with.
     pub(super) mpi: Option<String>,
     /// The MPI library that it loads.
     pub(super) library: Option<String>,
+    /// All libraries that its loader finds for it, with colons between them.
+    libraries: Option<String>,
     /// The linear algebra library that it loads.
     pub(super) blas: Option<String>,
     /// The launcher's command line.
@@ -37,10 +42,19 @@ pub(super) struct Host {
 impl Host {
     /// Returns the modules that were loaded.
     pub(super) fn modules(&self) -> Vec<String> {
-        let list = self.modules.as_deref().unwrap_or_default();
-        let names = list.split(':').filter(|name| !name.is_empty());
-        names.map(str::to_owned).collect()
+        listed(self.modules.as_ref()).map(str::to_owned).collect()
     }
+
+    /// Returns the paths of the libraries that the program loads.
+    pub(super) fn libraries(&self) -> impl Iterator<Item = &str> {
+        listed(self.libraries.as_ref())
+    }
+}
+
+/// Returns what stands between colons.
+fn listed(list: Option<&String>) -> impl Iterator<Item = &str> {
+    let list = list.map(String::as_str).unwrap_or_default();
+    list.split(':').filter(|name| !name.is_empty())
 }
 
 /// How one rank fared, by its own note.

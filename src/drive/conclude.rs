@@ -392,7 +392,8 @@ impl Conclusion<'_> {
                         .map(|exit| format!("{}:{}", exit.code, exit.signal)),
                     requeues: attempt.exit.as_ref().map(|exit| exit.restart_count),
                     max_rss_bytes: record.and_then(crate::scheduler::JobRecord::max_rss),
-                    energy: None,
+                    energy: self.around.energies.of_job(job, step),
+                    exclusive: Some(step.resources.exclusive),
                 })
             })
             .collect()

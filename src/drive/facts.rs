@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Run;
-use super::collect;
+use super::collect::{self, Host};
 use super::live::Attempt;
 use crate::plan::{Step, StepKind};
 use crate::results::record::{
@@ -21,6 +21,8 @@ type Attempts = BTreeMap<(usize, u32), Attempt>;
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     by_host: BTreeMap<String, NodeInfo>,
+    /// The sha256 of shared libraries, by host and path.
+    libraries: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// What a node tells at the beginning or the end of a benchmark.
@@ -39,14 +41,30 @@ impl Nodes {
     /// Reads what is there.
     pub(super) fn read(run: &Run) -> Self {
         let folder = run.folder.nodes();
-        let hosts = collect::names(&folder);
-        let told = hosts.into_iter().filter_map(|host| {
-            let info = read(&folder.join(&host).join("node.json"))?;
-            Some((host, info))
-        });
-        Self {
-            by_host: told.collect(),
+        let mut nodes = Self::default();
+        for host in collect::names(&folder) {
+            let told = folder.join(&host);
+            if let Some(info) = read(&told.join("node.json")) {
+                nodes.by_host.insert(host.clone(), info);
+            }
+            let hashes = fs_err::read(told.join("libraries")).unwrap_or_default();
+            nodes
+                .libraries
+                .insert(host, sums(&String::from_utf8_lossy(&hashes)));
         }
+        nodes
+    }
+
+    /// Returns the libraries that the program of an attempt loads, by their names, with the sha256 of each.
+    pub(super) fn libraries<'a>(
+        &'a self,
+        host: &'a Host,
+    ) -> impl Iterator<Item = (String, &'a String)> {
+        let known = host.name.as_ref().and_then(|name| self.libraries.get(name));
+        host.libraries().filter_map(move |path| {
+            let name = path.rsplit('/').next()?;
+            Some((name.to_owned(), known?.get(path)?))
+        })
     }
 
     /// Returns what is known of a node, by its name or its host's.
@@ -90,6 +108,15 @@ impl Nodes {
         }
         all.into_values().collect()
     }
+}
+
+/// Reads what sha256sum wrote: by path, without what is no sum.
+fn sums(text: &str) -> BTreeMap<String, String> {
+    let lines = text.lines().filter_map(|line| line.split_once("  "));
+    lines
+        .filter(|(sum, _)| sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit()))
+        .map(|(sum, path)| (path.to_owned(), sum.to_owned()))
+        .collect()
 }
 
 /// Slurm's name of a node is its host's without the domain, unless the site says otherwise.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::binaries::Programs;
 use super::builds::Builder;
 use super::cover::Covered;
+use super::energy::Energies;
 use super::facts::{self, Nodes};
 use super::live::Attempt;
 use super::request::setup;
@@ -26,6 +27,8 @@ pub(super) struct Surroundings {
     pub(super) nodes: Nodes,
     /// The programs.
     pub(super) programs: Programs,
+    /// The energy that jobs used.
+    pub(super) energies: Energies,
 }
 
 impl Surroundings {
@@ -38,14 +41,16 @@ impl Surroundings {
         let asked = ask(run).await;
         let hosts = attempts.values().filter_map(|it| it.host.as_ref());
         let mut toolchain = toolchain::toolchain(&asked, hosts);
-        let (nodes, programs) =
+        let (nodes, mut programs) =
             tokio::task::block_in_place(|| (Nodes::read(run), Programs::of(run, builder)));
+        programs.link(run, attempts, &nodes);
         toolchain.container = tokio::task::block_in_place(|| super::container::of(run, builder));
         Self {
             asked,
             toolchain,
             nodes,
             programs,
+            energies: Energies::of(run, attempts).await,
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod disk;
 mod driven;
 mod dying;
 mod ends;
+mod energy;
 mod engine;
 mod error;
 pub mod event;

@@ -1,10 +1,16 @@
 #!/bin/sh
-# facts.sh node|begin|end FOLDER: leaves FOLDER/HOST/node.json, what this node is, or begin.json and end.json, what may disturb a
-# measurement on it at that time. The first process of a node does it. Ranks wait behind this, so one awk reads everything.
+# facts.sh node|begin|end FOLDER [ROOT]: leaves FOLDER/HOST/node.json, what this node is, or begin.json and end.json, what may disturb a
+# measurement on it at that time. The first process of a node does it. Ranks wait behind this, so one awk reads everything. What the
+# kernel tells of accelerators and the network is looked for below ROOT.
 read -r host </proc/sys/kernel/hostname
 [ "$1" = end ] || mkdir "$2/$host" 2>/dev/null || exit 0
-out=$2/$host/$1
-what=$1 host=$host folder=$(cd "${0%/*}" && pwd -P) awk '
+out=$2/$host/$1 root=${3:-} nvidia=
+if [ "$1" = node ] && command -v nvidia-smi >/dev/null; then
+  # What it says of its own failure goes to standard output.
+  nvidia=$(timeout 20 nvidia-smi --query-gpu=name,driver_version,memory.total,mig.mode.current,clocks.max.sm,clocks.max.memory,power.limit \
+    --format=csv,noheader,nounits 2>/dev/null </dev/null) || nvidia=
+fi
+nvidia=$nvidia root=$root what=$1 host=$host folder=$(cd "${0%/*}" && pwd -P) awk '
 function first(file,   line) { # returns the first line of a file, or nothing
     if ((getline line < file) <= 0) line = ""
     close(file)
@@ -85,10 +91,56 @@ function filesystem(   line, word, at, longest, kind) { # of the folder of this 
     close("/proc/self/mounts")
     text("filesystem", kind)
 }
-function devices(   i, path, line, seen_mitigation, mitigations, gpus, network, driver) {
-    if (match(line = first("/proc/driver/nvidia/version"), /Module +[0-9.]+/)) {
-        driver = substr(line, RSTART, RLENGTH); sub(/Module +/, ", driver ", driver)
+# An accelerator: nvidia-smi says `[N/A]` of what a card does not have. Memory comes in bytes, clocks in MHz, power in watts.
+function gpu(model, driver, bytes, mig, partition, clock, memory_clock, power,   outer) {
+    if (model == "") return
+    outer = json; json = ""
+    text("model", model)
+    text("driver", driver ~ /^\[/ ? "" : driver)
+    number("memory_bytes", bytes > 0 ? sprintf("%.0f", bytes) : "")
+    if (mig ~ /^(En|Dis)abled$/) put("mig", mig == "Enabled" ? "true" : "false")
+    text("partition", partition)
+    number("max_clock_mhz", clock)
+    number("max_memory_clock_mhz", memory_clock)
+    number("power_limit_watts", power)
+    gpus = gpus (gpus == "" ? "" : ",") "{" json "}"
+    json = outer
+}
+function nvidia_smi(said,   line, lines, field, i, n) {
+    n = split(said, line, "\n")
+    for (i = 1; i <= n; i++)
+        if (split(line[i], field, /, */) == 7) {
+            gpu(field[1], field[2], field[3] ~ /^[0-9]+$/ ? field[3] * 1048576 : 0, field[4], "", field[5], field[6], field[7])
+            lines++
+        }
+    return lines
+}
+function highest(file,   line, word, most) { # of the clocks that a card can take: `1: 1700Mhz *`
+    while ((getline line < file) > 0)
+        if (split(line, word, " ") > 1 && (word[2] + 0) > most) most = word[2] + 0
+    close(file)
+    return most
+}
+function amd(card,   model) {
+    if (first(card "/vendor") != "0x1002") return
+    model = first(card "/product_name")
+    # Cards without a name of their own have a number, at which `lspci` looks it up.
+    if (model == "") model = "AMD " first(card "/device")
+    gpu(model, first(root "/sys/module/amdgpu/version"), first(card "/mem_info_vram_total") + 0, "",
+        first(card "/current_compute_partition"), highest(card "/pp_dpm_sclk"), highest(card "/pp_dpm_mclk"), "")
+}
+function switches(   value, name) { # from the root of the network to this node, which its name ends
+    value = ENVIRON["SLURM_TOPOLOGY_ADDR"]; name = ENVIRON["host"]
+    sub(/\..*/, "", name)
+    # mpiexec hands on what its own node is told.
+    if (length(value) > length(name) + 1 && substr(value, length(value) - length(name)) == "." name)
+        text("switches", substr(value, 1, length(value) - length(name) - 1))
+}
+function devices(   i, path, line, seen_mitigation, mitigations, network, driver, told) {
+    if (match(line = first(root "/proc/driver/nvidia/version"), /Module +[0-9.]+/)) {
+        driver = substr(line, RSTART, RLENGTH); sub(/Module +/, "", driver)
     }
+    told = nvidia_smi(ENVIRON["nvidia"])
     for (i = 1; i < ARGC; i++) {
         path = ARGV[i]
         if (path ~ /vulnerabilities/) {
@@ -96,11 +148,10 @@ function devices(   i, path, line, seen_mitigation, mitigations, gpus, network, 
             if (line ~ /^Mitigation/) mitigations = mitigations (mitigations == "" ? "" : ", ") base(path)
         } else if (path ~ /nvidia/) {
             while ((getline line < path) > 0)
-                if (sub(/^Model:[ \t]*/, "", line)) gpus = gpus (gpus == "" ? "" : ",") quoted(line driver)
+                if (!told && sub(/^Model:[ \t]*/, "", line)) gpu(line, driver)
             close(path)
-        } else if (path ~ /product_name$/) {
-            if ((line = first(path)) != "") gpus = gpus (gpus == "" ? "" : ",") quoted(line)
-        } else if (path ~ /infiniband/) {
+        } else if (sub(/\/vendor$/, "", path)) amd(path)
+        else if (path ~ /infiniband/) {
             if ((line = first(path)) == "") continue
             sub(/\/rate$/, "", path)
             if (first(path "/state") !~ /ACTIVE/) continue
@@ -113,6 +164,7 @@ function devices(   i, path, line, seen_mitigation, mitigations, gpus, network, 
     if (seen_mitigation) text("mitigations", mitigations == "" ? "none" : mitigations)
     put("gpus", "[" gpus "]")
     text("interconnect", network)
+    switches()
 }
 function disturbances(   i, value, word, cpu, events, errors, own, job, seen, others) {
     split(first("/proc/loadavg"), word, " ")
@@ -137,14 +189,14 @@ function disturbances(   i, value, word, cpu, events, errors, own, job, seen, ot
     if (own in seen) number("other_jobs", others + 0)
 }
 BEGIN {
-    folder = ENVIRON["folder"]
+    folder = ENVIRON["folder"]; root = ENVIRON["root"]
     text("name", ENVIRON["host"])
     governors()
     if (ENVIRON["what"] == "node") { processors(); memory(); system_name(); filesystem(); devices() }
     else disturbances()
     print "{" json "}"
 }' $(case $1 in
-    node) echo /sys/devices/system/cpu/vulnerabilities/* /proc/driver/nvidia/gpus/*/information \
-        /sys/class/drm/card*/device/product_name /sys/class/infiniband/*/ports/*/rate /sys/class/cxi/cxi* ;;
+    node) echo /sys/devices/system/cpu/vulnerabilities/* "$root"/proc/driver/nvidia/gpus/*/information \
+        "$root"/sys/class/drm/card*/device/vendor "$root"/sys/class/infiniband/*/ports/*/rate "$root"/sys/class/cxi/cxi* ;;
     *) echo /proc/[0-9]*/comm ;;
 esac) >"$out.part" && mv -f "$out.part" "$out.json"

@@ -51,7 +51,7 @@ hpc_ci_launcher_line() { # VARIABLE: sets it to the launcher as one would type i
 
 hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
   local timed_out=false
-  local job nodes mpi part modules host launch library blas environment refused=null
+  local job nodes mpi part modules host launch library libraries blas environment refused=null
   trap - EXIT
   [ -e "$HPC_CI_OUT/timed-out" ] && timed_out=true
   [ -z "$hpc_ci_refused" ] && [ -s "$HPC_CI_OUT/refused" ] && hpc_ci_refused=$(cat "$HPC_CI_OUT/refused")
@@ -68,14 +68,17 @@ hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
   hpc_ci_json launch "$launch"
   hpc_ci_json library "${hpc_ci_library:-}"
   hpc_ci_json blas "${hpc_ci_blas:-}"
+  printf -v libraries '%s:' "${hpc_ci_loaded[@]}"
+  hpc_ci_json libraries "$libraries"
   hpc_ci_environment environment
   [ -z "$hpc_ci_refused" ] || hpc_ci_json refused "$hpc_ci_refused"
   # In one write: what a reader finds half of, it takes for absent.
   printf '%s\n' "{\"schema_version\":1,\"exit_code\":$hpc_ci_code,\"timed_out\":$timed_out,\"started\":$hpc_ci_started,\
 \"ended\":$hpc_ci_time,\"job_id\":$job,\"restart_count\":$hpc_ci_restart,\"nodes\":$nodes,\"ranks_expected\":$hpc_ci_ranks,\
-\"mpi\":$mpi,\"failed_part\":$part,\"modules\":$modules,\"host\":$host,\"launch\":$launch,\"library\":$library,\"blas\":$blas,\
+\"mpi\":$mpi,\"failed_part\":$part,\"modules\":$modules,\"host\":$host,\"launch\":$launch,\"library\":$library,\"libraries\":$libraries,\"blas\":$blas,\
 \"environment\":$environment,\"launch_error\":$refused}" >"$HPC_CI_OUT/exit.json"
   hpc_ci_reduce
+  hpc_ci_hash_libraries
   : >"$hpc_ci_ended"
   [ "$hpc_ci_code" -le 128 ] || exit 1
   exit "$hpc_ci_code"
@@ -261,9 +264,25 @@ hpc_ci_libraries() { # FILE: sets $hpc_ci_found to what the loader says of the l
   hpc_ci_found=$(ldd "$1" 2>/dev/null)
 }
 
+hpc_ci_hash_libraries() { # notes the sha256 of libraries that no step before noted for this node
+  local known=$hpc_ci_run_nodes/$hpc_ci_host/libraries path text= hashes
+  local -a new=()
+  [ ${#hpc_ci_loaded[@]} = 0 ] || IFS= read -r -d '' text 2>/dev/null <"$known"
+  for path in "${hpc_ci_loaded[@]}"; do
+    [[ $text == *"  $path"$'\n'* ]] || new+=("$path")
+  done
+  [ ${#new[@]} != 0 ] || return 0
+  # Accelerators come with gigabytes of them. What takes too long is noted as such, or each step would try again.
+  hashes=$(timeout 20 sha256sum -- "${new[@]}" 2>/dev/null)$'\n'
+  for path in "${new[@]}"; do
+    [[ $hashes == *"  $path"$'\n'* ]] || hashes+="-  $path"$'\n'
+  done
+  printf '%s' "$hashes" >>"$known"
+} 2>/dev/null
+
 hpc_ci_find_mpi() { # PROGRAM: sets $hpc_ci_mpi to openmpi, mpich or nothing, by the library that the program is linked with
-  local file libraries name path
-  hpc_ci_mpi= hpc_ci_library= hpc_ci_blas=
+  local file libraries name arrow path
+  hpc_ci_mpi= hpc_ci_library= hpc_ci_blas= hpc_ci_loaded=()
   [ -n "$1" ] || return 0
   file=$(type -P -- "$1") || return 0
   case ${file##*/} in
@@ -279,7 +298,11 @@ print((glob.glob(os.path.join(os.path.dirname(s.origin), "MPI*.so")) or [""])[0]
     *libopen-pal.so*|*libopen-rte.so*|*libmpi.so.40*) hpc_ci_mpi=openmpi ;;
     *libmpich.so*|*libmpi.so.12*|*libmpi_cray*|*libmpi_gnu*|*libmpi_intel*|*libmpi_nvidia*|*libmpi_amd*) hpc_ci_mpi=mpich ;;
   esac
-  while read -r name _ path _; do
+  while read -r name arrow path _; do
+    case $arrow$path in
+      '=>/'*) hpc_ci_loaded+=("$path") ;;
+      *) case $name in /*) hpc_ci_loaded+=("$name") ;; esac ;;
+    esac
     case $name in
       libopenblas*.so*|libmkl_rt.so*|libmkl_core.so*|libblis*.so*|libsci_*.so*|libessl*.so*|libarmpl*.so*|libnvpl_blas*.so*|libblas.so*)
         hpc_ci_blas=$name ;;

@@ -1,5 +1,6 @@
 //! Benchmarks as jobs of the dev cluster, and what its nodes tell of themselves.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -229,6 +230,19 @@ fn nodes_tell_what_they_are() {
             .contains("clang version 22"),
         "{binary}"
     );
+    let libraries = binary["libraries"].as_object().unwrap();
+    let path = wide["library"].as_str().unwrap();
+    let sum = Command::new("sha256sum").arg(path).output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap();
+    assert_eq!(
+        libraries[path.rsplit('/').next().unwrap()],
+        sum[..64],
+        "{binary}"
+    );
+    assert!(
+        libraries.keys().any(|name| name.starts_with("libc.so")),
+        "{binary}"
+    );
     assert_eq!(told["source"]["head"], commit.as_str());
     let sum = Command::new("sha256sum")
         .arg(project.dir.join("hpc.toml"))
@@ -252,7 +266,53 @@ fn nodes_tell_what_they_are() {
             "{job:#}"
         );
         assert_eq!(job["requeues"], 0);
+        // This cluster gathers none.
+        assert_eq!(job["energy"], Value::Null);
     }
+}
+
+/// No machine of ours has meters: stand-ins on PATH change two answers of the cluster's own programs.
+#[test]
+fn energy_is_what_accounting_says() {
+    let project = Project::new(Home::Cluster);
+    project.file(
+        "hpc.toml",
+        "[workspace]\nstate = \"../state\"\n[[test]]\nname = \"a\"\ncommand = \"true\"\nexclusive = true\n",
+    );
+    project.commit();
+    let bin = project.dir.with_file_name("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    for (program, answer) in [
+        (
+            "scontrol",
+            "sed 's|^AcctGatherEnergyType.*|AcctGatherEnergyType    = acct_gather_energy/rapl|'",
+        ),
+        (
+            "sacct",
+            r#"case "$*" in *ConsumedEnergyRaw*) sed 's/|.*/|101630/' ;; *) cat ;; esac"#,
+        ),
+    ] {
+        let real = project.command("which").arg(program).output().unwrap();
+        let real = String::from_utf8(real.stdout).unwrap();
+        let script = format!("#!/bin/sh\n{} \"$@\" | {answer}\n", real.trim());
+        let path = bin.join(program);
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let ended = project.hpc_ci(&["run"]).env("PATH", path).output().unwrap();
+    let run = Ended::of(&project.dir, &ended)
+        .exits_with(0)
+        .documents_are_valid();
+    let job = &provenance(&run)["jobs"][0];
+    assert_eq!(
+        (&job["energy"], &job["exclusive"]),
+        (
+            &json!({"joules": 101_630.0, "source": "Slurm, acct_gather_energy/rapl",
+                "quality": "of its nodes, which it had for itself"}),
+            &json!(true)
+        )
+    );
 }
 
 #[test]

@@ -250,3 +250,113 @@ fn the_other_mpi_is_refused() {
     let error = record["launch_error"].as_str().unwrap();
     assert!(error.contains("linked with mpich"), "{error}");
 }
+
+/// Runs the script that tells of a node, below a root of a test's own, and returns what it wrote.
+fn node_facts(dir: &Path, path: &str, topology: &str) -> serde_json::Value {
+    let script = dir.join("facts.sh");
+    std::fs::write(&script, FACTS_SCRIPT).unwrap();
+    let folder = dir.join("nodes");
+    std::fs::create_dir_all(&folder).unwrap();
+    let told = Command::new("sh")
+        .arg(&script)
+        .arg("node")
+        .args([&folder, &dir.join("root")])
+        .env("PATH", path)
+        .env("SLURM_TOPOLOGY_ADDR", topology)
+        .output()
+        .unwrap();
+    assert!(told.status.success() && told.stderr.is_empty(), "{told:?}");
+    let json = std::fs::read(folder.join(host()).join("node.json")).unwrap();
+    serde_json::from_slice(&json).unwrap()
+}
+
+fn host() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    host.trim().to_owned()
+}
+
+/// The answers have the form of real ones; there are no such cards here.
+#[test]
+fn accelerators_and_switches_are_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let check = |name: &str, smi: &str, topology: &str, expected: &serde_json::Value| {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        put("bin/nvidia-smi", &format!("#!/bin/sh\n{smi}\n"));
+        let smi = dir.path().join("bin/nvidia-smi");
+        std::fs::set_permissions(&smi, std::fs::Permissions::from_mode(0o755)).unwrap();
+        put(
+            "root/proc/driver/nvidia/version",
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.12  Wed Aug 30 2023\n",
+        );
+        put(
+            "root/proc/driver/nvidia/gpus/0000:07:00.0/information",
+            "Model: \t\t NVIDIA A100-SXM4-40GB\nIRQ:   \t\t 271\n",
+        );
+        let card = "root/sys/class/drm/card1/device";
+        for (file, text) in [
+            ("vendor", "0x1002\n"),
+            ("device", "0x740f\n"),
+            ("product_name", "\n"),
+            ("mem_info_vram_total", "68702699520\n"),
+            ("current_compute_partition", "SPX\n"),
+            ("pp_dpm_sclk", "0: 500Mhz *\n1: 800Mhz \n2: 1700Mhz \n"),
+            ("pp_dpm_mclk", "0: 400Mhz \n1: 1600Mhz *\n"),
+        ] {
+            put(&format!("{card}/{file}"), text);
+        }
+        put("root/sys/class/drm/card0/device/vendor", "0x1a03\n");
+        put("root/sys/module/amdgpu/version", "6.7.0\n");
+        let path = std::env::var("PATH").unwrap();
+        let path = format!("{}:{path}", dir.path().join("bin").display());
+        let told = node_facts(dir.path(), &path, topology);
+        let found = serde_json::json!([told["gpus"], told["switches"]]);
+        assert_eq!(&found, expected, "{name}");
+    };
+    let amd = serde_json::json!({"model": "AMD 0x740f", "driver": "6.7.0", "memory_bytes": 68_702_699_520_u64,
+        "partition": "SPX", "max_clock_mhz": 1700, "max_memory_clock_mhz": 1600});
+    let smi = "echo 'NVIDIA A100-SXM4-40GB, 535.104.12, 40960, Enabled, 1410, 1215, 400.00'
+               echo 'NVIDIA L4, 595.71.05, 23034, [N/A], 2040, 6251, [Unknown Error]'";
+    let own = format!("spine.leaf3.{}", host().split('.').next().unwrap());
+    check(
+        "nvidia-smi answers",
+        smi,
+        &own,
+        &serde_json::json!([[
+            {"model": "NVIDIA A100-SXM4-40GB", "driver": "535.104.12", "memory_bytes": 42_949_672_960_u64, "mig": true,
+             "max_clock_mhz": 1410, "max_memory_clock_mhz": 1215, "power_limit_watts": 400.0},
+            {"model": "NVIDIA L4", "driver": "595.71.05", "memory_bytes": 24_152_899_584_u64,
+             "max_clock_mhz": 2040, "max_memory_clock_mhz": 6251},
+            amd], "spine.leaf3"]),
+    );
+    // It is there and fails, and the variable is that of another node.
+    check(
+        "nvidia-smi fails",
+        "echo 'NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.'; exit 9",
+        "spine.leaf3.another",
+        &serde_json::json!([[{"model": "NVIDIA A100-SXM4-40GB", "driver": "535.104.12"}, amd], null]),
+    );
+}
+
+#[test]
+fn libraries_are_hashed_once_on_a_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let ls = |_: u32| run(dir.path(), &job(dir.path(), 1, "/bin/ls / >/dev/null")).1;
+    let record = ls(1);
+    let known = dir.path().join("of-run").join(host()).join("libraries");
+    let first = std::fs::read_to_string(&known).unwrap();
+    let paths = record["libraries"].as_str().unwrap().split(':');
+    let paths: Vec<&str> = paths.filter(|path| !path.is_empty()).collect();
+    assert!(
+        paths.iter().any(|path| path.contains("/libc.so")),
+        "{record}"
+    );
+    let sums = Command::new("sha256sum").args(&paths).output().unwrap();
+    assert_eq!(first, String::from_utf8(sums.stdout).unwrap());
+    ls(2);
+    assert_eq!(std::fs::read_to_string(&known).unwrap(), first);
+}

@@ -29,6 +29,7 @@ const NAMES: &[&str] = &[
     "nodes",
     "repository",
     "reproduce",
+    "switches",
     "tutorials_log",
     "wrap",
 ];
@@ -277,7 +278,8 @@ mod tests {
             "status": "failed", "hpc": {"cluster": "alps", "node": "login1"},
             "slurm": {"account": "phys", "partition": "batch"},
             "steps": [{"name": "halo", "nodes": ["n1", "n2"], "message": "n10, n1: at /home/ada/x/y (phys)", "log": "a/b.log", "ranks": 4}],
-            "nodes": [{"name": "n1.alps", "kernel": "6.1"}],
+            "nodes": [{"name": "n1.alps", "kernel": "6.1", "switches": "spine.leaf3", "gpus": [{"model": "H100"}]}],
+            "binaries": [{"path": "solver", "libraries": {"libmpi.so.40": "ab12"}}],
             "conditions": {"b": {"nodes": [{"node": "n2", "load": 0.5}]}},
             "benchmarks": {"b": {"warnings": ["other jobs ran on n2"]}},
         });
@@ -294,7 +296,8 @@ mod tests {
                 "status": "failed", "hpc": {"cluster": "alps", "node": null},
                 "slurm": {"account": null, "partition": "batch"},
                 "steps": [{"name": "halo", "nodes": [], "message": "n10, (withheld): at …/y ((withheld))", "log": null, "ranks": 4}],
-                "nodes": [{"name": "(withheld)", "kernel": "6.1"}],
+                "nodes": [{"name": "(withheld)", "kernel": "6.1", "switches": null, "gpus": [{"model": "H100"}]}],
+                "binaries": [],
                 "conditions": {"b": {"nodes": [{"node": "(withheld)", "load": 0.5}]}},
                 "benchmarks": {"b": {"warnings": ["other jobs ran on (withheld)"]}},
             })

@@ -241,7 +241,7 @@ pub struct Slurm {
 }
 
 /// A node that did the work.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeInfo {
     /// Its name, or a hash of it.
     pub name: String,
@@ -279,18 +279,43 @@ pub struct NodeInfo {
     /// Huge pages.
     #[serde(default)]
     pub hugepages: Option<String>,
-    /// Accelerators.
+    /// Accelerators, as the first process of the run there saw them.
     #[serde(default)]
-    pub gpus: Vec<String>,
+    pub gpus: Vec<Gpu>,
     /// The network between nodes.
     #[serde(default)]
     pub interconnect: Option<String>,
+    /// The switches between it and the root of the network, as Slurm knows them: `spine.leaf3`.
+    #[serde(default)]
+    pub switches: Option<String>,
     /// The file system that holds the work trees.
     #[serde(default)]
     pub filesystem: Option<String>,
     /// What could have disturbed a measurement.
     #[serde(default)]
     pub health: Option<Health>,
+}
+
+/// An accelerator.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Gpu {
+    /// What it is.
+    pub model: String,
+    /// Its driver's version.
+    pub driver: Option<String>,
+    /// Its memory.
+    pub memory_bytes: Option<u64>,
+    /// Whether it is cut into instances (MIG).
+    pub mig: Option<bool>,
+    /// The mode in which AMD's are partitioned: `SPX`, `CPX`…
+    pub partition: Option<String>,
+    /// The highest clock of its cores.
+    pub max_clock_mhz: Option<f64>,
+    /// The highest clock of its memory.
+    pub max_memory_clock_mhz: Option<f64>,
+    /// The power that it may take.
+    pub power_limit_watts: Option<f64>,
 }
 
 /// What could have disturbed a measurement on a node.
@@ -333,7 +358,8 @@ pub struct Binary {
     /// Whether it was instrumented.
     #[serde(default)]
     pub instrumented: Option<bool>,
-    /// The sha256 of each shared library it loads, by name.
+    /// The sha256 of each shared library that its loader finds for it on the nodes, by name; ` + ` between those of nodes
+    /// that differ.
     #[serde(default)]
     pub libraries: BTreeMap<String, String>,
 }

@@ -32,9 +32,9 @@ pub use history::{Accepted, Before, CoverageFigure, HistoryEntry};
 pub(crate) use meta::example as meta_example;
 pub(crate) use meta::ranges;
 pub use meta::{
-    Binary, Compiler, Container, Driver, DyingRanks, Energy, Health, Launch, Meta, Mpi, NodeInfo,
-    ProfileProblem, ProfileState, ProfileStorage, RankGroup, RankLedger, RunMeta, Slurm, Source,
-    StepLedger, StorageKind, Toolchain, Way,
+    Binary, Compiler, Container, Driver, DyingRanks, Energy, Gpu, Health, Launch, Meta, Mpi,
+    NodeInfo, ProfileProblem, ProfileState, ProfileStorage, RankGroup, RankLedger, RunMeta, Slurm,
+    Source, StepLedger, StorageKind, Toolchain, Way,
 };
 pub use outcome::RunStatus;
 

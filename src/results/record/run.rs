@@ -136,6 +136,9 @@ pub struct JobRecord {
     /// The largest resident set of a task.
     #[serde(default)]
     pub max_rss_bytes: Option<u64>,
+    /// Whether it asked to be alone on its nodes.
+    #[serde(default)]
+    pub exclusive: Option<bool>,
     /// The energy it used.
     #[serde(default)]
     pub energy: Option<Energy>,

@@ -8,6 +8,7 @@ pub mod argv;
 #[cfg(test)]
 mod captured;
 pub mod cluster;
+pub mod energy;
 pub mod nodes;
 pub mod parse;
 pub mod refusal;
@@ -193,6 +194,28 @@ impl Slurm {
         }
         self.name_users(&mut accounting).await;
         Ok(accounting)
+    }
+
+    /// Asks the books what energy these jobs used; `None` where the cluster does not gather it.
+    pub async fn energy(
+        &self,
+        ids: &[JobId],
+        since: DateTime<Utc>,
+    ) -> Result<Option<energy::Energy>, QueryError> {
+        let config = self.query("scontrol").args(["show", "config"]);
+        let Some(source) = energy::source(&self.ask("scontrol", config).await?) else {
+            return Ok(None);
+        };
+        let mut joules = BTreeMap::new();
+        for roots in roots(ids).chunks(IDS_AT_ONCE) {
+            let sacct = self
+                .query("sacct")
+                .args(["-n", "-P", "-X", "-o", energy::FORMAT])
+                .args(["--starttime", &ago(since)])
+                .args(["-j", &roots.join(",")]);
+            joules.extend(energy::joules(&self.ask("sacct", sacct).await?));
+        }
+        Ok(Some(energy::Energy { source, joules }))
     }
 
     /// Puts names in place of the numbers of those who cancelled jobs. `id` knows users that a static program cannot look up.
