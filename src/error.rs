@@ -3,6 +3,8 @@
 use std::error::Error as _;
 use std::fmt::Write as _;
 
+use crate::drive::DriveError;
+use crate::git::GitError;
 use crate::results::clean::printable;
 
 /// How hpc-ci ends; the numbers are those of the contract.
@@ -132,6 +134,17 @@ pub enum Error {
         /// What it may be.
         runs: Vec<String>,
     },
+    /// No step is called so, and a command nearly is.
+    #[error("no step is called `{name}`")]
+    NoSuchCommand {
+        /// What was asked for.
+        name: String,
+        /// The command that may have been meant.
+        command: String,
+    },
+    /// Steps are to run in an allocation, and there is none.
+    #[error("steps are to run inside an allocation, and here is none: SLURM_JOB_ID is not set")]
+    NoAllocation,
     /// Steps of this machine have nobody to be left to.
     #[error("`--detach` leaves steps to Slurm, and they would run here")]
     NothingToDetach,
@@ -156,7 +169,7 @@ pub enum Error {
         file: camino::Utf8PathBuf,
     },
     /// What was to become a baseline cannot.
-    #[error("{what}, which is no baseline")]
+    #[error("there is nothing to accept: {what}")]
     NotAcceptable {
         /// Why not.
         what: String,
@@ -179,6 +192,10 @@ impl Error {
             | Self::NoRun { .. }
             | Self::AmbiguousRun { .. }
             | Self::NothingToDetach
+            | Self::NoAllocation
+            | Self::NoSuchCommand { .. }
+            | Self::Git(GitError::NotARepository { .. } | GitError::NoCommits { .. })
+            | Self::Drive(DriveError::NoRun { .. })
             | Self::Paths(_)
             | Self::UnknownRun { .. }
             | Self::NotAcceptable { .. } => Exit::Usage,
@@ -235,8 +252,17 @@ impl Error {
                 "`--scheduler slurm` submits jobs; to go on after a logout, `nohup hpc-ci &`"
                     .to_owned(),
             ),
+            Self::NoSuchCommand { command, .. } => Some(format!(
+                "for the command: `hpc-ci {command}`, with options behind it; for steps, `hpc-ci plan --list` shows all names"
+            )),
+            Self::NoAllocation => Some(
+                "start hpc-ci inside `salloc` or a job, or let it submit jobs with `--scheduler slurm`"
+                    .to_owned(),
+            ),
+            Self::Settings(_) => Some(
+                "`--config PATH` (or HPC_CI_CONFIG) names a file that you may read".to_owned(),
+            ),
             Self::Config(_)
-            | Self::Settings(_)
             | Self::History(_)
             | Self::NoHistory
             | Self::Process(_)
@@ -263,12 +289,22 @@ impl Error {
                 word.to_owned()
             }
         };
+        let mut text = format!("{} {}", word("error:", "1;31"), self.account());
+        if let Some(help) = self.help() {
+            let help = printable(&help).replace('\n', "\n        ");
+            write!(text, "\n  {} {help}", word("help:", "1;36")).expect("a String takes any text");
+        }
+        text
+    }
+
+    /// Returns what happened and what caused it, without what to do.
+    #[must_use]
+    pub fn account(&self) -> String {
+        if let Self::Config(error) = self {
+            return error.render(false);
+        }
         // What comes from outside may be meant for a terminal.
-        let mut text = format!(
-            "{} {}",
-            word("error:", "1;31"),
-            printable(&self.to_string())
-        );
+        let mut text = printable(&self.to_string());
         let mut cause = self.source();
         let mut last = self.to_string();
         while let Some(error) = cause {
@@ -279,10 +315,6 @@ impl Error {
             }
             last = said;
             cause = error.source();
-        }
-        if let Some(help) = self.help() {
-            write!(text, "\n  {} {}", word("help:", "1;36"), printable(&help))
-                .expect("a String takes any text");
         }
         text
     }

@@ -214,8 +214,8 @@ hpc_ci_ask cargo cargo --version
 hpc_ci_ask julia julia --version
 hpc_ci_ask python python3 --version
 hpc_ci_ask slurm sbatch --version
-# Hydra tells its version in the second line.
-hpc_ci_ask mpiexec bash -o pipefail -c 'mpiexec --version | sed -n 1,3p | tr "\n" " "'
+# Hydra tells its version in the second line, Open MPI the address for bug reports in the third.
+hpc_ci_ask mpiexec bash -o pipefail -c 'mpiexec --version | sed -n "/^Report bugs/d;1,3p" | tr -s "\n" " "'
 for hpc_ci_name in OMPI_CC MPICH_CC OMPI_CXX MPICH_CXX OMPI_FC MPICH_FC CC CXX FC CFLAGS CXXFLAGS FFLAGS FCFLAGS LDFLAGS CRAY_MPICH_VERSION; do
   [ -z "${!hpc_ci_name:-}" ] || printf '%s\t%s\n' "$hpc_ci_name" "${!hpc_ci_name}"
 done

@@ -91,7 +91,10 @@ fn run<'p>(past: &'p Past, args: &AcceptArgs) -> Result<&'p HistoryEntry, Error>
         None => past.runs.iter().rev().find(measured),
     };
     found.ok_or_else(|| Error::NotAcceptable {
-        what: "no such run has benchmarks".to_owned(),
+        what: match &args.of {
+            Some(word) => format!("run `{word}` has no benchmarks"),
+            None => "no run has benchmarks".to_owned(),
+        },
     })
 }
 

@@ -69,7 +69,7 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) failed: bool,
     /// Ranks of every step: selects where a matrix has them, replaces where none does.
-    #[arg(long, env = "MPI_NP", value_name = "N")]
+    #[arg(long, env = "MPI_NP", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) ranks: Option<u32>,
     /// One feature set; repeat for several.
     #[arg(long, value_name = "LIST")]

@@ -13,7 +13,7 @@ pub(super) async fn run(choice: &RunChoice) -> Result<RunFolder, Error> {
         return at(Path::new(given));
     }
     let workspace = workspace(&choice.place).await?;
-    let mut runs = folder::all(&workspace);
+    let mut runs = folder::all(&workspace)?;
     if let Some(given) = &choice.run {
         runs.retain(|run| run.id().starts_with(given.as_str()));
         if runs.len() > 1 {

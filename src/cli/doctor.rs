@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::args::{Format, Global, RunArgs, SchedulerChoice};
 use super::console::Console;
+use super::counted;
 use super::setting::Setting;
 use crate::build::environment::{Setup, scrub};
 use crate::config::{Suite, TokenSource, Walltime};
@@ -99,7 +100,7 @@ async fn settings(run: &RunArgs) -> Result<(Vec<Finding>, Setting), Error> {
 fn mistakes(check: &'static str, error: &Error) -> Finding {
     Finding {
         remedy: error.help(),
-        ..Finding::error(check, error.report(false), "")
+        ..Finding::error(check, error.account(), "")
     }
 }
 
@@ -119,7 +120,11 @@ fn planned(setting: &Setting, findings: &mut Vec<Finding>) -> Option<(Suite, Pla
             let runs = plan.steps.iter().filter(|step| step.runs()).count();
             findings.push(Finding::ok(
                 CHECK,
-                format!("{runs} steps, {} builds", plan.builds.len()),
+                format!(
+                    "{}, {}",
+                    counted(runs, "step"),
+                    counted(plan.builds.len(), "build")
+                ),
             ));
             findings.extend(plan.steps.iter().filter_map(refusal));
             findings.extend(plan.notes.iter().map(|note| Finding::note(CHECK, note)));

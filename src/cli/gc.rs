@@ -44,7 +44,11 @@ pub(super) async fn gc(
         console.say(run);
     }
     let verb = if args.dry_run { "would be" } else { "were" };
-    console.tell(&format!("{} {verb} removed", told(&swept)));
+    console.tell(&if swept.runs.is_empty() {
+        "nothing is beyond `keep_runs` and `keep_limit` of [workspace]".to_owned()
+    } else {
+        format!("{} {verb} removed", told(&swept))
+    });
     Ok(Exit::Passed)
 }
 
@@ -58,10 +62,9 @@ pub(super) fn keep(workspace: &Workspace) -> Keep {
 
 /// Returns what was removed, for a person.
 pub(super) fn told(swept: &Swept) -> String {
-    let count = swept.runs.len();
-    let plural = if count == 1 { "" } else { "s" };
     format!(
-        "{count} old run{plural} with {}",
+        "{} with {}",
+        super::counted(swept.runs.len(), "old run"),
         Memory::from_bytes(swept.bytes)
     )
 }

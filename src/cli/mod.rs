@@ -30,11 +30,16 @@ mod trend;
 
 use std::sync::Arc;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::config::near;
+use crate::drive::place;
 use crate::error::{Error, Exit};
+use crate::launch::Place;
+use crate::plan::PlanError;
 use args::{Format, Global, RunArgs};
 use console::{Console, Extent};
+use setting::Setting;
 
 /// Continuous integration for codes on supercomputers.
 ///
@@ -154,7 +159,8 @@ pub fn main() -> Exit {
     let verbs = Cli::command();
     let is_verb = |word: &str| verbs.find_subcommand(word).is_some();
     let words = order::verb_first(std::env::args_os(), is_verb);
-    let cli = match Cli::try_parse_from(words) {
+    let parsed = without_empty_variables(Cli::command()).try_get_matches_from(words);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output, mistakes to standard error; clap knows which is which.
@@ -197,7 +203,11 @@ pub fn main() -> Exit {
 async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
     let global = &cli.global;
     match cli.command {
-        None => Box::pin(run::run(cli.run, global, console)).await,
+        None => {
+            let names = cli.run.names.clone();
+            let ended = Box::pin(run::run(cli.run, global, console)).await;
+            ended.map_err(|error| command_meant(error, &names))
+        }
         Some(Command::Run(args)) => Box::pin(run::run(*args, global, console)).await,
         Some(Command::Init(args)) => Box::pin(init::init(&args, console)).await,
         Some(Command::Doctor(args)) => doctor::doctor(*args, global, console).await,
@@ -223,6 +233,59 @@ async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
         Some(Command::Man) => manual::man(),
         Some(Command::RunPack(args)) => pack::run_pack(&args, global, console).await,
     }
+}
+
+/// Returns where steps run.
+async fn place(setting: &Setting) -> Result<Place, Error> {
+    let place = place::choose(setting.site.scheduler.kind).await;
+    if place == Place::Allocation && !place::in_allocation() {
+        return Err(Error::NoAllocation);
+    }
+    Ok(place)
+}
+
+/// Returns a command line that takes an empty variable for an unset one, as CI servers mean it.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let variable = arg.get_env().and_then(std::env::var_os);
+            if variable.is_some_and(|value| value.is_empty()) {
+                arg.env(None::<&'static str>)
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(without_empty_variables)
+}
+
+/// Where nothing is called as was asked for, a command may have been meant.
+fn command_meant(error: Error, names: &[String]) -> Error {
+    let Error::Plan(PlanError::NothingSelected { near: steps, .. }) = &error else {
+        return error;
+    };
+    let commands = Cli::command();
+    let known: Vec<&str> = commands
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .map(clap::Command::get_name)
+        .collect();
+    for name in names {
+        let exact = known.iter().copied().find(|command| command == name);
+        let nearest = || near(name, &known).filter(|_| steps.is_empty());
+        if let Some(command) = exact.or_else(nearest) {
+            return Error::NoSuchCommand {
+                name: name.clone(),
+                command: command.to_owned(),
+            };
+        }
+    }
+    error
+}
+
+/// Returns a count with its noun.
+fn counted(count: usize, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{ending}")
 }
 
 /// Writes a document to standard output.

@@ -6,8 +6,8 @@ use std::ffi::OsString;
 
 /// Options of every verb that stand alone.
 const FLAGS: &[&str] = &["-v", "-q", "--verbose", "--quiet"];
-/// Options of every verb that take a value.
-const VALUED: &[&str] = &["--color", "--format"];
+/// Options of every verb, or nearly, that take a value.
+const VALUED: &[&str] = &["--color", "--format", "--config"];
 
 /// Returns the words with the verb moved in front of the options of every verb.
 pub(super) fn verb_first(
@@ -63,6 +63,10 @@ mod tests {
         check("hpc-ci --tests-only run", "hpc-ci --tests-only run");
         check("hpc-ci --config run", "hpc-ci --config run");
         check("hpc-ci --color", "hpc-ci --color");
+        check(
+            "hpc-ci --config a/hpc.toml plan --list",
+            "hpc-ci plan --config a/hpc.toml --list",
+        );
         check("hpc-ci -", "hpc-ci -");
     }
 }

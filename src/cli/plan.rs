@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::{Format, Global, RunArgs};
 use super::console::Console;
+use super::counted;
 use super::setting::Setting;
 use super::source::{self, Planned};
 use super::strategies::{self, Compared};
@@ -53,14 +54,7 @@ pub(super) async fn plan(
             .map(|step| step.name.as_str())
             .collect();
         names.push("");
-        return super::print(
-            names
-                .join(
-                    "
-",
-                )
-                .as_bytes(),
-        );
+        return super::print(names.join("\n").as_bytes());
     }
     print(&planned, &common, &compared, global, !args.no_scripts)
 }
@@ -82,7 +76,7 @@ async fn planned(
 ) -> Result<(Planned, request::Common, Vec<Compared>), Error> {
     let setting = Setting::read(args).await?;
     let planned = source::plan(&setting, args, &Cancel::default(), console)?;
-    let place = place::choose(setting.site.scheduler.kind).await;
+    let place = super::place(&setting).await?;
     let common = request::Common {
         project: planned.project.clone(),
         commit: planned.plan.revision.commit.clone(),
@@ -222,7 +216,7 @@ fn text(
     line(
         &mut text,
         format!(
-            "{} of {} at {}: {runs} steps, {} builds, {:.2} node-hours at most, {}",
+            "{} of {} at {}: {}, {}, {:.2} node-hours at most, {}",
             if plan.revision.dirty {
                 "work tree"
             } else {
@@ -230,7 +224,8 @@ fn text(
             },
             planned.project,
             plan.revision.commit,
-            plan.builds.len(),
+            counted(runs, "step"),
+            counted(plan.builds.len(), "build"),
             plan.node_hours(),
             match common.place {
                 Place::Job => "as Slurm jobs",
@@ -294,7 +289,7 @@ fn build_place(build: &Build, place: Place) -> String {
         return " · here: there are no jobs".to_owned();
     }
     let mut parts = vec![" · in a job".to_owned()];
-    parts.extend(job.cpus.map(|cpus| counted(cpus, "cpu")));
+    parts.extend(job.cpus.map(|cpus| counted(cpus as usize, "cpu")));
     parts.extend(job.memory.map(|memory| memory.to_string()));
     parts.extend(
         job.partition
@@ -305,11 +300,6 @@ fn build_place(build: &Build, place: Place) -> String {
     parts.join(" · ")
 }
 
-fn counted(count: u32, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
-}
-
 fn resources(step: &Step) -> String {
     match &step.disposition {
         Disposition::Run => {}
@@ -317,8 +307,8 @@ fn resources(step: &Step) -> String {
         Disposition::Refuse { reason, help } => return format!("refused: {reason}; {help}"),
     }
     let resources = &step.resources;
-    let mut parts = vec![counted(resources.ranks, "rank")];
-    parts.extend(resources.nodes.map(|nodes| counted(nodes, "node")));
+    let mut parts = vec![counted(resources.ranks as usize, "rank")];
+    parts.extend(resources.nodes.map(|nodes| counted(nodes as usize, "node")));
     parts.extend(
         resources
             .cpus_per_rank

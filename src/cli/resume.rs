@@ -77,7 +77,7 @@ pub(super) async fn resume(
     let mut runs = vec![latest.clone()];
     if args.choice.run.is_none() {
         let workspace = choice::workspace(&args.choice.place).await?;
-        runs = folder::all(&workspace);
+        runs = folder::all(&workspace)?;
         runs.retain(|run| run.id() == latest.id() || !run.record().is_file());
     }
     let mut exits = Vec::new();

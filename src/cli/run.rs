@@ -13,7 +13,7 @@ use crate::cancel::Cancel;
 use crate::drive::folder::RunFolder;
 use crate::drive::gc::sweep;
 use crate::drive::start::{self, Begun};
-use crate::drive::{self, Driven, Driving, Left, Scope, Stay, Withheld, place};
+use crate::drive::{self, Driven, Driving, Left, Scope, Stay, Withheld};
 use crate::error::{Error, Exit};
 use crate::launch::Place;
 
@@ -28,7 +28,7 @@ pub(super) async fn run(
     send_events(global, console);
     let cancel = crate::cancel::watch().map_err(Error::Runtime)?;
     let setting = Setting::read(&args).await?;
-    let place = place::choose(setting.site.scheduler.kind).await;
+    let place = super::place(&setting).await?;
     if args.detach && place != Place::Job {
         return Err(Error::NothingToDetach);
     }

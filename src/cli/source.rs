@@ -332,8 +332,7 @@ fn selection(args: &RunArgs, workspace: &Path) -> Result<Selection, Error> {
         among: args
             .failed
             .then(|| drive::folder::not_passed(workspace))
-            .transpose()
-            .map_err(Error::File)?,
+            .transpose()?,
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),

@@ -66,7 +66,7 @@ pub(super) async fn list(
 ) -> Result<Exit, Error> {
     let workspace = choice::workspace(&args.place).await?;
     let mut rows = Vec::new();
-    for folder in folder::all(&workspace) {
+    for folder in folder::all(&workspace)? {
         let id = folder.id().to_owned();
         match Known::read(folder) {
             Ok(known) => rows.push(Row::of(&known)?),

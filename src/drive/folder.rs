@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
+use super::error::DriveError;
 use crate::build::{LOG, SCRIPT};
 use crate::results::record::{RunEntry, RunStep, Status};
 
@@ -230,21 +231,34 @@ pub fn ended_name(slug: &str, attempt: u32) -> String {
     format!("{slug}.{attempt}")
 }
 
-/// Returns the runs of a workspace, the oldest first.
-#[must_use]
-pub fn all(workspace: &Path) -> Vec<RunFolder> {
-    let mut ids = super::collect::names(&workspace.join("runs"));
+/// Returns the runs of a workspace, the oldest first. A workspace that is not there has none; one that cannot be read may have some.
+pub fn all(workspace: &Path) -> Result<Vec<RunFolder>, DriveError> {
+    let path = workspace.join("runs");
+    let read = || -> std::io::Result<Vec<String>> {
+        let entries = match fs_err::read_dir(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        names.filter_map(Result::transpose).collect()
+    };
+    let mut ids = read().map_err(|source| DriveError::Folder {
+        path: path.clone(),
+        source,
+    })?;
     ids.sort_unstable();
-    ids.iter()
+    let folders = ids
+        .iter()
         .filter(|id| !id.starts_with('.'))
-        .map(|id| RunFolder::existing(workspace, id))
+        .map(|id| RunFolder::existing(workspace, id));
+    Ok(folders
         .filter(|folder| folder.request().is_file())
-        .collect()
+        .collect())
 }
 
 /// Returns the names of the steps that did not pass in the latest run that has ended; none if there is no such run.
-pub fn not_passed(workspace: &Path) -> std::io::Result<BTreeSet<String>> {
-    let ended = all(workspace)
+pub fn not_passed(workspace: &Path) -> Result<BTreeSet<String>, DriveError> {
+    let ended = all(workspace)?
         .iter()
         .rev()
         .map(RunFolder::record)
@@ -252,7 +266,15 @@ pub fn not_passed(workspace: &Path) -> std::io::Result<BTreeSet<String>> {
     let Some(record) = ended else {
         return Ok(BTreeSet::new());
     };
-    let entry: RunEntry = serde_json::from_slice(&fs_err::read(record)?)?;
+    let text = fs_err::read(&record).map_err(|source| DriveError::Folder {
+        path: record.clone(),
+        source,
+    })?;
+    let unreadable = |source| DriveError::Unreadable {
+        path: record.clone(),
+        source,
+    };
+    let entry: RunEntry = serde_json::from_slice(&text).map_err(unreadable)?;
     let bad = |step: &&RunStep| !matches!(step.step.status, Status::Passed | Status::Skipped);
     Ok(entry
         .steps

@@ -59,7 +59,7 @@ pub fn sweep(
     keep: Keep,
     dry: bool,
 ) -> Result<Swept, DriveError> {
-    let all = folder::all(workspace);
+    let all = folder::all(workspace)?;
     let shown = shown(artifacts);
     let mut candidates = Vec::new();
     for run in &all {
@@ -216,7 +216,7 @@ fn sweep_rest(workspace: &Path, keep: Keep) -> Result<(), DriveError> {
 /// The commits of runs that may still have to copy their trees.
 fn unfinished_commits(workspace: &Path) -> Result<BTreeSet<String>, DriveError> {
     let mut commits = BTreeSet::new();
-    for run in folder::all(workspace) {
+    for run in folder::all(workspace)? {
         if !run.record().is_file() {
             commits.insert(super::stored::plan(&run)?.revision.commit);
         }

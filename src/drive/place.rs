@@ -34,10 +34,16 @@ pub async fn choose(kind: SchedulerKind) -> Place {
     match kind {
         SchedulerKind::Slurm => Place::Job,
         SchedulerKind::Allocation => Place::Allocation,
-        SchedulerKind::Auto if std::env::var_os("SLURM_JOB_ID").is_some() => Place::Allocation,
+        SchedulerKind::Auto if in_allocation() => Place::Allocation,
         SchedulerKind::Auto if sbatch_answers().await => Place::Job,
         SchedulerKind::Auto | SchedulerKind::Local => Place::Here,
     }
+}
+
+/// Whether we were started inside an allocation.
+#[must_use]
+pub fn in_allocation() -> bool {
+    std::env::var_os("SLURM_JOB_ID").is_some()
 }
 
 /// Whether this machine belongs to a cluster. One whose controller is down does too: its jobs wait for it.

@@ -85,7 +85,7 @@ pub fn begin(
     }
     // Named while nobody else names one: the order of ids is that of runs.
     let folder = RunFolder::new(&request.workspace, Utc::now());
-    for other in folder::all(&request.workspace).into_iter().rev() {
+    for other in folder::all(&request.workspace)?.into_iter().rev() {
         if if_new && let Some(tested) = tests_the_same(&request, &other)? {
             return Ok(tested);
         }
@@ -185,7 +185,7 @@ pub fn reopen(folder: &RunFolder, purpose: &str) -> Result<Reopened, DriveError>
 
 /// Returns a run of a workspace that has not ended and is at work: a process drives it, or was done with it for now.
 pub fn unfinished(workspace: &Path) -> Result<Option<String>, DriveError> {
-    for folder in folder::all(workspace).into_iter().rev() {
+    for folder in folder::all(workspace)?.into_iter().rev() {
         if folder.record().is_file() {
             continue;
         }

@@ -358,9 +358,11 @@ impl GitError {
             Self::SubmoduleLocal { .. } => {
                 "write a URL relative to the repository's own, as `../library.git`".into()
             }
-            Self::NoCommits { .. }
-            | Self::NoBranch { .. }
-            | Self::Server { .. }
+            Self::NoCommits { .. } => "commit first: hpc-ci tests commits, and `--in-place` names one too".into(),
+            Self::NoBranch { .. } => {
+                "compare the name (`git ls-remote --heads`); a new branch has to be pushed first".into()
+            }
+            Self::Server { .. }
             | Self::Cancelled { .. }
             | Self::HostilePath { .. }
             | Self::Differs { .. }

@@ -93,6 +93,9 @@ impl PlanError {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Filter(error) => Some(error.help()),
+            Self::NothingSelected { asked, .. } if asked == "`--failed`" => {
+                Some("in the latest run that ended (`hpc-ci report`) no step failed".to_owned())
+            }
             Self::NothingSelected { near, .. } if near.is_empty() => {
                 Some("`hpc-ci plan --list` shows all names".to_owned())
             }

@@ -247,6 +247,16 @@ fn what_cannot_be_instrumented_is_told_with_the_variable_to_set() {
     );
     assert!(found.remedy.contains("_CC = \"clang\""), "{found:?}");
 
+    // CMake takes CC, and finds the MPI library by itself.
+    let cmake = project(&toml(
+        "OMPI_CC = \"gcc\", MPICH_CC = \"gcc\", CC = \"clang-22\"",
+    ));
+    let path = path_without(&cmake, &["rustc", "sbatch"]);
+    let ended = examined(&cmake, doctor(&cmake, &[]).env("PATH", path)).exits_with(0);
+    let found = finding(&ended, "tools.instrumentation");
+    assert_eq!(found.level, "note");
+    assert!(found.remedy.contains("_CC"), "{found:?}");
+
     let clang = project(&toml("OMPI_CC = \"clang-22\", MPICH_CC = \"clang-22\""));
     let ended = examined(&clang, &mut doctor(&clang, &["--scheduler", "local"])).exits_with(0);
     let found = findings(&ended, "tools.instrumentation");

@@ -4,6 +4,7 @@ mod ends;
 mod hostile;
 mod life;
 mod runs;
+mod usage;
 mod verbs;
 
 use std::process::Command;

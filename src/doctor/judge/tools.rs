@@ -85,8 +85,32 @@ fn instrumentation(subject: &Subject, tools: &Tools) -> Vec<Finding> {
     let works = trials.iter().any(|trial| is_instrumented(trial));
     trials
         .into_iter()
-        .map(|trial| trial_finding(trial, works, tools))
+        .map(|trial| match beside_mpicc(subject, trial) {
+            Some(note) => note,
+            None => trial_finding(trial, works, tools),
+        })
         .collect()
+}
+
+/// A build that takes its compiler from `CC`, as CMake does, may have no use for `mpicc`.
+fn beside_mpicc(subject: &Subject, trial: &Trial) -> Option<Finding> {
+    let variables = &subject.setup.variables;
+    let (name, value) = variables
+        .iter()
+        .find(|(name, value)| (name == "CC" || name == "CXX") && value.contains("clang"))?;
+    let plain = trial.compiler == "mpicc" && trial.failed.is_none() && !trial.mapping;
+    plain.then(|| {
+        Finding::note(
+            "tools.instrumentation",
+            format!(
+                "programs of `mpicc` have no coverage mapping; those of a build that takes {name} = \"{value}\" may"
+            ),
+        )
+        .remedy(format!(
+            "if the build calls mpicc, set its compiler as well: {}",
+            behind_mpicc(trial.mpi)
+        ))
+    })
 }
 
 fn is_instrumented(trial: &Trial) -> bool {
@@ -114,8 +138,10 @@ fn trial_finding(trial: &Trial, works: bool, tools: &Tools) -> Finding {
         let remedy = match (compiler.as_str(), trial.mpi) {
             ("rustc", _) => "use a toolchain of rustup".to_owned(),
             ("cc", _) => "set `variables = { CC = \"clang\" }` in [environment]".to_owned(),
-            (_, Some(Mpi::Mpich | Mpi::Cray)) => by_variable("MPICH_CC"),
-            (_, Some(Mpi::OpenMpi) | None) => by_variable("OMPI_CC"),
+            (_, mpi) => format!(
+                "set `variables = {{ {} = \"clang\" }}` in [environment]: that is what mpicc then calls; flang and gfortran cannot be instrumented",
+                behind_mpicc(mpi)
+            ),
         };
         return amiss(
             format!("programs of `{compiler}` have no coverage mapping: it is {behind}"),
@@ -141,10 +167,12 @@ fn trial_finding(trial: &Trial, works: bool, tools: &Tools) -> Finding {
     }
 }
 
-fn by_variable(name: &str) -> String {
-    format!(
-        "set `variables = {{ {name} = \"clang\" }}` in [environment]: that is what mpicc then calls; flang and gfortran cannot be instrumented"
-    )
+/// The variable that says which compiler `mpicc` calls.
+fn behind_mpicc(mpi: Option<Mpi>) -> &'static str {
+    match mpi {
+        Some(Mpi::Mpich | Mpi::Cray) => "MPICH_CC",
+        Some(Mpi::OpenMpi) | None => "OMPI_CC",
+    }
 }
 
 fn mpi(subject: &Subject, facts: &Facts) -> Finding {
