@@ -1,7 +1,10 @@
-//! Signals to cancellation: the first SIGINT, SIGTERM or SIGHUP asks everything to stop in good order, the second leaves at once.
+//! Signals to cancellation: the first SIGINT or SIGTERM asks everything to stop in good order, the second leaves at once.
+//!
+//! SIGHUP is left as it came: a connection that is lost ends the driver and no run, and under `nohup` not even the driver.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -42,24 +45,33 @@ impl Cancel {
     }
 }
 
+/// Signals this close to the first one are the same wish: `timeout` signals its child, then the child's whole group.
+const TOGETHER: Duration = Duration::from_millis(500);
+
 /// Starts to listen for signals and returns what they will cancel.
 pub fn watch() -> std::io::Result<Cancel> {
     let cancel = Cancel::default();
-    for kind in [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-    ] {
-        let mut stream = signal(kind)?;
-        let cancel = cancel.clone();
-        tokio::spawn(async move {
-            while stream.recv().await.is_some() {
-                if cancel.asked() {
-                    std::process::exit(128 + kind.as_raw_value());
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terminations = signal(SignalKind::terminate())?;
+    let shared = cancel.clone();
+    tokio::spawn(async move {
+        let mut first: Option<Instant> = None;
+        loop {
+            let kind = tokio::select! {
+                Some(()) = interrupts.recv() => SignalKind::interrupt(),
+                Some(()) = terminations.recv() => SignalKind::terminate(),
+                else => return,
+            };
+            let number = kind.as_raw_value();
+            match first {
+                Some(first) if first.elapsed() < TOGETHER => {}
+                None if !shared.asked() => {
+                    shared.ask(number);
+                    first = Some(Instant::now());
                 }
-                cancel.ask(kind.as_raw_value());
+                _ => std::process::exit(128 + number),
             }
-        });
-    }
+        }
+    });
     Ok(cancel)
 }

@@ -92,7 +92,7 @@ fn instrumentation(subject: &Subject, tools: &Tools) -> Vec<Finding> {
         .collect()
 }
 
-/// A build that takes its compiler from `CC`, as CMake does, may have no use for `mpicc`.
+/// A build that takes its compiler from `CC`, as `CMake` does, may have no use for `mpicc`.
 fn beside_mpicc(subject: &Subject, trial: &Trial) -> Option<Finding> {
     let variables = &subject.setup.variables;
     let (name, value) = variables

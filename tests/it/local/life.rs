@@ -1,5 +1,6 @@
 //! A run outlives its driver: what a killed one leaves, who may go on, and what others can see of it.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -94,6 +95,70 @@ fn a_driver_killed_in_mid_step_is_followed_by_another() {
     assert_eq!(json(&code)["exit_code"], 1);
     let report = verb(&project, &["report"]).exits_with(0);
     assert!(report.out.contains("fails"), "{}", report.out);
+}
+
+#[test]
+fn a_lost_connection_ends_the_driver_and_not_the_run() {
+    let project = project(STEPS);
+    project.file("hpc-ci/go-build", "");
+    let mut driver = start(&project, &[]);
+    let folder = folder(&project);
+    until_journal_has(&folder, "\"submitted\"");
+    signal(&driver, Signal::SIGHUP);
+    assert_eq!(driver.wait().unwrap().signal(), Some(1));
+    verb(&project, &["status"]).exits_with(75);
+    go(&project);
+    let ended = verb(&project, &["resume"]).exits_with(1);
+    assert_eq!(ended.outcome("last").0, "passed");
+    assert_eq!(ended.step("first")["attempts"], 1);
+}
+
+#[test]
+fn under_nohup_a_lost_connection_does_not_even_end_the_driver() {
+    let project = project(STEPS);
+    project.file("hpc-ci/go-build", "");
+    let hpc_ci = here(&project, &["--scheduler", "local", "last"]);
+    let mut driver = Command::new("nohup");
+    driver.arg(hpc_ci.get_program()).args(hpc_ci.get_args());
+    for (name, value) in hpc_ci.get_envs() {
+        match value {
+            Some(value) => driver.env(name, value),
+            None => driver.env_remove(name),
+        };
+    }
+    let mut driver = driver
+        .current_dir(&project.dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let folder = folder(&project);
+    until_journal_has(&folder, "\"submitted\"");
+    signal(&driver, Signal::SIGHUP);
+    go(&project);
+    assert_eq!(driver.wait().unwrap().code(), Some(0));
+}
+
+/// `timeout` signals hpc-ci, and then the group that both are in.
+#[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    let project = project(STEPS);
+    project.file("hpc-ci/go-build", "");
+    let mut driver = start(&project, &["first"]);
+    let folder = folder(&project);
+    until_journal_has(&folder, "\"submitted\"");
+    // Both are there when it goes on.
+    for both in [
+        Signal::SIGSTOP,
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGCONT,
+    ] {
+        signal(&driver, both);
+    }
+    let code = driver.wait().unwrap().code();
+    assert!(matches!(code, Some(143 | 130)), "{code:?}");
+    assert!(folder.join("run.json").exists(), "what is known is kept");
 }
 
 #[test]
