@@ -24,9 +24,11 @@ pub(super) fn read(step: &Step, attempt: &Path, outcome: Outcome) -> Option<Merg
         };
     }
     let text = text(&attempt.join("log.txt")).ok()?;
-    let found = merge(vec![of_log(Ok(recognise(&text)?))], None);
-    // Ranks that print over one another make no sense together: then the step is one test, as without a report.
-    (step.resources.ranks == 1 || found.problems.is_empty()).then_some(found)
+    let found = recognise(&text)?;
+    // Ranks that print over one another make no sense together, and of those that print one after the other each tells of the same
+    // tests: which of both happens is chance. Then the step is one test, as without a report.
+    let of_one = found.problems.is_empty() && !found.repeats;
+    (step.resources.ranks == 1 || of_one).then(|| merge(vec![of_log(Ok(found))], None))
 }
 
 /// Returns the verdict on an attempt once its reports were heard too.

@@ -184,17 +184,29 @@ if [ $HPC_CI_ATTEMPT = 1 ]; then echo not ok 2 - shaky; else echo ok 2 - shaky; 
 }
 
 #[test]
-fn torn_output_of_ranks_is_no_report() {
+fn output_of_several_ranks_is_no_report() {
     let project = project(
         r#"
 [[test]]
 name = "torn"
 ranks = 2
 command = "echo 1..2; [ $HPC_CI_RANK = 1 ] || echo ok 1 - a"
+[[test]]
+name = "each"
+ranks = 2
+command = "printf '1..2\\nok 1 - a\\nok 2 - b\\n'"
+[[test]]
+name = "first"
+ranks = 2
+command = "[ $HPC_CI_RANK = 1 ] || printf '1..2\\nok 1 - a\\nok 2 - b\\n'"
 "#,
     );
     let run = run(&project, &[]).exits_with(0);
-    assert_eq!(run.step("torn")["report"], Value::Null);
+    for step in ["torn", "each"] {
+        assert_eq!(run.step(step)["report"], Value::Null, "{step}");
+    }
+    assert_eq!(run.step("first")["report"], "tap");
+    counts(&run, "tests", [4, 0, 0, 0, 0, 0, 0, 0]);
 }
 
 /// Whether a tool answers. Without it there is nothing to try; `ci/test` installs them all.
@@ -217,6 +229,11 @@ name = "cargo"
 suite = "cargo"
 command = "cd tests/data/reports/programs/sample && cargo test --offline --no-fail-fast"
 [[test]]
+name = "quiet"
+suite = "quiet"
+command = "cd tests/data/reports/programs/sample && cargo test --offline --no-fail-fast --quiet"
+serial = "cargo"
+[[test]]
 name = "json"
 suite = "json"
 command = "cd tests/data/reports/programs/sample && RUSTC_BOOTSTRAP=1 cargo test --offline --no-fail-fast -- -Z unstable-options --format json"
@@ -238,6 +255,7 @@ results = { format = "junit", path = "tests/data/reports/programs/sample/target/
     let project = with_reports(&toml);
     let run = run(&project, &[]).exits_with(1);
     counts(&run, "cargo", [4, 1, 0, 1, 0, 0, 0, 0]);
+    counts(&run, "quiet", [4, 1, 0, 1, 0, 0, 0, 0]);
     counts(&run, "json", [4, 1, 0, 1, 0, 0, 0, 0]);
     if nextest {
         counts(&run, "nextest", [3, 2, 0, 0, 0, 1, 0, 0]);
@@ -258,6 +276,10 @@ name = "more"
 suite = "more"
 command = "perl tests/data/reports/programs/perl.t"
 [[test]]
+name = "prove"
+suite = "prove"
+command = "prove -v tests/data/reports/programs/prove"
+[[test]]
 name = "killed"
 suite = "killed"
 command = "exec perl tests/data/reports/programs/perl-killed.t"
@@ -266,6 +288,7 @@ results = { format = "tap" }
     );
     let run = run(&project, &[]).exits_with(1);
     counts(&run, "more", [3, 2, 0, 2, 0, 0, 1, 1]);
+    counts(&run, "prove", [4, 1, 0, 3, 0, 0, 1, 0]);
     counts(&run, "killed", [1, 0, 1, 0, 0, 0, 0, 0]);
     assert_eq!(run.outcome("killed").0, "signal");
     junit_agrees(&run);

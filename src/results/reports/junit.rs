@@ -73,9 +73,7 @@ fn case(dialect: Dialect, element: &Element) -> Case {
         Dialect::GoogleTest if is_disabled(element) => {
             (CaseStatus::Skipped, "disabled".to_owned(), String::new())
         }
-        Dialect::Catch2
-            if element.mark("skipped").is_some() && element.mark("failure").is_some() =>
-        {
+        Dialect::Catch2 if may_fail(element) => {
             let message = element.mark("failure").map(|mark| mark.message.clone());
             (
                 CaseStatus::Xfailed,
@@ -94,6 +92,12 @@ fn case(dialect: Dialect, element: &Element) -> Case {
     .with_detail(&detail)
 }
 
+/// Whether it failed and was tagged so; `SKIP` behind a failed check looks much the same.
+fn may_fail(element: &Element) -> bool {
+    let skipped = element.mark("skipped").map_or("", |mark| &mark.message);
+    element.mark("failure").is_some() && skipped.starts_with("TEST_CASE tagged with ")
+}
+
 /// What most writers mean by the elements of a case.
 fn by_marks(dialect: Dialect, element: &Element) -> (CaseStatus, String, String) {
     let told = |status, mark: &Mark| {
@@ -105,7 +109,14 @@ fn by_marks(dialect: Dialect, element: &Element) -> (CaseStatus, String, String)
         (status, mark.message.clone(), detail.clone())
     };
     if let Some(mark) = element.mark("error") {
-        return told(CaseStatus::Errored, mark);
+        // pytest-xdist: the process that ran it died.
+        let died = dialect == Dialect::Pytest && mark.message.contains("crashed while running");
+        let status = if died {
+            CaseStatus::Crashed
+        } else {
+            CaseStatus::Errored
+        };
+        return told(status, mark);
     }
     if let Some(mark) = element.mark("failure") {
         return told(failure(dialect, mark), mark);
@@ -363,6 +374,31 @@ mod tests {
         xfailed    c.global.may fail  1 == 2
         xfailed    c.global.should fail  1 == 2
         ");
+    }
+
+    #[test]
+    fn catch2_can_fail_before_it_skips() {
+        let text = "<testsuites><testsuite name='c' hostname='tbd'><testcase classname='c.global' name='a' status='run'>\
+            <failure message='1 == 2' type='CHECK'/><skipped message='SKIP' type='SKIP'/></testcase>\
+            <testcase classname='c.global' name='b' status='run'><skipped type='SKIP'>no GPU</skipped></testcase>\
+            </testsuite></testsuites>";
+        assert_eq!(
+            told(text),
+            "Catch2\nfailed     c.global.a  1 == 2\nskipped    c.global.b  no GPU\n"
+        );
+    }
+
+    #[test]
+    fn pytest_tells_workers_that_died_and_teardowns() {
+        insta::assert_snapshot!(told(fixture!("pytest-xdist.xml")), @r#"
+        Pytest
+        passed     test_x::test_ok  -
+        skipped    test_x::test_skip  later
+        crashed    test_x::test_crash  failed on setup with "worker 'gw0' crashed while running 'test_x.py::test_crash'"
+        failed     test_x::test_strict  [XPASS(strict)]
+        errored    test_x::test_teardown  failed on teardown with "RuntimeError: teardown"
+        errored    test_x::test_both  failed on teardown with "RuntimeError: teardown"
+        "#);
     }
 
     #[test]

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Case, CaseStatus, Dialect, Report, ReportError};
 
+/// More tests than any program has.
+const MOST_TESTS: usize = 1_000_000;
+
 /// Returns whether a text looks like it.
 pub(super) fn is_likely(text: &str) -> bool {
     let mut lines = text.lines();
@@ -102,6 +105,9 @@ impl Reader {
         let Some(announced) = self.announced.take() else {
             return;
         };
+        if let Some(totals) = totals.filter(|_| self.current.is_empty()) {
+            self.current = quiet(totals, &self.failed);
+        }
         let heard = self.current.len() as u64;
         let target = std::mem::take(&mut self.target);
         let named = |name: &str| {
@@ -148,6 +154,26 @@ impl Reader {
         self.details.clear();
         self.section = Section::Results;
     }
+}
+
+/// With `--quiet` each test is a dot, and only those that failed have names: the others are numbered.
+fn quiet(
+    totals: &Totals,
+    failed: &BTreeSet<String>,
+) -> Vec<(String, Option<CaseStatus>, Option<String>)> {
+    let failed = failed
+        .iter()
+        .map(|name| (name.clone(), Some(CaseStatus::Failed), None));
+    let passed = std::iter::repeat_n(CaseStatus::Passed, bounded(totals.passed));
+    let ignored = std::iter::repeat_n(CaseStatus::Skipped, bounded(totals.ignored));
+    let others = passed.chain(ignored).zip(1..);
+    let others = others.map(|(status, number)| (format!("test {number}"), Some(status), None));
+    failed.chain(others).collect()
+}
+
+/// A count that no program reaches is nonsense.
+fn bounded(count: u64) -> usize {
+    usize::try_from(count).map_or(0, |count| if count > MOST_TESTS { 0 } else { count })
 }
 
 /// How many tests ended how. Benchmarks are `measured`, and pass.
@@ -269,6 +295,23 @@ mod tests {
         passed   sample::tests::panics  -
         passed   doc sample::src/lib.rs - two (line 1)  -
         ");
+    }
+
+    #[test]
+    fn quiet_programs_are_counted() {
+        let text = include_str!("../../../tests/data/reports/libtest-quiet.txt");
+        insta::assert_snapshot!(told(text), @"
+        failed   tests::fails  assertion `left == right` failed: two is not three
+        passed   test 1  -
+        passed   test 2  -
+        passed   test 3  -
+        skipped  test 4  -
+        passed   test 1 #2  -
+        ");
+        let cut = "running 2 tests\n..";
+        assert!(told(cut).contains("nothing was heard of 2 of 2 tests"));
+        let nonsense = "running 1 test\ntest result: ok. 18446744073709551615 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        assert!(told(nonsense).contains("! a test program counted"));
     }
 
     #[test]

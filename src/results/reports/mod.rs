@@ -220,6 +220,8 @@ pub struct Report {
     pub cases: Vec<Case>,
     /// What keeps it from being the whole truth: it was cut short, or contradicts itself.
     pub problems: Vec<String>,
+    /// Whether a name stood there more than once.
+    pub repeats: bool,
 }
 
 impl Report {
@@ -228,6 +230,7 @@ impl Report {
             dialect,
             cases: Vec::new(),
             problems: Vec::new(),
+            repeats: false,
         }
     }
 
@@ -238,6 +241,7 @@ impl Report {
             let count = seen.entry(case.name.clone()).or_default();
             *count += 1;
             if *count > 1 {
+                self.repeats = true;
                 case.name = format!("{} #{count}", case.name);
             }
         }

@@ -9,38 +9,23 @@ pub(super) fn is_likely(text: &str) -> bool {
     let has_tests = text.lines().any(|line| test(line).is_some());
     let first = text.lines().find_map(plan);
     first.is_some_and(|plan| has_tests || plan.skips_all().is_some())
+        || text.lines().any(|line| line == "Result: NOTESTS")
 }
 
 /// Reads the output of one or several producers.
 pub(super) fn read(text: &str) -> Result<Report, ReportError> {
     let mut reader = Reader::default();
     text.lines().for_each(|line| reader.line(line));
-    if reader.cases.is_empty() && reader.planned.is_none() && reader.problems.is_empty() {
+    let nothing = reader.cases.is_empty() && reader.planned.is_none();
+    if nothing && reader.skipped.is_empty() && reader.problems.is_empty() {
         return Err(ReportError::Not { what: "TAP" });
     }
+    reader.end_program();
     let mut report = Report::new(Dialect::Tap);
-    let heard = reader.cases.len() as u64;
     report.problems = reader.problems;
-    if let Some(planned) = reader.planned.filter(|&planned| planned != heard) {
-        let message = format!("{planned} tests were planned, and {heard} were reported");
-        if let Some(missing) = planned.checked_sub(heard).filter(|&missing| missing > 0) {
-            let name = "(tests that were planned)";
-            let why = format!("nothing was heard of {missing} of {planned} tests");
-            reader
-                .cases
-                .push(Case::new(name, CaseStatus::Lost).because(&why));
-        }
-        report.problems.push(message);
-    }
     report.cases = reader
         .cases
         .into_iter()
-        .zip(
-            reader
-                .details
-                .into_iter()
-                .chain(std::iter::repeat(String::new())),
-        )
         .map(|(case, detail)| match case.status {
             CaseStatus::Failed | CaseStatus::Xfailed => case.with_detail(&detail),
             _ => case,
@@ -53,10 +38,13 @@ pub(super) fn read(text: &str) -> Result<Report, ReportError> {
 
 #[derive(Default)]
 struct Reader {
+    /// The program that `prove` says it runs.
+    program: Option<String>,
+    /// Where its tests begin, and how many it planned.
+    begin: usize,
     planned: Option<u64>,
-    cases: Vec<Case>,
-    /// What stands below each case.
-    details: Vec<String>,
+    /// Each test, and what stands below it.
+    cases: Vec<(Case, String)>,
     /// Programs that skip themselves.
     skipped: Vec<Case>,
     problems: Vec<String>,
@@ -64,38 +52,83 @@ struct Reader {
 
 impl Reader {
     fn line(&mut self, line: &str) {
-        if let Some(plan) = plan(line) {
+        if let Some((program, said)) = program(line) {
+            self.end_program();
+            self.program = Some(program.to_owned());
+            if let Some(why) = said.strip_prefix("skipped") {
+                self.skip_all(why.trim_start_matches(':').trim());
+            }
+        } else if let Some(plan) = plan(line) {
             if let Some(why) = plan.skips_all() {
-                // A program that skips itself lists no test; one stands for all of them.
-                self.skipped
-                    .push(Case::new("(all tests)", CaseStatus::Skipped).because(why));
+                self.skip_all(why);
             }
             let planned = self.planned.unwrap_or(0).saturating_add(plan.count);
             self.planned = Some(planned);
+        } else if line == "ok" && self.program.is_some() && self.planned == Some(self.heard()) {
+            // What `prove` thinks of the program.
         } else if let Some(case) = test(line) {
-            let number = self.cases.len() + 1;
-            let named = if case.name.is_empty() {
-                Case {
-                    name: format!("test {number}"),
-                    ..case
-                }
+            let number = self.heard() + 1;
+            let name = if case.name.is_empty() {
+                format!("test {number}")
             } else {
-                case
+                case.name
             };
-            self.cases.push(named);
-            self.details.push(String::new());
+            let name = self.named(&name);
+            self.cases.push((Case { name, ..case }, String::new()));
         } else if let Some(reason) = line.strip_prefix("Bail out!") {
             self.problems
                 .push(format!("it bailed out: {}", super::one_line(reason)));
         } else if line.starts_with("# Subtest") {
             // Belongs to the test that comes.
-        } else if let Some(detail) = self.details.last_mut()
+        } else if let Some((_, detail)) = self.cases.last_mut()
             && (line.starts_with('#') || line.starts_with("  ") && !is_inner(line))
         {
             detail.push_str(line.trim_start_matches('#').trim_start());
             detail.push('\n');
         }
     }
+
+    /// How many tests of the program were reported.
+    fn heard(&self) -> u64 {
+        (self.cases.len() - self.begin) as u64
+    }
+
+    fn named(&self, name: &str) -> String {
+        match &self.program {
+            Some(program) => format!("{program}: {name}"),
+            None => name.to_owned(),
+        }
+    }
+
+    /// A program that skips itself lists no test; one stands for all of them.
+    fn skip_all(&mut self, why: &str) {
+        let name = self.named("(all tests)");
+        self.skipped
+            .push(Case::new(name, CaseStatus::Skipped).because(why));
+    }
+
+    fn end_program(&mut self) {
+        let heard = self.heard();
+        if let Some(planned) = self.planned.take().filter(|&planned| planned != heard) {
+            let message = format!("{planned} tests were planned, and {heard} were reported");
+            if let Some(missing) = planned.checked_sub(heard).filter(|&missing| missing > 0) {
+                let name = self.named("(tests that were planned)");
+                let why = format!("nothing was heard of {missing} of {planned} tests");
+                let case = Case::new(name, CaseStatus::Lost).because(&why);
+                self.cases.push((case, String::new()));
+            }
+            self.problems.push(self.named(&message));
+        }
+        self.begin = self.cases.len();
+    }
+}
+
+/// Reads what `prove --verbose` writes before the output of a program, `t/halo.t .. `, and instead of one that skips itself.
+fn program(line: &str) -> Option<(&str, &str)> {
+    let (program, rest) = line.split_once(" ..")?;
+    let said = rest.trim_start_matches('.').trim();
+    let is_path = !program.is_empty() && !program.contains(char::is_whitespace);
+    (is_path && (said.is_empty() || said.starts_with("skipped"))).then_some((program, said))
 }
 
 /// Whether an indented line belongs to a subtest, and not to a block of YAML.
@@ -217,6 +250,32 @@ mod tests {
         lost     (tests that were planned)  nothing was heard of 2 of 3 tests
         ! 3 tests were planned, and 1 were reported
         "#);
+    }
+
+    #[test]
+    fn what_prove_writes() {
+        insta::assert_snapshot!(told(include_str!("../../../tests/data/reports/prove.tap")), @"
+        passed   t/a.t: adds  -
+        passed   t/a.t: more  -
+        xfailed  t/a.t: later  bug
+        skipped  t/a.t: test 4  no GPU
+        passed   t/b.t: adds  -
+        failed   t/b.t: bad  -
+        passed   t/b.t: inner  -
+        skipped  t/c.t: (all tests)  no MPI
+        ");
+        let skipped =
+            "t/c.t .. skipped: no MPI\nFiles=1, Tests=0,  0 wallclock secs\nResult: NOTESTS\n";
+        assert!(is_likely(skipped));
+        assert_eq!(told(skipped), "skipped  t/c.t: (all tests)  no MPI\n");
+        // One test too many of one program does not make up for one that is missing of another.
+        let shifted = "t/a.t .. \n1..1\nok 1\nok 2\nt/b.t .. \n1..2\nok 1\n";
+        assert_eq!(
+            told(shifted),
+            "passed   t/a.t: test 1  -\npassed   t/a.t: test 2  -\npassed   t/b.t: test 1  -\n\
+             lost     t/b.t: (tests that were planned)  nothing was heard of 1 of 2 tests\n\
+             ! t/a.t: 1 tests were planned, and 2 were reported\n! t/b.t: 2 tests were planned, and 1 were reported\n"
+        );
     }
 
     #[test]
