@@ -52,11 +52,16 @@ pub(super) async fn accept(
     for (name, record) in chosen_metrics(run, &args.metrics)? {
         chosen.push((name, record, median(name, record)?));
     }
+    if chosen.is_empty() {
+        return Err(Error::NotAcceptable {
+            what: format!("no metric of run `{}` has a value", run.run),
+        });
+    }
     let accepted = past.history.accepted()?.lines;
     let now = Utc::now();
     let mut lines = Vec::new();
     for (name, record, median) in chosen {
-        let before = in_force(&accepted, name, &record.key).map(|it| Before {
+        let before = in_force(accepted.iter(), name, &record.key).map(|it| Before {
             commit: it.commit.clone(),
             median: it.median,
             unit: it.unit.clone(),

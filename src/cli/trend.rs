@@ -34,7 +34,8 @@ pub(super) async fn trend(
 ) -> Result<Exit, Error> {
     let past = Past::read(&args.past, console).await?;
     let branch = args.branch.as_deref();
-    let trend = trend::trend(&past.runs, &args.metrics, branch, args.last);
+    let accepted = past.history.accepted()?.lines;
+    let trend = trend::trend(&past.runs, &accepted, &args.metrics, branch, args.last);
     match global.format {
         Format::Human => super::print(trend.to_text(console.color()).as_bytes()),
         Format::Json => super::print_json(&trend),

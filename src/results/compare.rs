@@ -219,7 +219,8 @@ impl Comparison {
 
     fn head(&self) -> Vec<Vec<Cell>> {
         let row = |side: &Side| {
-            let tests = side.tests.map(|counts| {
+            let any = |counts: &SuiteCounts| *counts != SuiteCounts::default();
+            let tests = side.tests.filter(any).map(|counts| {
                 let bad = counts.failed + counts.errors + counts.not_run;
                 format!("{} passed, {bad} did not", counts.passed)
             });

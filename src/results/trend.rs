@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::benchmark::percent_change;
+use super::benchmark::{in_force, percent_change};
 use super::clean::one_line;
-use super::record::{BenchmarkRecord, HistoryEntry, SCHEMA_VERSION};
+use super::record::{Accepted, BenchmarkRecord, HistoryEntry, SCHEMA_VERSION};
 use super::summary::total;
 use super::table::{Cell, Ink, Tone, table};
 use super::text::{figure, short};
@@ -19,6 +19,8 @@ type Key = BTreeMap<String, String>;
 pub struct Trend<'a> {
     schema_version: u32,
     runs: Vec<&'a HistoryEntry>,
+    /// Every baseline that was accepted of these metrics, the oldest first.
+    accepted: Vec<&'a Accepted>,
     #[serde(skip)]
     metrics: BTreeMap<(&'a str, &'a Key), Vec<(&'a HistoryEntry, &'a BenchmarkRecord)>>,
 }
@@ -27,6 +29,7 @@ pub struct Trend<'a> {
 #[must_use]
 pub fn trend<'a>(
     runs: &'a [HistoryEntry],
+    accepted: &'a [Accepted],
     names: &[String],
     branch: Option<&str>,
     last: usize,
@@ -45,6 +48,10 @@ pub fn trend<'a>(
     Trend {
         schema_version: SCHEMA_VERSION,
         runs,
+        accepted: accepted
+            .iter()
+            .filter(|line| wanted(&line.benchmark))
+            .collect(),
         metrics,
     }
 }
@@ -59,7 +66,13 @@ impl Trend<'_> {
             let place = key.iter().map(|(word, value)| format!("{word}={value}"));
             let place = one_line(&place.collect::<Vec<_>>().join(" "));
             let title = ink.paint(Tone::Strong, &one_line(name));
-            tables.push(format!("{title}  {place}\n{}", table(&rows(series), ink)));
+            let rows = table(&rows(series), ink);
+            let baseline = in_force(self.accepted.iter().copied(), name, key);
+            let baseline = baseline.map_or_else(String::new, |line| {
+                let told = told(line);
+                format!("{}\n", ink.paint(Tone::Faint, &told))
+            });
+            tables.push(format!("{title}  {place}\n{rows}{baseline}"));
         }
         tables.join("\n")
     }
@@ -113,7 +126,12 @@ fn rows(series: &[(&HistoryEntry, &BenchmarkRecord)]) -> Vec<Vec<Cell>> {
                 .median
                 .map(|median| (record.unit.as_str(), median))
                 .or(before);
-            let word = if record.regressed { "REGRESSED" } else { "" };
+            // The change before it is that from the row above.
+            let word = match (record.regressed, &record.baseline) {
+                (false, _) => String::new(),
+                (true, None) => "REGRESSED".to_owned(),
+                (true, Some(baseline)) => format!("REGRESSED against {}", short(&baseline.commit)),
+            };
             vec![
                 time(run),
                 Cell::text(commit(run), Tone::Plain),
@@ -130,6 +148,18 @@ fn rows(series: &[(&HistoryEntry, &BenchmarkRecord)]) -> Vec<Vec<Cell>> {
             ]
         })
         .collect()
+}
+
+/// Returns which baseline is in force, and why.
+fn told(line: &Accepted) -> String {
+    format!(
+        "baseline {} {} at {}, accepted {}: {}",
+        figure(line.median),
+        one_line(&line.unit),
+        short(&line.commit),
+        line.accepted_at.format("%Y-%m-%d"),
+        one_line(&line.reason)
+    )
 }
 
 fn time(run: &HistoryEntry) -> Cell {

@@ -381,6 +381,19 @@ fn a_slower_commit_is_compared_remembered_and_accepted() {
     assert_eq!(baseline["commit"], second.as_str());
     assert_eq!(baseline["source"], "accepted");
 
+    // A moved baseline and its reason stand where somebody wonders.
+    let trend = output(&project, &["trend", "solver"]).exits_with(0);
+    let baseline = format!("at {}, accepted ", &second[..10]);
+    assert!(
+        trend.out.contains(&baseline) && trend.out.contains(": time for memory"),
+        "{}",
+        trend.out
+    );
+    let trend = output(&project, &["trend", "--format", "json"]).exits_with(0);
+    let trend: Value = serde_json::from_str(&trend.out).unwrap();
+    schema::check("trend", &trend);
+    assert_eq!(trend["accepted"], lines);
+
     // Asked for, another one counts; and never one of another key.
     let asked = run(&project, &["--baseline", "main"]).exits_with(0);
     let summary = asked.json("artifacts/benchmarks/summary.json");
@@ -407,6 +420,17 @@ fn a_slower_commit_is_compared_remembered_and_accepted() {
     let moved: Value = serde_json::from_str(&moved.exits_with(0).out).unwrap();
     assert_eq!(moved[0]["before"]["commit"], second.as_str());
     output(&project, &["compare", "main", "nosuch"]).exits_with(2);
+}
+
+/// It said nothing and ended with 0.
+#[test]
+fn a_run_without_figures_cannot_be_accepted() {
+    let project = project(
+        "[[benchmark]]\nname = \"b\"\ncommand = \"echo t=nan\"\nrepetitions = 1\nmetric = { pattern = 't=(.*)', unit = \"s\" }\n",
+    );
+    run(&project, &[]).exits_with(3);
+    let refused = output(&project, &["accept", "--reason", "x"]).exits_with(2);
+    assert!(refused.err.contains("no metric of run"), "{}", refused.err);
 }
 
 fn elsewhere_run(run: &Ended) -> String {

@@ -27,7 +27,7 @@ impl Baselines {
             let is_asked = |run: &HistoryEntry| run.run == *asked || run.commit.starts_with(asked);
             return self.newest(metric, key, BaselineSource::Asked, &is_asked);
         }
-        let accepted = in_force(&self.accepted, metric, key).map(|it| Baseline {
+        let accepted = in_force(self.accepted.iter(), metric, key).map(|it| Baseline {
             commit: it.commit.clone(),
             run: Some(it.run.clone()),
             unit: it.unit.clone(),
@@ -69,10 +69,10 @@ impl Baselines {
 /// Returns the accepted baseline that is in force: the newest.
 #[must_use]
 pub fn in_force<'a>(
-    accepted: &'a [Accepted],
+    accepted: impl DoubleEndedIterator<Item = &'a Accepted>,
     metric: &str,
     key: &BTreeMap<String, String>,
 ) -> Option<&'a Accepted> {
-    let mut newest_first = accepted.iter().rev();
+    let mut newest_first = accepted.rev();
     newest_first.find(|it| it.benchmark == metric && it.key == *key)
 }

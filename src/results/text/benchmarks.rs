@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{figure, short};
+use crate::results::benchmark::TOLERANCE_PCT;
 use crate::results::clean::one_line;
 use crate::results::record::{BenchmarkRecord, Better};
 use crate::results::table::{Cell, Tone};
@@ -51,9 +52,10 @@ fn change(record: &BenchmarkRecord) -> (String, Tone) {
     let worse = (delta > 0.0) == (record.better == Better::Lower);
     let (verdict, tone) = match (record.regressed, worse) {
         (true, _) => ("REGRESSED", Tone::Bad),
-        (false, true) if delta != 0.0 => ("worse", Tone::Plain),
-        (false, false) if delta != 0.0 => ("better", Tone::Plain),
-        _ => ("same", Tone::Plain),
+        // Allocations of one machine differ by as much: that is no news.
+        (false, _) if delta.abs() <= TOLERANCE_PCT => ("unchanged", Tone::Plain),
+        (false, true) => ("worse, within its scatter", Tone::Plain),
+        (false, false) => ("better", Tone::Plain),
     };
     (
         format!(

@@ -26,7 +26,7 @@ fn a_run_with_everything() {
     all               2       2       1        1        1      1
 
     benchmark    median  spread  samples
-    solver/3d  123.4 ms  +- 0.5        7  -2.1% against 0f0e0d0c0b: better
+    solver/3d  123.4 ms  +- 0.5        7  -2.1% against 0f0e0d0c0b: unchanged
 
     ERROR   wide  rejected: sbatch: error: More processors requested than permitted
             4 ranks
@@ -167,7 +167,7 @@ fn benchmarks_show_direction_and_errors() {
     heat at 1a2b3c4d5e (main), run 20261120-101500-1a2b3c4
 
     benchmark             median  spread  samples
-    solver/3d           123.4 ms  +- 0.5        7  -2.1% against 0f0e0d0c0b: better
+    solver/3d           123.4 ms  +- 0.5        7  -2.1% against 0f0e0d0c0b: unchanged
     solver/3d:broken    no value
     solver/3d:rate    123.4 MB/s  +- 0.5        7
     solver/3d:slower   164.25 ms    +- 0        6  +30.4% against 0f0e0d0c0b: REGRESSED

@@ -15,7 +15,7 @@ pub(crate) fn check(name: &str, document: &Value) {
         serde_json::from_slice(&text).unwrap()
     };
     let mut registry = jsonschema::Registry::new();
-    for shared in ["common", "history-run", "hpc-results"] {
+    for shared in ["common", "history-baseline", "history-run", "hpc-results"] {
         let place = format!("json-schema:///{shared}.json");
         registry = registry.add(place, read(shared)).unwrap();
     }
