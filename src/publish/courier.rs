@@ -310,16 +310,10 @@ impl Courier<'_> {
             .as_ref()
             .ok_or(DeliveryError::Unset { table: TABLE })?;
         let place = self.place();
-        let of_github = |host: &str| host.split('.').any(|label| label == "github");
         let slug = settings
             .repository
             .clone()
-            .or_else(|| {
-                place
-                    .slug
-                    .clone()
-                    .filter(|_| place.host.as_deref().is_some_and(of_github))
-            })
+            .or_else(|| place.slug.clone().filter(|_| github::is_home_of(&place)))
             .ok_or(DeliveryError::Unknown {
                 table: TABLE,
                 key: "repository",

@@ -278,15 +278,35 @@ fn next_page(answer: &Answer, api: &str) -> Option<String> {
     (authority(next) == authority(api)).then(|| next.to_owned())
 }
 
+/// Returns whether a project lives at GitHub: by what its workflow says, or by the name of the host.
+#[must_use]
+pub fn is_home_of(place: &place::Place) -> bool {
+    own_api(place).is_some() || place.host.as_deref().is_some_and(is_host)
+}
+
+fn is_host(host: &str) -> bool {
+    host.split('.').any(|label| label == "github") || host.ends_with(".ghe.com")
+}
+
+/// The API that a workflow names; a pipeline of GitLab names GitLab's.
+fn own_api(place: &place::Place) -> Option<&str> {
+    let api = place.api.as_deref();
+    api.filter(|api| !api.ends_with("/api/v4"))
+}
+
 /// Returns the API of a host of GitHub.
 #[must_use]
 pub fn api_of(place: &place::Place, configured: &str, is_default: bool) -> String {
-    match (&place.api, &place.host) {
-        (_, _) if !is_default => configured.to_owned(),
-        (Some(api), Some(host)) if host.contains("github") => api.clone(),
-        (_, Some(host)) if host != "github.com" && host.split('.').any(|it| it == "github") => {
-            format!("https://{host}/api/v3")
-        }
+    if !is_default {
+        return configured.to_owned();
+    }
+    if let Some(api) = own_api(place) {
+        return api.trim_end_matches('/').to_owned();
+    }
+    match place.host.as_deref() {
+        // Companies with a region of their own at GitHub.
+        Some(host) if host.ends_with(".ghe.com") => format!("https://api.{host}"),
+        Some(host) if host != "github.com" && is_host(host) => format!("https://{host}/api/v3"),
         _ => configured.to_owned(),
     }
 }
@@ -294,4 +314,39 @@ pub fn api_of(place: &place::Place, configured: &str, is_default: bool) -> Strin
 /// When the results were made, by the newest run.
 fn made_at(material: &Material) -> Option<DateTime<Utc>> {
     material.runs.iter().map(|run| run.finished_at).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_of_any_host() {
+        const PUBLIC: &str = "https://api.github.com";
+        let place = |host: &str, api: Option<&str>| place::Place {
+            host: Some(host.to_owned()),
+            slug: None,
+            api: api.map(str::to_owned),
+        };
+        let check = |host, api, expected: &str, home| {
+            let place = place(host, api);
+            assert_eq!(api_of(&place, PUBLIC, true), expected, "{host}");
+            assert_eq!(is_home_of(&place), home, "{host}");
+            assert_eq!(api_of(&place, "https://set/api", false), "https://set/api");
+        };
+        check("github.com", None, PUBLIC, true);
+        check(
+            "github.hpc.org",
+            None,
+            "https://github.hpc.org/api/v3",
+            true,
+        );
+        check("octo.ghe.com", None, "https://api.octo.ghe.com", true);
+        // An Enterprise host of another name, as its own workflows know it: its token must not go to github.com.
+        let api = "https://code.hpc.org/api/v3";
+        check("code.hpc.org", Some(api), api, true);
+        let of_gitlab = Some("https://gitlab.hpc.org/api/v4");
+        check("gitlab.hpc.org", of_gitlab, PUBLIC, false);
+        check("code.hpc.org", None, PUBLIC, false);
+    }
 }
