@@ -157,6 +157,13 @@ pub(super) fn causes(error: &dyn Error) -> String {
     texts.join(": ")
 }
 
+/// Returns why a certificate was not trusted, by the words of OpenSSL, if that is what went wrong.
+pub(super) fn distrust(causes: &str) -> Option<&str> {
+    let (_, said) = causes.split_once("certificate verify failed")?;
+    let reason = said.rsplit_once('(').and_then(|(_, it)| it.split_once(')'));
+    Some(reason.map_or("it cannot be verified", |(reason, _)| reason))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +261,17 @@ mod tests {
         let text = format!("{} {}", "x".repeat(SHOWN - 8), secret.expose());
         let shown = said(text.as_bytes(), Some(&secret));
         assert!(shown.ends_with(" ***") && !shown.contains("s3"), "{shown}");
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_told_from_a_server_that_is_not_there() {
+        let check = |said, expected| assert_eq!(distrust(said), expected);
+        check(
+            "error sending request: client error (Connect): error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:ssl/statem/statem_clnt.c:2125: (self-signed certificate)",
+            Some("self-signed certificate"),
+        );
+        check("certificate verify failed", Some("it cannot be verified"));
+        check("client error (Connect): tcp connect error (x)", None);
     }
 
     #[test]

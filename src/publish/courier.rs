@@ -110,18 +110,18 @@ impl DeliveryError {
     /// Returns whether the server could not be reached at all, so that asking it for something else is of no use now.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        let (Self::Codecov {
-            source: CodecovError::Http(error),
+        self.http().is_some_and(HttpError::is_out_of_reach)
+    }
+
+    fn http(&self) -> Option<&HttpError> {
+        match self {
+            Self::Codecov {
+                source: CodecovError::Http(error),
+            }
+            | Self::Github(error)
+            | Self::Gitlab(error) => Some(error),
+            _ => None,
         }
-        | Self::Github(error)
-        | Self::Gitlab(error)) = self
-        else {
-            return false;
-        };
-        matches!(
-            error,
-            HttpError::Unreachable { .. } | HttpError::Silent { .. }
-        )
     }
 }
 
@@ -253,6 +253,9 @@ impl Courier<'_> {
     /// Returns what to do about an error.
     #[must_use]
     pub fn help(&self, error: &DeliveryError) -> Option<String> {
+        if let Some(help) = error.http().and_then(HttpError::help) {
+            return Some(help.to_owned());
+        }
         match error {
             DeliveryError::Token(error) => error.help(),
             DeliveryError::Branch(error) => error.help(),

@@ -194,6 +194,14 @@ pub enum HttpError {
         /// What went wrong.
         detail: String,
     },
+    /// The server is not, for all that is known, the one that it should be.
+    #[error("the certificate of {server} is not trusted: {reason}")]
+    Untrusted {
+        /// The server.
+        server: String,
+        /// Why.
+        reason: String,
+    },
     /// The server took too long.
     #[error("{server} did not answer within {} s", deadline.as_secs_f32())]
     Silent {
@@ -261,6 +269,29 @@ impl HttpError {
             Self::Refused { status, .. } | Self::Limited { status, .. } => Some(*status),
             _ => None,
         }
+    }
+
+    /// Returns what to do about it, whatever the server is for.
+    #[must_use]
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Untrusted { .. } => Some(
+                "`SSL_CERT_FILE` names the file of the authorities to trust, as that of your site; is the clock of this machine right?",
+            ),
+            Self::Unreachable { .. } => {
+                Some("is there a way out from here? A proxy comes from `https_proxy`")
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns whether nothing else that is for this server has a chance now.
+    #[must_use]
+    pub fn is_out_of_reach(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Untrusted { .. } | Self::Silent { .. }
+        )
     }
 
     /// Returns whether the same call may succeed a little later.
@@ -452,17 +483,25 @@ impl Http {
 
     fn broken(&self, server: &str, error: reqwest::Error) -> Failure {
         let server = server.to_owned();
-        let error = if error.is_timeout() && !error.is_connect() {
+        let is_silent = error.is_timeout() && !error.is_connect();
+        // An address may carry a signature.
+        let detail = answer::causes(&error.without_url());
+        if let Some(reason) = answer::distrust(&detail) {
+            return Failure {
+                error: HttpError::Untrusted {
+                    server,
+                    reason: reason.to_owned(),
+                },
+                next: Next::GiveUp,
+            };
+        }
+        let error = if is_silent {
             HttpError::Silent {
                 server,
                 deadline: self.pace.deadline,
             }
         } else {
-            HttpError::Unreachable {
-                server,
-                // An address may carry a signature.
-                detail: answer::causes(&error.without_url()),
-            }
+            HttpError::Unreachable { server, detail }
         };
         Failure {
             error,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::server::{Fault, Reply, Request, Server};
 use super::{TOKEN, head, hpc_ci, project, publish, run, to_codecov, waiting};
+use crate::support::git_servers::Http;
 
 /// A server as strict as Codecov's (`UploadSerializer`, `CommitSerializer` and `TestResultsUploadView` of codecov/umbrella), with
 /// a storage as strict as S3.
@@ -345,6 +346,33 @@ fn refusals_are_told_with_a_remedy() {
         ended.err
     );
     assert_eq!(server.take_lines(), [COVERAGE, TESTS]);
+}
+
+#[test]
+fn a_server_that_nobody_vouches_for_gets_nothing() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let certificate = dir.path().join("certificate");
+    let server = Http::start_tls(dir.path(), &certificate);
+    let url = server.url("", "");
+    let settings = format!(
+        "[publish.codecov]\nurl = \"{}\"\nservice = \"github\"\n",
+        url.trim_end_matches('/')
+    );
+    let project = project(&settings);
+    run(&project, &["--tests-only"]).exits_with(0);
+    let refused = publish(&project, &[]).exits_with(4);
+    let authority = url.split('/').nth(2).unwrap();
+    for said in [
+        &format!("the certificate of {authority} is not trusted: self-signed certificate\n"),
+        "help: `SSL_CERT_FILE` names",
+    ] {
+        assert!(refused.err.contains(said), "no {said} in {}", refused.err);
+    }
+    assert_eq!(server.log(), "");
+    let mut command = hpc_ci(&project, &["publish"]);
+    command.env("SSL_CERT_FILE", dir.path().join("certificate.pem"));
+    let answered = super::ended(&project, &mut command).exits_with(4);
+    assert!(answered.err.contains(" answered 4"), "{}", answered.err);
 }
 
 #[test]
