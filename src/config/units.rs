@@ -181,6 +181,25 @@ impl Memory {
         self.0
     }
 
+    /// Returns it as a person writes it, which is not exact: `1.5 KiB`.
+    #[must_use]
+    pub fn rounded(self) -> String {
+        let mut value = self.0 as f64;
+        let mut unit = "B";
+        for next in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
+            if value < 1024.0 {
+                break;
+            }
+            value /= 1024.0;
+            unit = next;
+        }
+        if value < 10.0 && unit != "B" {
+            format!("{value:.1} {unit}")
+        } else {
+            format!("{value:.0} {unit}")
+        }
+    }
+
     /// Returns mebibytes, rounded up, as Slurm's `--mem=NM` takes them.
     #[must_use]
     pub const fn mebibytes(self) -> u64 {
@@ -323,6 +342,19 @@ mod tests {
         fn no_text_panics(text in "\\PC{0,20}") {
             let (time, size) = (text.parse::<Walltime>(), text.parse::<Memory>());
             prop_assert!(time.is_err() || size.is_err());
+        }
+    }
+
+    #[test]
+    fn sizes_for_people_are_short() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (64 << 20, "64 MiB"),
+            (u64::MAX, "16384 PiB"),
+        ] {
+            assert_eq!(Memory::from_bytes(bytes).rounded(), text);
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{listed, size};
-use crate::config::Walltime;
+use super::listed;
+use crate::config::{Memory, Walltime};
 use crate::doctor::facts::{Facts, Subject};
 use crate::doctor::finding::Finding;
 use crate::launch::Place;
@@ -243,8 +243,8 @@ fn beyond(asked: &Resources, partition: &Partition) -> Vec<(String, String)> {
         add(
             format!(
                 "{} a node are more than nodes of partition `{name}` have, {}",
-                size(asked.bytes()),
-                size(most)
+                asked.rounded(),
+                Memory::from_bytes(most).rounded()
             ),
             "lower `memory`",
         );

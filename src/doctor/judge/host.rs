@@ -1,6 +1,6 @@
 //! This machine: what a login may use, and whether something can start runs at night.
 
-use super::size;
+use crate::config::Memory;
 use crate::doctor::facts::{Facts, Host};
 use crate::doctor::finding::Finding;
 use crate::launch::Place;
@@ -60,7 +60,10 @@ fn all_limits(host: &Host) -> Vec<Limit> {
     const FILES: &str = "allow more open files by `ulimit -n 4096` before hpc-ci starts; `ulimit -Hn` shows how far it goes";
     let limits = [
         host.memory.map(|memory| Limit {
-            text: format!("{} of memory (cgroup)", size(memory)),
+            text: format!(
+                "{} of memory (cgroup)",
+                Memory::from_bytes(memory).rounded()
+            ),
             is_tight: memory < LITTLE_MEMORY,
             remedy: BUILD,
         }),

@@ -38,25 +38,6 @@ pub fn listed(names: &[String]) -> String {
     }
 }
 
-/// Returns bytes as a person writes them.
-#[must_use]
-pub fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    let mut unit = "B";
-    for next in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    if value < 10.0 && unit != "B" {
-        format!("{value:.1} {unit}")
-    } else {
-        format!("{value:.0} {unit}")
-    }
-}
-
 #[cfg(test)]
 mod clusters;
 
@@ -65,18 +46,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_and_sizes_are_short() {
+    fn lists_are_short() {
         let names: Vec<String> = ["a", "b", "c", "d", "e", "f"].map(str::to_owned).into();
         assert_eq!(listed(&names), "`a`, `b`, `c`, `d` and 2 more");
         assert_eq!(listed(&names[..4]), "`a`, `b`, `c`, `d`");
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1536, "1.5 KiB"),
-            (64 << 20, "64 MiB"),
-            (u64::MAX, "16384 PiB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Where a run writes: here, and as a node sees it.
 
-use super::{listed, size};
+use super::listed;
+use crate::config::Memory;
 use crate::doctor::facts::{Facts, Folder, FolderFacts, Node, NodeAnswer, Subject};
 use crate::doctor::finding::Finding;
 use crate::launch::Place;
@@ -56,9 +57,9 @@ fn written(folder: &Folder, seen: &FolderFacts, place: Place) -> Finding {
     let kind = seen
         .filesystem
         .map_or(String::new(), |kind| format!(", {kind}"));
-    let free = seen
-        .free
-        .map_or(String::new(), |free| format!(", {} free", size(free)));
+    let free = seen.free.map_or(String::new(), |free| {
+        format!(", {} free", Memory::from_bytes(free).rounded())
+    });
     let saw = format!("`{path}` (`{key}`) can be written{kind}{free}");
     if folder.shared && place == Place::Job && seen.filesystem == Some("tmpfs") {
         return Finding::warning(
@@ -177,9 +178,9 @@ fn scratch(answer: &NodeAnswer) -> Finding {
             "set `node_scratch` of [workspace] to a folder that every node has",
         );
     }
-    let free = answer
-        .scratch_free
-        .map_or(String::new(), |free| format!(", {} free", size(free)));
+    let free = answer.scratch_free.map_or(String::new(), |free| {
+        format!(", {} free", Memory::from_bytes(free).rounded())
+    });
     Finding::ok(
         CHECK,
         format!("`{path}` on node {host} can be written{free}"),

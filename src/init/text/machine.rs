@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::super::found::{Found, Machine, Storage, is_shared};
 use super::{project, toml};
-use crate::config::{Context, Site, Walltime};
-use crate::doctor::judge::size;
+use crate::config::{Context, Memory, Site, Walltime};
 use crate::scheduler::slurm::{Cluster, Partition};
 
 /// Partitions that the file lists; of more, `sinfo` tells.
@@ -298,7 +297,9 @@ fn row(partition: &Partition) -> [String; 6] {
     let cores = span(shapes.iter().map(|shape| u64::from(shape.cpus)), |cores| {
         cores.to_string()
     });
-    let memory = span(shapes.iter().map(|shape| shape.memory), size);
+    let memory = span(shapes.iter().map(|shape| shape.memory), |bytes| {
+        Memory::from_bytes(bytes).rounded()
+    });
     let mut also: Vec<String> = unique(
         shapes
             .iter()
