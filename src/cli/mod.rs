@@ -125,6 +125,12 @@ enum Command {
     /// Adds up the profiles on a node's disk.
     #[command(hide = true)]
     NodeReduce(node::NodeArgs),
+    /// Copies what a step is to keep.
+    #[command(hide = true)]
+    NodeKeep(node::KeepArgs),
+    /// Makes the coverage of a run; the job script of the coverage says this.
+    #[command(hide = true)]
+    NodeCover(node::CoverArgs),
     /// Writes the completions of a shell to standard output.
     Completions(manual::CompletionsArgs),
     /// Writes the manual page to standard output.
@@ -229,6 +235,8 @@ async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
         Some(Command::Export(args)) => coverage::export(&args, console),
         Some(Command::Merge(args)) => coverage::merge(&args, console),
         Some(Command::NodeReduce(args)) => node::reduce(&args, console),
+        Some(Command::NodeKeep(args)) => node::keep(&args),
+        Some(Command::NodeCover(args)) => node::cover(&args, console).await,
         Some(Command::Completions(args)) => manual::completions(&args),
         Some(Command::Man) => manual::man(),
         Some(Command::RunPack(args)) => pack::run_pack(&args, global, console).await,

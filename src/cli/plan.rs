@@ -21,7 +21,7 @@ use crate::drive::place;
 use crate::drive::request::{self, Made};
 use crate::error::{Error, Exit};
 use crate::launch::{Keeping, Place};
-use crate::plan::{Build, Disposition, Place as BuildPlace, Producer, Step};
+use crate::plan::{Build, Disposition, JobPlace, Place as BuildPlace, Producer, Step};
 use crate::scheduler::slurm;
 
 /// Arguments of `plan`.
@@ -187,6 +187,7 @@ fn document(planned: &Planned, common: &request::Common, compared: &[Compared]) 
         "place": place_name(common.place),
         "builds": planned.plan.builds,
         "steps": steps,
+        "coverage": planned.plan.coverage,
         "node_hours": planned.plan.node_hours(),
         "strategies": strategies::document(compared),
         "notes": planned.plan.notes,
@@ -245,6 +246,12 @@ fn text(
             ),
         );
     }
+    if let BuildPlace::Job(job) = &plan.coverage {
+        line(
+            &mut text,
+            format!("coverage{}", job_place(job, common.place)),
+        );
+    }
     let width = plan
         .steps
         .iter()
@@ -282,9 +289,13 @@ fn text(
 
 /// What the job of a build asks for, where it has one.
 fn build_place(build: &Build, place: Place) -> String {
-    let BuildPlace::Job(job) = &build.place else {
-        return String::new();
-    };
+    match &build.place {
+        BuildPlace::Job(job) => job_place(job, place),
+        BuildPlace::Here => String::new(),
+    }
+}
+
+fn job_place(job: &JobPlace, place: Place) -> String {
     if place != Place::Job {
         return " · here: there are no jobs".to_owned();
     }

@@ -149,11 +149,20 @@ pub(super) fn print_results(folder: &RunFolder, exit: Exit, global: &Global) -> 
 
 /// The exit code of a driver that leaves a run before its end.
 fn leave(left: Left, detached: bool, cancel: &Cancel, console: &Console) -> Exit {
-    let Left { live, waiting } = left;
+    let Left {
+        live,
+        waiting,
+        coverage,
+    } = left;
     let (exit, text) = match (cancel.signal(), detached, waiting) {
         (Some(signal), _, _) => (
             Exit::Signal(signal),
             format!("interrupted: {live} steps have a job, {waiting} wait"),
+        ),
+        (None, _, _) if coverage => (
+            Exit::Unfinished,
+            "not finished yet: all steps have ended, and coverage is being made in a job"
+                .to_owned(),
         ),
         (None, false, _) => (
             Exit::Unfinished,
@@ -175,7 +184,7 @@ fn leave(left: Left, detached: bool, cancel: &Cancel, console: &Console) -> Exit
     console.announce(
         &text,
         "left",
-        || json!({ "live": live, "waiting": waiting }),
+        || json!({ "live": live, "waiting": waiting, "coverage": coverage }),
     );
     exit
 }

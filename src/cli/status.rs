@@ -1,6 +1,7 @@
 //! `status`, `list` and `report`: what anybody can read of the runs of a workspace. Nothing is touched.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -9,9 +10,10 @@ use serde::Serialize;
 use super::args::{Format, Global, RunChoice, WorkspaceChoice};
 use super::choice;
 use super::console::Console;
-use crate::drive::folder;
+use crate::config::Memory;
 use crate::drive::known::{self, Known};
 use crate::drive::state::{BuildState, Progress};
+use crate::drive::{folder, keep};
 use crate::error::{Error, Exit};
 use crate::lease::{Claim, Life};
 use crate::scheduler::{JobState, Observation, Phase, QueryError, pending};
@@ -125,6 +127,8 @@ struct Status {
     scheduler: Option<String>,
     builds: Vec<Build>,
     steps: Vec<Step>,
+    /// The job in which the coverage is being made.
+    coverage_job: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -156,6 +160,37 @@ struct Step {
     /// Why it is queued, in the scheduler's words, or what happened.
     message: Option<String>,
     nodes: Vec<String>,
+    /// What was kept of its last attempt.
+    kept: Option<Kept>,
+}
+
+#[derive(Debug, Serialize)]
+struct Kept {
+    folder: PathBuf,
+    files: usize,
+    bytes: u64,
+}
+
+impl Kept {
+    fn of(known: &Known, slug: &str, attempt: u32) -> Option<Self> {
+        let (folder, kept) = keep::kept(&known.folder.attempt(slug, attempt))?;
+        Some(Self {
+            folder,
+            files: kept.count(),
+            bytes: kept.bytes(),
+        })
+    }
+
+    /// Where it is, for a person.
+    fn told(&self) -> String {
+        let plural = if self.files == 1 { "" } else { "s" };
+        let size = Memory::from_bytes(self.bytes).rounded();
+        format!(
+            "{} file{plural} ({size}) kept in {}",
+            self.files,
+            self.folder.display()
+        )
+    }
 }
 
 impl Status {
@@ -197,6 +232,7 @@ impl Status {
                     job_id: None,
                     message: None,
                     nodes: Vec::new(),
+                    kept: None,
                 };
                 match &state.progress {
                     Progress::Waiting => "waiting".clone_into(&mut shown.state),
@@ -215,6 +251,7 @@ impl Status {
                     Progress::Done(verdict) => {
                         shown.state = verdict.outcome.to_string();
                         shown.message = Some(verdict.message.clone());
+                        shown.kept = Kept::of(known, &step.slug, state.attempt);
                     }
                 }
                 shown
@@ -232,6 +269,7 @@ impl Status {
             scheduler: silence,
             builds: builds.collect(),
             steps: steps.collect(),
+            coverage_job: known.coverage_job.as_ref().map(ToString::to_string),
         }
     }
 
@@ -279,6 +317,8 @@ impl Status {
                 rest.push(format!("on {}", step.nodes.join(",")));
             }
             rest.extend(step.explained());
+            let kept = step.kept.iter().filter(|kept| kept.files > 0);
+            rest.extend(kept.map(Kept::told));
             let shown = format!(
                 "step   {:name$}  {:state$}  {}",
                 step.name,
@@ -286,6 +326,9 @@ impl Status {
                 rest.join("  ")
             );
             line(shown.trim_end().to_owned());
+        }
+        if let Some(job) = &self.coverage_job {
+            line(format!("coverage  submitted  job {job}"));
         }
         text
     }

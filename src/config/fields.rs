@@ -1,5 +1,6 @@
 //! Values with a form of their own: counts, durations, names, paths, patterns.
 
+use std::path::{Component, Path};
 use std::str::FromStr;
 
 use globset::Glob;
@@ -284,6 +285,28 @@ impl Field for GlobText {
     }
 }
 
+/// A pattern of files below a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct InnerGlob(pub(super) String);
+
+impl Field for InnerGlob {
+    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
+        let GlobText(text) = GlobText::read(item, path, report)?;
+        let inner = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        if !text.is_empty() && Path::new(&text).components().all(inner) {
+            return Some(Self(text));
+        }
+        let message = format!("`{path}` names no files below the folder in which the step runs");
+        let problem = Problem::new("invalid-glob", &item.at, message);
+        report.push(
+            problem
+                .label("a relative path without `..`, such as `out/**/*.png`")
+                .help("a step that writes elsewhere can write to `$HPC_CI_STEP_DIR`, where files are looked for as well"),
+        );
+        None
+    }
+}
+
 /// A regular expression that compiles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RegexText {
@@ -327,4 +350,12 @@ macro_rules! plain {
     )*};
 }
 
-plain!(Word, Name, SchedulerOption, Module, PathText, GlobText);
+plain!(
+    Word,
+    Name,
+    SchedulerOption,
+    Module,
+    PathText,
+    GlobText,
+    InnerGlob
+);

@@ -101,6 +101,10 @@ pub struct Limits {
     pub min_free: Option<Memory>,
     /// How many files must still fit there.
     pub min_free_files: Option<u32>,
+    /// The most bytes that are kept of an attempt of a step.
+    pub max_kept: Option<Memory>,
+    /// The most files that are kept of it.
+    pub max_kept_files: Option<u32>,
     /// The partitions that a step may name; `None` allows all.
     pub partitions: Option<Vec<String>>,
 }
@@ -267,6 +271,10 @@ fn limits(s: &Section) -> Limits {
         min_free: s.get("min_free"),
         min_free_files: s
             .get("min_free_files")
+            .map(|Bounded(count): Positive| count),
+        max_kept: s.get("max_kept"),
+        max_kept_files: s
+            .get("max_kept_files")
             .map(|Bounded(count): Positive| count),
         partitions: s.get::<Vec<Word>>("partitions").map(Plain::plain),
     }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::choices::{Expect, LauncherKind, Pmi, Producer, Strategy};
 use super::fields::{
-    Bounded, GlobText, Name, PathText, Plain, Positive, SchedulerOption, Word, is_variable_name,
+    Bounded, GlobText, InnerGlob, Name, PathText, Plain, Positive, SchedulerOption, Word,
+    is_variable_name,
 };
 use super::matrix::Matrix;
 use super::problem::{Problem, Report};
@@ -271,7 +272,7 @@ fn step(s: &Section, table: &str, environment: &Item) -> StepSpec {
         skip: inner(s, "skip", conditions),
         results: results::read(s, table == "benchmark"),
         coverage: s.get("coverage").unwrap_or(StepCoverage::AsBuilt),
-        keep: s.need::<Vec<GlobText>>("keep").plain(),
+        keep: s.need::<Vec<InnerGlob>>("keep").plain(),
         matrix: s.get("matrix").unwrap_or_default(),
     }
 }

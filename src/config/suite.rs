@@ -101,6 +101,18 @@ pub struct Coverage {
     pub engine: Engine,
     /// Where that happens.
     pub place: Where,
+    /// The time of its job; unset: the site's.
+    #[serde(default)]
+    pub time: Option<Walltime>,
+    /// The processors of its job; unset: as many as this process may use.
+    #[serde(default)]
+    pub cpus: Option<u32>,
+    /// The memory of its job.
+    #[serde(default)]
+    pub memory: Option<Memory>,
+    /// The partition of its job; unset: the site's.
+    #[serde(default)]
+    pub partition: Option<String>,
     /// Which raw profiles stay.
     pub keep_profiles: KeepProfiles,
     /// How the counters of ranks that die are kept.
@@ -285,6 +297,10 @@ fn coverage(s: &Section) -> Coverage {
         objects: s.need::<Vec<PathText>>("objects").plain(),
         engine: s.need("engine"),
         place: s.need("where"),
+        time: s.get("time"),
+        cpus: s.get("cpus").map(|Bounded(count): Positive| count),
+        memory: s.get("memory"),
+        partition: s.get("partition").map(|Word(word)| word),
         keep_profiles: s.need("keep_profiles"),
         dying_ranks: s.need("dying_ranks"),
     }

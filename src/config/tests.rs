@@ -64,7 +64,12 @@ fn an_empty_project_has_the_defaults() {
     assert!(site.project.submodules);
     assert_eq!(site.workspace.keep_limit, Memory::from_bytes(1 << 30));
     assert_eq!(site.scheduler.time, Walltime::from_secs(600));
-    assert_eq!(site.scheduler.limits, Limits::default());
+    let kept = Limits {
+        max_kept: Some(Memory::from_bytes(256 << 20)),
+        max_kept_files: Some(10_000),
+        ..Limits::default()
+    };
+    assert_eq!(site.scheduler.limits, kept);
     assert_eq!(site.publish, Publish::default());
     assert_eq!(site.trust.branches, ["**"]);
     assert!(!site.trust.step_options);
@@ -118,6 +123,8 @@ time = \"9m\"
     scheduler.max_in_flight = 50  # default
     scheduler.max_pending = "12h"  # default
     scheduler.options = []  # default
+    scheduler.limits.max_kept = "256MiB"  # default
+    scheduler.limits.max_kept_files = 10000  # default
     scheduler.account = "phys"  # config.toml:3
     scheduler.partition = "normal"  # config.toml:6
     "#);
@@ -386,15 +393,24 @@ fn every_key_is_in_the_documentation() {
 fn every_default_is_in_the_documentation() {
     let defaults: toml::Table = include_str!("defaults.toml").parse().unwrap();
     let mut missing = Vec::new();
-    for (table, keys) in defaults.iter().filter(|(table, _)| *table != "template") {
-        for (key, value) in keys.as_table().unwrap() {
-            let row = |line: &str| {
-                line.starts_with(&format!("| `{key}` |"))
-                    && line.contains(&format!("| `{value}` |"))
-            };
-            if !DOCUMENTATION.lines().any(row) {
-                missing.push(format!("{table}.{key} = {value}"));
-            }
+    let (limits, tables): (Vec<_>, Vec<_>) = defaults
+        .iter()
+        .filter(|(table, _)| *table != "template")
+        .flat_map(|(table, keys)| {
+            let keys = keys.as_table().unwrap().iter();
+            keys.map(move |(key, value)| (table, key, value))
+        })
+        .partition(|(_, _, value)| value.is_table());
+    let inner = limits.into_iter().flat_map(|(_, table, keys)| {
+        let keys = keys.as_table().unwrap().iter();
+        keys.map(move |(key, value)| (table, key, value))
+    });
+    for (table, key, value) in tables.into_iter().chain(inner) {
+        let row = |line: &str| {
+            line.starts_with(&format!("| `{key}` |")) && line.contains(&format!("| `{value}` |"))
+        };
+        if !DOCUMENTATION.lines().any(row) {
+            missing.push(format!("{table}.{key} = {value}"));
         }
     }
     assert_eq!(missing, Vec::<String>::new());

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::export::{Files, LineRanks};
 use super::rank_hits::RankHits;
@@ -27,7 +27,7 @@ pub struct Sample<'a> {
 }
 
 /// The lines of a report by the ranks that reached them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RankReport {
     /// The version of this shape.
     pub schema_version: u32,
@@ -43,7 +43,7 @@ pub struct RankReport {
 }
 
 /// A sample as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SampleInfo {
     /// The step's name.
     pub step: String,
@@ -54,19 +54,19 @@ pub struct SampleInfo {
 }
 
 /// A way in which lines were reached.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pattern {
     /// What is to be said of it.
     pub kinds: Vec<Kind>,
     /// The samples that reached it.
     pub reached: Vec<Reached>,
     /// For [`Kind::OnlyAbove`], the number of ranks that does not suffice.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only_above: Option<u32>,
 }
 
 /// How a sample reached lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reached {
     /// The number of the sample.
     pub sample: u32,
@@ -79,7 +79,7 @@ pub struct Reached {
 }
 
 /// What is to be said of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Wherever it was reached, every rank reached it.

@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::collect;
 use super::journal::JournalError;
 use super::live::Attempt;
 use super::place;
@@ -13,6 +12,7 @@ use super::progress::Progress as Tell;
 use super::state::{Event, Part};
 use super::submit::{Ground, taken};
 use super::watch::{CANCEL_PATIENCE, Watch};
+use super::{collect, keep};
 use crate::scheduler::admission::{Demand, admit};
 use crate::scheduler::{JobId, Outcome, QueryError, Verdict};
 
@@ -133,6 +133,7 @@ impl Watch<'_, '_> {
         for &index in steps {
             let step = &self.setting.plan.steps[index];
             let attempt = self.state.steps()[index].attempt;
+            keep::make_up_for(self.setting.prepare, step, self.setting.folder, attempt);
             self.tell_again(index, attempt, Some(format!("lost: {why}")));
             events.push(Event::Abandoned {
                 step: step.slug.clone(),

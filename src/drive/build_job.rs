@@ -1,34 +1,25 @@
-//! A build that is a job of its own: the only step of a plan, submitted and watched as any step is.
-//!
-//! Its events stand in the journal of the run, whose own state does not know the step and passes over them. So the job of a
-//! build outlives its driver as well, and its tree is left alone while it is at work there.
+//! A build that is a job of its own. Its tree is left alone while it is at work there, and made anew before it is tried elsewhere.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::builds::Failure;
-use super::history::History;
-use super::journal::{self, Journal, JournalError, Line};
-use super::live::Attempt;
-use super::prepare::Prepare;
+use super::journal::{Journal, JournalError, Line};
 use super::progress::{Observer, StageKind, Under};
-use super::state::{Event, Progress, RunState};
-use super::submit::Ground;
-use super::{Run, Stay, collect, request, watch};
+use super::side_job::{self, Again, Side, SideJob};
+use super::{Run, Stay, collect};
 use crate::build::LOG_LINES;
 use crate::cancel::Cancel;
 use crate::config::{CommandLine, Scheduler};
-use crate::lease::{Claim, Lease};
 use crate::plan::{Build, JobPlace, Place, Plan};
 use crate::process::tail;
-use crate::scheduler::slurm::Cluster;
 use crate::scheduler::{JobId, Outcome};
 
 /// A build's job.
-pub(super) struct BuildJob {
-    plan: Plan,
-    state: RunState,
+pub(super) struct BuildJob<'a> {
+    build: &'a Build,
+    job: SideJob,
 }
 
 /// How far a build's job is when its driver is done with it.
@@ -37,6 +28,8 @@ pub(super) enum Building {
     Ended(Duration),
     /// It left none.
     Failed(Failure),
+    /// Its place was at fault: it is tried again, in a tree that was made anew.
+    Again,
     /// It waits or runs, and its driver does not stay.
     Left,
 }
@@ -47,25 +40,17 @@ pub(super) fn live(plan: &Plan, lines: &[Line]) -> BTreeMap<String, JobId> {
         let Place::Job(place) = &build.place else {
             return None;
         };
-        let plan = build.job_plan(plan, place, &Scheduler::default(), nothing());
-        let mut state = RunState::new(&plan);
-        for line in lines {
-            state.apply(&line.event);
-        }
-        Some((build.id.clone(), state.live_job(0)?.id.clone()))
+        let own = build.job_plan(plan, place, &Scheduler::default(), side_job::nothing());
+        Some((build.id.clone(), side_job::live(&own, lines)?))
     };
     plan.builds.iter().filter_map(job).collect()
 }
 
-fn nothing() -> CommandLine {
-    CommandLine::Argv(Vec::new())
-}
-
-impl BuildJob {
+impl<'a> BuildJob<'a> {
     /// Returns the job that runs the script at this place, as far as the journal knows it.
     pub(super) fn read(
         run: &Run,
-        build: &Build,
+        build: &'a Build,
         place: &JobPlace,
         script: &Path,
     ) -> Result<Self, JournalError> {
@@ -75,25 +60,18 @@ impl BuildJob {
         ]);
         let scheduler = &run.request.site.scheduler;
         let plan = build.job_plan(&run.request.plan, place, scheduler, command);
-        let mut state = RunState::new(&plan);
-        state.apply(&Event::Built {
-            build: build.id.clone(),
-            seconds: 0.0,
-        });
-        for line in journal::read(&run.folder.journal())? {
-            state.apply(&line.event);
-        }
-        Ok(Self { plan, state })
+        let job = SideJob::read(run, plan)?;
+        Ok(Self { build, job })
     }
 
-    /// Returns whether nobody has ever submitted it.
+    /// Returns whether it is still to be submitted.
     pub(super) fn is_new(&self) -> bool {
-        self.state.steps()[0].progress == Progress::Waiting
+        self.job.is_new()
     }
 
     /// Submits the job, unless it was, and watches it for as long as the driver stays.
     pub(super) async fn watch(
-        mut self,
+        self,
         run: &Run,
         tree: PathBuf,
         journal: &mut Journal,
@@ -101,60 +79,28 @@ impl BuildJob {
         observer: &Observer,
         cancel: &Cancel,
     ) -> Result<Building, JournalError> {
-        let build = self.plan.builds[0].id.clone();
-        let made = request::Made {
-            tree,
-            ..request::Made::default()
-        };
-        let prepare = Prepare {
-            plan: &self.plan,
-            folder: &run.folder,
-            common: run.common(),
-            made: [(build.clone(), made)].into(),
-            at_once: 1,
-        };
+        let build = self.build.id.clone();
         let under = Under::begin(observer, StageKind::Build, Some(&build));
-        let before = journal.lease().and_then(Lease::before);
-        let (attempts, left) = watch::run(
-            watch::Setting {
-                plan: &self.plan,
-                folder: &run.folder,
-                scheduler: &run.scheduler(),
-                ground: Ground::Slurm {
-                    most: 1,
-                    cluster: &Cluster::default(),
-                    history: &History::default(),
-                },
-                started: run.started,
-                observer,
-                cancel,
-                stay,
-                same_machine: before.is_none_or(Claim::was_here),
-                // What a half-done build left in the tree is not to be built upon.
-                elsewhere: 0,
-                prepare: &prepare,
-            },
-            &mut self.state,
-            journal,
-        )
-        .await?;
-        let step = &self.state.steps()[0];
-        let Some(verdict) = step.verdict().filter(|_| !left) else {
-            return Ok(Building::Left);
+        let again = Again::Prepared;
+        let watching = self
+            .job
+            .watch(run, tree, again, journal, stay, observer, cancel);
+        let end = match watching.await? {
+            Side::Left => return Ok(Building::Left),
+            Side::Again => return Ok(Building::Again),
+            Side::Ended(end) => end,
         };
-        let folder = run.folder.attempt(&self.plan.steps[0].slug, step.attempt);
         let log = run.folder.build_log(&build);
-        if let Err(error) = fs_err::copy(folder.join("log.txt"), &log) {
+        if let Err(error) = fs_err::copy(&end.log, &log) {
             tracing::debug!(%error, "no log of the build");
         }
-        if verdict.outcome == Outcome::Passed {
-            let took = attempts.get(&(0, step.attempt)).and_then(Attempt::elapsed);
+        if end.verdict.outcome == Outcome::Passed {
             under.end(true);
-            return Ok(Building::Ended(took.unwrap_or_default()));
+            return Ok(Building::Ended(end.took.unwrap_or_default()));
         }
         Ok(Building::Failed(Failure::Job {
             build,
-            verdict: verdict.clone(),
+            verdict: end.verdict,
             tail: tail(&collect::log_tail(&log), LOG_LINES),
             log,
         }))

@@ -9,13 +9,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::builds::Builder;
-use super::cover::{Covered, cover};
+use super::cover::Covered;
 use super::live::Attempt;
 use super::meta::Surroundings;
 use super::progress::{Observer, Progress};
 use super::state::{BuildFailure, BuildState, RunState};
 use super::stored::put;
-use super::{DriveError, Finished, Run, collect, facts, measure, meta, reports, toolchain};
+use super::{DriveError, Finished, Run, collect, facts, keep, measure, meta, reports, toolchain};
 use crate::coverage::rank_report::RankReport;
 use crate::coverage::summary::{Share, Totals, summarize};
 use crate::launch::Place;
@@ -23,8 +23,8 @@ use crate::plan::{CommandLine, Step, StepKind};
 use crate::results::artifact::{Artifact, Content, RunFiles};
 use crate::results::benchmark;
 use crate::results::record::{
-    BuildRecord, Conditions, CoverageSummary, FileCoverage, Hpc, JobRecord, Note, NoteKind,
-    ObjectList, Part, Ratio, RunEntry, RunStatus, SCHEMA_VERSION,
+    BuildRecord, Conditions, CoverageSummary, FileCoverage, Hpc, JobRecord, KeptFiles, Note,
+    NoteKind, ObjectList, Part, Ratio, RunEntry, RunStatus, SCHEMA_VERSION,
 };
 use crate::results::reports::Merged;
 use crate::results::text::Style;
@@ -40,20 +40,16 @@ const STORE_PATIENCE: Duration = Duration::from_mins(2);
 /// Attempts by step and number.
 type Attempts = BTreeMap<(usize, u32), Attempt>;
 
-/// Collects the coverage, writes every artifact and returns the summary.
+/// Writes every artifact and returns the summary.
 pub(super) async fn conclude(
     run: &Run,
     builder: &Builder<'_>,
     state: &RunState,
     attempts: &Attempts,
+    covered: &Covered,
     observer: &Observer,
     color: bool,
 ) -> Result<Finished, DriveError> {
-    let covered = if run.request.scope.coverage && run.gives_coverage() {
-        cover(run, builder, state, observer).await?
-    } else {
-        Covered::default()
-    };
     let around = Surroundings::of(run, builder, attempts).await;
     let finished = Conclusion {
         run,
@@ -61,9 +57,9 @@ pub(super) async fn conclude(
         attempts,
         around: &around,
     }
-    .finished(&covered);
-    let details = meta::meta(run, attempts, &around, state, &covered, &finished);
-    let files = RunFiles::new(&finished, details, coverage_files(run, &covered)?)?;
+    .finished(covered);
+    let details = meta::meta(run, attempts, &around, state, covered, &finished);
+    let files = RunFiles::new(&finished, details, coverage_files(run, covered)?)?;
     let folder = utf8(&run.request.artifacts)?;
     fs_err::create_dir_all(&folder).map_err(|source| DriveError::Folder {
         path: run.request.artifacts.clone(),
@@ -124,7 +120,7 @@ fn utf8(path: &Path) -> Result<Utf8PathBuf, DriveError> {
 
 impl Run {
     /// Whether any step was to give coverage.
-    fn gives_coverage(&self) -> bool {
+    pub(super) fn gives_coverage(&self) -> bool {
         let producing = |step: &Step| step.runs() && step.coverage != crate::plan::Producer::None;
         self.request.plan.steps.iter().any(producing)
     }
@@ -144,6 +140,8 @@ impl Conclusion<'_> {
         let revision = &request.plan.revision;
         let mut notes = self.build_notes();
         notes.extend(covered.notes.iter().cloned());
+        let steps = self.steps();
+        notes.extend(keep::notes(&request.plan.steps, &steps));
         FinishedRun {
             run: self.run.folder.id().to_owned(),
             project: request.project.clone(),
@@ -156,7 +154,7 @@ impl Conclusion<'_> {
             finished_at: Utc::now(),
             scope: self.scope(),
             hpc: self.hpc(),
-            steps: self.steps(),
+            steps,
             builds: self.builds(),
             jobs: self.jobs(),
             notes,
@@ -289,7 +287,15 @@ impl Conclusion<'_> {
                 collect::log_tail(&log)
             },
             reproduce: (!ended_well).then(|| self.again(step)),
+            kept: (1..=state.attempt)
+                .filter_map(|number| self.kept(step, number))
+                .collect(),
         }
+    }
+
+    fn kept(&self, step: &Step, number: u32) -> Option<KeptFiles> {
+        let (folder, kept) = keep::kept(&self.run.folder.attempt(&step.slug, number))?;
+        Some(kept.listed(number, self.relative(&folder)))
     }
 
     fn report(&self, index: usize, number: u32) -> Option<Merged> {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::builds::Builder;
 use super::collect;
 use super::collect::name;
@@ -26,11 +28,13 @@ use crate::results::record::{
 use crate::scheduler::{Outcome, Status};
 
 /// The coverage of a run.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Covered {
     /// Line hits of the repository's files; none if nothing was usable.
+    #[serde(skip)]
     pub(super) tracefile: Option<Tracefile>,
-    /// Line hits of further work trees, paths as in the objects.
+    /// Line hits of further work trees, paths as in the objects; they are moved into the first.
+    #[serde(skip)]
     further: Vec<Tracefile>,
     /// The programs and libraries with coverage mapping.
     pub(super) objects: Vec<ObjectEntry>,
@@ -109,7 +113,7 @@ fn place(sum: Tracefile, rules: &Rules, covered: &mut Covered) {
     covered.tracefile = Some(kept);
 }
 
-fn warning(kind: NoteKind, message: String) -> Note {
+pub(super) fn warning(kind: NoteKind, message: String) -> Note {
     Note {
         kind,
         part: Some(Part::Coverage),

@@ -82,6 +82,8 @@ pub struct Left {
     pub live: usize,
     /// Steps whose jobs are still to be submitted.
     pub waiting: usize,
+    /// Whether all have ended, and their coverage is being made in a job.
+    pub coverage: bool,
 }
 
 /// A run that this process drives.
@@ -180,6 +182,7 @@ impl Driven {
                 stay,
                 same_machine: before.is_none_or(Claim::was_here),
                 elsewhere: watch::MISPLACED,
+                pause_before_again: false,
                 prepare: &run.prepare(&builder, &self.state, &disks),
             },
             &mut self.state,
@@ -195,8 +198,24 @@ impl Driven {
             tracing::warn!(%error, "what the steps took cannot be remembered");
         }
         late::await_profiles(run, &attempts, observer).await;
-        let finished =
-            conclude::conclude(run, &builder, &self.state, &attempts, observer, color).await?;
+        let Some(covered) = self.cover(stay, observer, cancel).await? else {
+            return Ok(Driving::Left(Left {
+                coverage: true,
+                ..self.left()
+            }));
+        };
+        let run = &self.run;
+        let builder = run.builder(observer);
+        let concluding = conclude::conclude(
+            run,
+            &builder,
+            &self.state,
+            &attempts,
+            &covered,
+            observer,
+            color,
+        );
+        let finished = concluding.await?;
         Ok(Driving::Ended(finished))
     }
 
@@ -246,11 +265,12 @@ impl Driven {
         Left {
             live,
             waiting: steps.len() - ended - live,
+            coverage: false,
         }
     }
 
     fn so_far(&self) -> String {
-        let Left { live, waiting } = self.left();
+        let Left { live, waiting, .. } = self.left();
         let all = self.state.steps().len();
         format!(
             "going on with run {}: {} of {all} steps have ended, {live} have a job, {waiting} wait",
@@ -310,29 +330,33 @@ impl Driven {
         cancel: &Cancel,
     ) -> Result<Option<[Event; 2]>, DriveError> {
         let script = self.run.folder.build_script(&build.id);
-        let job = BuildJob::read(&self.run, build, place, &script)?;
         let tree = self.run.builder(observer).tree(build);
-        if job.is_new() {
-            self.run.tree(build, number, observer, cancel)?;
-            let builder = self.run.builder(observer);
-            let choice = builder.choose(build).await;
-            builder.fetch_missing(build, &tree).await;
-            if let Err(failure) = builder.script(build, command, choice.mode()) {
-                let events = self.run.built(&builder, build, choice, Err(failure));
-                return Ok(Some(events.await));
-            }
-            let build = build.id.clone();
-            self.note(&Event::Chosen { build, choice })?;
-        }
-        let journal = &mut self.journal;
-        let watching = job.watch(&self.run, tree, journal, stay, observer, cancel);
-        let result = match watching.await? {
-            Building::Left => return Ok(None),
-            Building::Failed(_) if cancel.asked() => return Ok(None),
-            Building::Failed(failure) => Err(failure),
-            Building::Ended(took) => {
+        let result = loop {
+            let job = BuildJob::read(&self.run, build, place, &script)?;
+            if job.is_new() {
+                self.run.tree(build, number, observer, cancel)?;
                 let builder = self.run.builder(observer);
-                builder.check(build).map(|()| took)
+                let choice = builder.choose(build).await;
+                builder.fetch_missing(build, &tree).await;
+                if let Err(failure) = builder.script(build, command, choice.mode()) {
+                    let events = self.run.built(&builder, build, choice, Err(failure));
+                    return Ok(Some(events.await));
+                }
+                let build = build.id.clone();
+                self.note(&Event::Chosen { build, choice })?;
+            }
+            let journal = &mut self.journal;
+            let watching = job.watch(&self.run, tree.clone(), journal, stay, observer, cancel);
+            match watching.await? {
+                Building::Left => return Ok(None),
+                Building::Again | Building::Failed(_) if cancel.asked() => return Ok(None),
+                // What a half-done build left in the tree is not built upon.
+                Building::Again => {}
+                Building::Failed(failure) => break Err(failure),
+                Building::Ended(took) => {
+                    let builder = self.run.builder(observer);
+                    break builder.check(build).map(|()| took);
+                }
             }
         };
         let builder = self.run.builder(observer);

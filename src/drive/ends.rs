@@ -13,8 +13,8 @@ use super::live::{Attempt, BOOKS_LAG, Live};
 use super::pace::{LONGEST_RETRY, SHORTEST_TICK, Silence};
 use super::progress::Progress as Tell;
 use super::state::{AttemptEnd, Event, Part};
-use super::watch::{SLOW, Watch};
-use super::{collect, late, reports};
+use super::watch::{SLOW, Setting, Watch};
+use super::{collect, keep, late, reports};
 use crate::config::Walltime;
 use crate::scheduler::verdict::judge;
 use crate::scheduler::{
@@ -332,11 +332,19 @@ impl Watch<'_, '_> {
         self.submission.placed.remove(&index);
         let step = &self.state.steps()[index];
         let number = step.attempt;
+        let Setting {
+            plan,
+            prepare,
+            folder,
+            ..
+        } = &self.setting;
+        keep::make_up_for(prepare, &plan.steps[index], folder, number);
         let elsewhere = (step.misplaced < self.setting.elsewhere
             && self.stopping.is_none()
             && matches!(self.setting.scheduler, Scheduler::Slurm(_))
             && attempt.fault_of_place())
         .then(|| attempt.bad_nodes());
+        self.misplaced |= elsewhere.is_some();
         let step = &self.setting.plan.steps[index];
         let away = match elsewhere.as_deref() {
             None | Some([]) => String::new(),

@@ -156,6 +156,18 @@ impl RunFolder {
         self.root.join("coverage")
     }
 
+    /// Returns what the job of the coverage found, but for the lines.
+    #[must_use]
+    pub fn covered(&self) -> PathBuf {
+        self.coverage().join("covered.json")
+    }
+
+    /// Returns the lines that the job of the coverage found.
+    #[must_use]
+    pub fn covered_lines(&self) -> PathBuf {
+        self.coverage().join("covered.info")
+    }
+
     /// Returns the script by which nodes are described.
     #[must_use]
     pub fn facts(&self) -> PathBuf {

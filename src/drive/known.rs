@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::folder::RunFolder;
 use super::state::RunState;
 use super::stored::{self, Stored};
-use super::{DriveError, LEASE, build_job, journal};
+use super::{DriveError, LEASE, build_job, cover_job, journal};
 use crate::launch::Place;
 use crate::lease::{self, Claim, Life};
 use crate::plan::Plan;
@@ -30,6 +30,8 @@ pub struct Known {
     pub state: RunState,
     /// The jobs of builds that the scheduler has.
     pub build_jobs: BTreeMap<String, JobId>,
+    /// The job of the coverage that the scheduler has.
+    pub coverage_job: Option<JobId>,
     /// Who drives it, or did last.
     pub claim: Option<Claim>,
 }
@@ -50,6 +52,7 @@ impl Known {
             stored,
             state,
             build_jobs: build_job::live(&plan, &lines),
+            coverage_job: cover_job::live(&plan, &lines),
             plan,
             claim,
         })

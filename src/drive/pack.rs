@@ -93,6 +93,7 @@ pub async fn run_pack(
             same_machine: true,
             // The run that packed the steps does that.
             elsewhere: 0,
+            pause_before_again: false,
             prepare: &prepare,
         },
         &mut state,

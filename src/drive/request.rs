@@ -9,13 +9,13 @@ use super::folder::{RunFolder, ended_name};
 use super::place;
 use crate::build::environment::{self, Setup};
 use crate::config::{self, CommandLine, Environment, LauncherKind, Memory};
-use crate::launch::{Cwd, Facts, Job, Keeping, Kind, Launch, Place, Pmi, Program, Scratch};
+use crate::launch::{Cwd, Facts, Job, Keep, Keeping, Kind, Launch, Place, Pmi, Program, Scratch};
 use crate::plan::group::Pack;
 use crate::plan::{Producer, Resources, Step, StepKind};
 use crate::scheduler::admission::Host;
 use crate::scheduler::{Array, JobRequest};
 
-/// Seconds that adding up may take at least, however small the margin is.
+/// Seconds that adding up, and that copying what is kept, may take at least, however small the margin is.
 const SHORTEST_REDUCTION: u64 = 10;
 
 /// What all attempts of a run have in common.
@@ -113,6 +113,7 @@ pub fn attempt(
             nodes: text(&folder.nodes()),
             measures: matches!(step.kind, StepKind::Benchmark(_)),
         },
+        keep: keep(folder, step),
     };
     Attempt {
         script: crate::launch::job_script(&job),
@@ -120,6 +121,17 @@ pub fn attempt(
         node: job.scratch.as_ref().map(crate::launch::node_script),
         request: request(common, folder, step, number, tree),
     }
+}
+
+fn keep(folder: &RunFolder, step: &Step) -> Option<Keep> {
+    (!step.keep.is_empty()).then(|| Keep {
+        helper: text(&folder.program()),
+        patterns: step.keep.clone(),
+        bytes: step.keep_bounds.bytes,
+        files: step.keep_bounds.files,
+        // Adding profiles up comes first, and may take half of the margin.
+        time: (step.resources.margin.as_secs() / 3).max(SHORTEST_REDUCTION),
+    })
 }
 
 /// What stands between wrapper and program may show it another root, in which the node's disk is not to be seen.

@@ -57,6 +57,8 @@ pub(super) struct Setting<'a> {
     pub(super) same_machine: bool,
     /// How often a step is tried elsewhere because its place was at fault.
     pub(super) elsewhere: u32,
+    /// Whether to leave before that, so that something can be put right.
+    pub(super) pause_before_again: bool,
     pub(super) prepare: &'a Prepare<'a>,
 }
 
@@ -86,12 +88,16 @@ pub(super) async fn run(
         books: Books::default(),
         uncancelled: BTreeSet::new(),
         stopping: None,
+        misplaced: false,
     };
     watch.adopt().await?;
     let left = loop {
         watch.tell_ends();
         watch.stop_if_asked().await?;
         watch.settle().await?;
+        if watch.misplaced && watch.setting.pause_before_again && watch.stopping.is_none() {
+            break true;
+        }
         watch.submit().await?;
         watch.stop_waiting()?;
         watch.tell_ends();
@@ -136,6 +142,8 @@ pub(super) struct Watch<'a, 'b> {
     /// Jobs that the controller was not told to cancel, since it did not answer.
     uncancelled: BTreeSet<JobId>,
     pub(super) stopping: Option<Instant>,
+    /// Whether a step is to be tried elsewhere since its place was at fault.
+    pub(super) misplaced: bool,
 }
 
 /// What a pause was ended by.

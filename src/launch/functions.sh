@@ -78,6 +78,7 @@ hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
 \"mpi\":$mpi,\"failed_part\":$part,\"modules\":$modules,\"host\":$host,\"launch\":$launch,\"library\":$library,\"libraries\":$libraries,\"blas\":$blas,\
 \"environment\":$environment,\"launch_error\":$refused}" >"$HPC_CI_OUT/exit.json"
   hpc_ci_reduce
+  [ -z "${hpc_ci_cwd:-}" ] || hpc_ci_keep
   hpc_ci_hash_libraries
   : >"$hpc_ci_ended"
   [ "$hpc_ci_code" -le 128 ] || exit 1

@@ -213,6 +213,23 @@ pub struct Job {
     pub scratch: Option<Scratch>,
     /// How nodes are described.
     pub facts: Facts,
+    /// The files that are kept with the run; none if nothing is.
+    pub keep: Option<Keep>,
+}
+
+/// The files of a step that are kept with the run, and by which program.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// The program that copies.
+    pub helper: String,
+    /// The patterns.
+    pub patterns: Vec<String>,
+    /// The most bytes.
+    pub bytes: u64,
+    /// The most files.
+    pub files: u64,
+    /// How many seconds it may take.
+    pub time: u64,
 }
 
 /// How the nodes of a run are described: by a script that the first process of a run on each of them starts.

@@ -4,13 +4,16 @@ use std::fmt::Write as _;
 
 use shell_words::quote;
 
-use super::{Cwd, Job, Kind, Launch, Place, Program};
+use super::{Cwd, Job, Keep, Kind, Launch, Place, Program};
 
 /// Functions that every script needs: refusing, the exit record, time, the search for the program's MPI.
 const FUNCTIONS: &str = include_str!("functions.sh");
 
 /// What keeps the reports of a step.
 const RESULTS: &str = include_str!("results.sh");
+
+/// What copies the files that a step is to keep.
+const KEEP: &str = include_str!("keep.sh");
 
 /// Returns the job script of one attempt.
 #[must_use]
@@ -252,6 +255,21 @@ fn quoted(words: &[String]) -> String {
     })
 }
 
+fn keeping(keep: &Keep) -> String {
+    let mut words = vec![
+        format!("--bytes={}", keep.bytes),
+        format!("--files={}", keep.files),
+        "--".to_owned(),
+    ];
+    words.extend(keep.patterns.iter().cloned());
+    format!(
+        "hpc_ci_keeper={} hpc_ci_keep_time={} hpc_ci_keep_words=({})\n{KEEP}",
+        quote(&keep.helper),
+        keep.time,
+        quoted(&words).trim_start()
+    )
+}
+
 fn body(job: &Job) -> String {
     let argv = |program: &Program| quoted(&program.argv()).trim_start().to_owned();
     let mut text = String::from("hpc_ci_steps() {\n");
@@ -285,6 +303,9 @@ fn body(job: &Job) -> String {
     text.push_str("}\n");
     if job.reports.is_some() {
         text.push_str(RESULTS);
+    }
+    if let Some(keep) = &job.keep {
+        text.push_str(&keeping(keep));
     }
     text.push_str("hpc_ci_bounded hpc_ci_steps\n");
     for program in &job.after {

@@ -114,6 +114,7 @@ fn place(spec: &BuildSpec, site: &Site) -> Place {
                 .partition
                 .clone()
                 .or_else(|| site.scheduler.partition.clone()),
+            margin: site.scheduler.margin.duration(),
         }),
     }
 }

@@ -1,18 +1,12 @@
 //! Settings that are read and checked, and do nothing yet: a person who uses one is told.
 
-use super::{Build, Producer, Step};
-use crate::config::{Suite, Where};
+use super::{Build, Producer};
+use crate::config::Suite;
 
 /// Returns a note for each such setting in use.
-pub(super) fn notes(suite: &Suite, builds: &[Build], steps: &[Step]) -> Vec<String> {
-    let any_step =
-        |wanted: &dyn Fn(&Step) -> bool| steps.iter().any(|step| step.runs() && wanted(step));
+pub(super) fn notes(suite: &Suite, builds: &[Build]) -> Vec<String> {
     let uses = [
         ("`[gates.*]`", !suite.gates.is_empty()),
-        (
-            "`where = \"job\"` of [coverage]",
-            suite.coverage.place != Where::Here,
-        ),
         (
             "`coverage = \"gcov\"`",
             builds.iter().any(|build| build.coverage == Producer::Gcov),
@@ -23,7 +17,6 @@ pub(super) fn notes(suite: &Suite, builds: &[Build], steps: &[Step]) -> Vec<Stri
                 .iter()
                 .any(|build| build.coverage == Producer::CoveragePy),
         ),
-        ("`keep` of a step", any_step(&|step| !step.keep.is_empty())),
     ];
     uses.into_iter()
         .filter(|(_, used)| *used)
@@ -60,13 +53,10 @@ mod tests {
     fn what_does_nothing_yet_is_said_when_it_is_used() {
         let plain = "[[test]]\nname = \"a\"\ncommand = \"true\"\n";
         assert_eq!(notes(plain), Vec::<String>::new());
-        let text = format!("{plain}keep = [\"*.png\"]\n[coverage]\nwhere = \"job\"\n");
+        let text = format!("{plain}[build.tests]\ncommand = \"make\"\ncoverage = \"gcov\"\n");
         assert_eq!(
             notes(&text),
-            [
-                "`where = \"job\"` of [coverage] has no effect in this version",
-                "`keep` of a step has no effect in this version",
-            ]
+            ["`coverage = \"gcov\"` has no effect in this version"]
         );
     }
 }

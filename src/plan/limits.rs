@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Build, Disposition, Place, Resources, Step, Strategy, group};
+use super::{Build, Disposition, JobPlace, Place, Resources, Step, Strategy, group};
 use crate::config::{Limits, Site, Walltime};
 
 /// Why a step is refused, and what to do about it.
@@ -21,12 +21,16 @@ impl Refusal {
 }
 
 /// Refuses the steps that go beyond the site's limits, or whose build would.
-pub(super) fn apply(steps: &mut [Step], builds: &[Build], site: &Site) {
+pub(super) fn apply(steps: &mut [Step], builds: &[Build], coverage: &Place, site: &Site) {
     let limits = &site.scheduler.limits;
     let own_partition = site.scheduler.partition.as_deref();
     let builds: HashMap<&str, &Build> = builds.iter().map(|it| (it.id.as_str(), it)).collect();
     let mut spent = 0.0;
     let mut jobs = Jobs::default();
+    if let Place::Job(job) = coverage {
+        spent += job.node_hours();
+        jobs.count += 1;
+    }
     for step in steps.iter_mut().filter(|step| step.runs()) {
         let hours = step.resources.node_hours();
         let build = builds.get(step.build.as_str());
@@ -83,6 +87,16 @@ fn build_beyond(build: &Build, limits: &Limits, own_partition: Option<&str>) -> 
         reason: format!("its build `{}`: {}", build.name, refusal.reason),
         help: refusal.help,
     })
+}
+
+/// Returns in what a job beside those of the steps goes beyond the limits.
+pub(super) fn job_beyond(job: &JobPlace, site: &Site) -> Option<String> {
+    let limits = &site.scheduler.limits;
+    let own = site.scheduler.partition.as_deref();
+    let refusal = too_long(job.time, limits)
+        .or_else(|| foreign(job.partition.as_deref(), limits, own))
+        .or_else(|| beyond_budget(0.0, job.node_hours(), limits))?;
+    Some(refusal.reason)
 }
 
 fn too_long(time: Duration, limits: &Limits) -> Option<Refusal> {

@@ -9,8 +9,8 @@
     reason = "site and suite are the words of this project"
 )]
 
-mod build_job;
 mod builds;
+mod coverage;
 mod error;
 mod filter;
 mod graph;
@@ -19,6 +19,7 @@ mod later;
 mod limits;
 mod matrix;
 mod needs;
+mod side_job;
 mod slug;
 mod steps;
 #[cfg(test)]
@@ -97,6 +98,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is said aloud before the run.
     pub notes: Vec<String>,
+    /// Where the coverage is made.
+    #[serde(default)]
+    pub coverage: Place,
 }
 
 /// One build with one set of features, which has a work tree of its own.
@@ -122,17 +126,18 @@ pub struct Build {
     pub environment: Environment,
 }
 
-/// Where a build takes place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a build takes place, or the coverage is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// In the driver's own process tree.
+    #[default]
     Here,
     /// In a job.
     Job(JobPlace),
 }
 
-/// What a build's job asks for.
+/// What such a job asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobPlace {
     /// How long it may take.
@@ -143,6 +148,17 @@ pub struct JobPlace {
     pub memory: Option<Memory>,
     /// Its partition.
     pub partition: Option<String>,
+    /// What it asks for beyond its time.
+    #[serde(default)]
+    pub margin: Duration,
+}
+
+impl JobPlace {
+    /// Returns the node-hours that it asks for.
+    #[must_use]
+    pub fn node_hours(&self) -> f64 {
+        (self.time + self.margin).as_secs_f64() / 3600.0
+    }
 }
 
 /// One test or benchmark at one point of its matrix.
@@ -190,10 +206,31 @@ pub struct Step {
     pub coverage: Producer,
     /// Patterns of files that are kept with the run.
     pub keep: Vec<String>,
+    /// How much may be kept of an attempt.
+    #[serde(default)]
+    pub keep_bounds: KeepBounds,
     /// How it becomes a job.
     pub strategy: Strategy,
     /// Whether it runs.
     pub disposition: Disposition,
+}
+
+/// How much may be kept of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepBounds {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files.
+    pub files: u64,
+}
+
+impl Default for KeepBounds {
+    fn default() -> Self {
+        Self {
+            bytes: u64::MAX,
+            files: u64::MAX,
+        }
+    }
 }
 
 /// What a step asks of the scheduler.
@@ -270,14 +307,19 @@ pub fn plan(
     let points = matrix::expand(suite, selection)?;
     let points = filter::select(points, selection, &mut notes)?;
     let (mut steps, builds) = steps::resolve(site, suite, selection, &points, &mut notes)?;
-    limits::apply(&mut steps, builds.all(), site);
+    let mut coverage = coverage::place(suite, site, &steps, &mut notes);
+    limits::apply(&mut steps, builds.all(), &coverage, site);
+    if !steps.iter().any(Step::runs) {
+        coverage = Place::Here;
+    }
     let builds = builds.needed_by(&steps);
-    notes.extend(later::notes(suite, &builds, &steps));
+    notes.extend(later::notes(suite, &builds));
     Ok(Plan {
         revision: revision.clone(),
         builds,
         steps,
         notes,
+        coverage,
     })
 }
 
@@ -285,7 +327,11 @@ impl Plan {
     /// Returns the node-hours that the run asks for, at most; job builds are not counted.
     #[must_use]
     pub fn node_hours(&self) -> f64 {
-        self.steps.iter().map(Step::node_hours).sum()
+        let coverage = match &self.coverage {
+            Place::Job(job) => job.node_hours(),
+            Place::Here => 0.0,
+        };
+        self.steps.iter().map(Step::node_hours).sum::<f64>() + coverage
     }
 
     /// Returns the step of this name.

@@ -9,10 +9,10 @@ use super::builds::Builds;
 use super::matrix::Point;
 use super::needs::Needs;
 use super::{
-    CommandLine, Cwd, Disposition, Environment, Launcher, PlanError, Producer, Resources,
-    ResultsFile, Selection, Step, graph, slug,
+    CommandLine, Cwd, Disposition, Environment, KeepBounds, Launcher, Memory, PlanError, Producer,
+    Resources, ResultsFile, Selection, Step, graph, slug,
 };
-use crate::config::{Conditions, Site, StepCoverage, StepSpec, Suite, placeholder};
+use crate::config::{Conditions, Limits, Site, StepCoverage, StepSpec, Suite, placeholder};
 
 /// Returns the steps in an order in which they may run, and the builds they use.
 pub(super) fn resolve(
@@ -83,9 +83,17 @@ fn step(
             .iter()
             .map(|glob| words(point, glob))
             .collect::<Result<_, _>>()?,
+        keep_bounds: keep_bounds(&site.scheduler.limits),
         strategy: spec.strategy.unwrap_or(site.scheduler.strategy),
         disposition: Disposition::Run,
     })
+}
+
+fn keep_bounds(limits: &Limits) -> KeepBounds {
+    KeepBounds {
+        bytes: limits.max_kept.map_or(u64::MAX, Memory::bytes),
+        files: limits.max_kept_files.map_or(u64::MAX, u64::from),
+    }
 }
 
 fn resources(point: &Point, site: &Site, notes: &mut Vec<String>) -> Resources {

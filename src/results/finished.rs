@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use super::benchmark::{Baseline, BenchmarkError, Reference};
 use super::clean::{one_line, shortened};
 use super::record::{
-    Better, BuildRecord, Conditions, Hpc, JobRecord, Note, Outcome, Part, ProfileState, Status,
+    Better, BuildRecord, Conditions, Hpc, JobRecord, KeptFiles, Note, Outcome, Part, ProfileState,
+    Status,
 };
 use super::reports::Merged;
 
@@ -139,6 +140,8 @@ pub struct StepResult {
     pub log_tail: String,
     /// A shell line that runs it again.
     pub reproduce: Option<String>,
+    /// The files that were kept of its attempts.
+    pub kept: Vec<KeptFiles>,
 }
 
 /// An attempt that was not the last one.
@@ -312,6 +315,7 @@ pub(crate) mod example {
             log: Some(format!("runs/r7/logs/{name}.log").into()),
             log_tail: String::new(),
             reproduce: Some(format!("hpc-ci run --filter 'name({name})'")),
+            kept: Vec::new(),
         }
     }
 
@@ -322,6 +326,15 @@ pub(crate) mod example {
         segfault.log_tail =
             "\u{1b}[31mrank 3\u{1b}[0m: step 10\nrank 3: Segmentation fault (a < b && c > d)\n"
                 .to_owned();
+        segfault.kept.push(KeptFiles {
+            attempt: 1,
+            folder: "runs/r7/steps/halo-4/1/keep".into(),
+            files: 2,
+            bytes: 4096,
+            names: vec!["core.77".to_owned(), "plots/residual.png".to_owned()],
+            unmatched: vec!["*.vtk".to_owned()],
+            problems: vec!["`core.78` was not kept: it is a symbolic link".to_owned()],
+        });
         let mut timeout = step("long", "integration", Outcome::Timeout);
         timeout.elapsed = Some(Duration::from_mins(5));
         let mut flaky = step("exchange", "integration", Outcome::Passed);

@@ -6,9 +6,9 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::record::{
-    BenchmarksPart, BenchmarksSummary, BuildRecord, CoveragePart, Disagreement, Failing, Mark,
-    NoteKind, Part, RanksSaying, RunEntry, RunParts, RunStatus, RunStep, SCHEMA_VERSION, Status,
-    StepRecord, SuiteCounts, TestsPart, TestsSummary, path_from,
+    BenchmarksPart, BenchmarksSummary, BuildRecord, CoveragePart, Disagreement, Failing, KeptFiles,
+    Mark, NoteKind, Part, RanksSaying, RunEntry, RunParts, RunStatus, RunStep, SCHEMA_VERSION,
+    Status, StepRecord, SuiteCounts, TestsPart, TestsSummary, path_from,
 };
 use super::reports::{Merged, MergedCase};
 use super::{CoverageFigures, FinishedRun, StepResult, benchmark, units};
@@ -304,6 +304,14 @@ fn step_record(step: &StepResult, folder: &Utf8Path) -> StepRecord {
             .iter()
             .flat_map(Merged::disagreements)
             .map(disagreement)
+            .collect(),
+        kept: step
+            .kept
+            .iter()
+            .map(|kept| KeptFiles {
+                folder: path_from(folder, &kept.folder),
+                ..kept.clone()
+            })
             .collect(),
     }
 }

@@ -53,7 +53,7 @@ const HALVE: &str =
 const SECOND: &str = "int main(int argc, char **argv) { (void)argv; return argc > 9; }\n";
 
 /// With more ranks than cores, Open MPI sometimes crashes while it starts, hpc-ci or not; hence the retries of wide steps.
-fn project(settings: &str) -> Project {
+pub(crate) fn project(settings: &str) -> Project {
     ranks(Project::new(Home::Cluster), settings)
 }
 

@@ -498,6 +498,7 @@ PartitionName=high Nodes=ALL MaxTime=30 PriorityTier=9 PreemptMode=OFF
 fn jobs_whose_place_fails_are_tried_elsewhere() {
     let cluster = OwnCluster::start(2, PREEMPTING);
     preempted(&cluster);
+    build_preempted(&cluster);
     node_dies(&cluster);
     state_lost(&cluster);
 }
@@ -538,6 +539,35 @@ partition = "gone"
     assert_eq!(run.step("is gone")["attempts"], 2);
     // Each twice, of which one under the same number.
     jobs_started(&project, 4);
+}
+
+/// What was built by half is not built upon: the build is tried again in a tree of its own.
+fn build_preempted(cluster: &OwnCluster) {
+    let project = with_steps(
+        Project::on(cluster),
+        r#"
+[build.slow]
+command = "echo half >>built; if [ ! -e ../../../go ]; then touch ../../../begun; sleep 300; fi"
+where = "job"
+partition = "gone"
+[[test]]
+name = "a"
+build = "slow"
+command = "cat built"
+"#,
+    );
+    let driver = Driver::start(&project, &[]);
+    until(|| project.dir.join("hpc-ci/begun").exists().then_some(()));
+    project.file("hpc-ci/go", "");
+    let wanted = ["-p", "high", "-N2", "--exclusive", "true"];
+    let done = project.command("srun").args(wanted).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let run = driver.ends().exits_with(0);
+    tells(
+        &run,
+        &["build slow  attempt 1 had to make way for another job; trying again"],
+    );
+    assert_eq!(run.log("a"), "half\n");
 }
 
 fn node_dies(cluster: &OwnCluster) {

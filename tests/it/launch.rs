@@ -47,6 +47,7 @@ fn job(dir: &Path, ranks: u32, line: &str) -> Job {
             nodes: text(&dir.join("of-run")),
             measures: false,
         },
+        keep: None,
     }
 }
 

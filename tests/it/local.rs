@@ -2,6 +2,7 @@
 
 mod ends;
 mod hostile;
+pub(crate) mod keep;
 mod life;
 mod runs;
 mod usage;

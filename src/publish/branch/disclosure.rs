@@ -22,6 +22,7 @@ const NAMES: &[&str] = &[
     "environment",
     "flags",
     "host",
+    "kept",
     "library",
     "log",
     "log_file",

@@ -42,7 +42,9 @@ pub use crate::scheduler::{Outcome, Status};
 pub use results::{BenchmarksPart, CoveragePart, Hpc, HpcResults, TestsPart};
 pub use run::{BuildRecord, JobRecord, Note, NoteKind, RunEntry, RunParts, RunStep};
 
-pub use steps::{Disagreement, Failing, RanksSaying, StepRecord, SuiteCounts, TestsSummary};
+pub use steps::{
+    Disagreement, Failing, KeptFiles, RanksSaying, StepRecord, SuiteCounts, TestsSummary,
+};
 
 /// The version that every document states.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -124,6 +124,28 @@ pub struct StepRecord {
     /// Tests that its ranks do not agree on.
     #[serde(default)]
     pub disagreements: Vec<Disagreement>,
+    /// The files that were kept of its attempts, by `keep`.
+    #[serde(default)]
+    pub kept: Vec<KeptFiles>,
+}
+
+/// The files that were kept of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptFiles {
+    /// Which attempt.
+    pub attempt: u32,
+    /// The folder that holds them.
+    pub folder: Utf8PathBuf,
+    /// How many there are.
+    pub files: u64,
+    /// How many bytes they have, all together.
+    pub bytes: u64,
+    /// Their paths in the folder; of many the first hundred.
+    pub names: Vec<String>,
+    /// Patterns that match nothing that the attempt wrote.
+    pub unmatched: Vec<String>,
+    /// What matches and was not kept, or not as it was, and why.
+    pub problems: Vec<String>,
 }
 
 /// A test that the ranks of a step do not agree on.

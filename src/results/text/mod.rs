@@ -214,6 +214,12 @@ impl Page<'_> {
                 .as_ref()
                 .map(|log| format!("log        {}", self.below(log))),
         );
+        lines.extend(step.kept.iter().filter(|kept| kept.files > 0).map(|kept| {
+            let count = usize::try_from(kept.files).unwrap_or(usize::MAX);
+            let files = plural(count, "file");
+            let place = self.below(&kept.folder);
+            format!("kept       {place} ({count} {files})")
+        }));
         lines.extend(
             step.reproduce
                 .as_ref()
@@ -288,6 +294,15 @@ impl Page<'_> {
             for finding in self.run.coverage.iter().flat_map(|it| &it.findings) {
                 line("", finding);
             }
+        }
+        let of_steps = self.run.steps.iter().flat_map(|step| &step.kept);
+        let kept: u64 = of_steps.map(|kept| kept.files).sum();
+        if kept > 0 {
+            let keeping = |step: &&StepResult| step.kept.iter().any(|kept| kept.files > 0);
+            let steps = self.run.steps.iter().filter(keeping).count();
+            let files = plural(usize::try_from(kept).unwrap_or(usize::MAX), "file");
+            let of = plural(steps, "step");
+            line("kept", &format!("{kept} {files} of {steps} {of}"));
         }
         line("artifacts", &self.below(Utf8Path::new("artifacts")));
         line("results", &self.below(Utf8Path::new("hpc-results.json")));

@@ -36,6 +36,7 @@ fn a_run_with_everything() {
             | rank 3: step 10
             | rank 3: Segmentation fault (a < b && c > d)
             log        hpc-ci/runs/r7/logs/halo[ranks=4].log
+            kept       hpc-ci/runs/r7/steps/halo-4/1/keep (2 files)
             reproduce  hpc-ci run --filter 'name(halo[ranks=4])'
     FAILED  long  timeout: did not end within its time
             4 ranks, job 71, on n1,n2, after 5m00s
@@ -47,6 +48,7 @@ fn a_run_with_everything() {
     coverage   87.52% (3501 of 4000 lines); coverage is from 511 of 512 ranks (2 partial, 1 absent)
                5 lines that only rank 0 reached
                  src/io.c:20-24
+    kept       2 files of 1 step
     artifacts  hpc-ci/artifacts
     results    hpc-ci/hpc-results.json
     marked     infrastructure-damaged; not taken for the state of the branch

@@ -467,3 +467,23 @@ command = 'cat built; echo "${CCC_OVERRIDE_OPTIONS-plain}"'
     assert_eq!(run.json("hpc-results.json")["coverage"], Value::Null);
     assert!(!project.dir.join("hpc-ci/artifacts/coverage").exists());
 }
+
+#[test]
+fn a_job_for_the_coverage_needs_a_scheduler_and_is_not_missed_without() {
+    let project = project(
+        r#"
+[build.tests]
+coverage = "lcov"
+[[test]]
+name = "covers"
+command = 'printf "SF:%s/a.c\nDA:1,2\nend_of_record\n" "$PWD" >"$HPC_CI_TRACEFILE_DIR/a.info"'
+[coverage]
+where = "job"
+"#,
+    );
+    project.file("a.c", "int a;\n").commit();
+    let run = run(&project, &["--tests-only"]).exits_with(0);
+    assert_eq!(run.line_hits("a.c"), [(1, 2)]);
+    let said = "there are no jobs here, so coverage is made here";
+    assert!(run.err.contains(said), "{}", run.err);
+}
