@@ -1,4 +1,7 @@
-//! What `/proc` says of the processes of this host; the format is that of `proc_pid_stat(5)`.
+//! The processes of this host. What tells one from a later one of its number is read here, since it must be exact to the clock
+//! tick; the format is that of `proc_pid_stat(5)`.
+
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 
 /// A process that was there a moment ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,27 +38,28 @@ pub fn lives(pid: u32, start: u64) -> bool {
 /// Returns the numbers of all processes.
 #[must_use]
 pub fn pids() -> Vec<u32> {
-    let Ok(entries) = fs_err::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect()
+    let system = listed(ProcessRefreshKind::nothing());
+    let numbers = system.iter().flat_map(|system| system.processes().keys());
+    numbers.map(|pid| pid.as_u32()).collect()
 }
 
 /// Returns the living processes that were started with such an argument, whatever their program.
 #[must_use]
 pub fn with_argument(wanted: &str) -> Vec<(u32, Process)> {
-    let has = |pid: u32| {
-        let line = fs_err::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0)
-            .any(|argument| argument == wanted.as_bytes())
-    };
-    pids()
-        .into_iter()
-        .filter(|pid| has(*pid))
+    let system = listed(ProcessRefreshKind::nothing().with_cmd(UpdateKind::Always));
+    let processes = system.iter().flat_map(System::processes);
+    processes
+        .filter(|(_, process)| process.cmd().iter().any(|argument| argument == wanted))
+        .map(|(pid, _)| pid.as_u32())
         .filter_map(|pid| Some((pid, process(pid).filter(Process::lives)?)))
         .collect()
+}
+
+/// Returns the processes of this host, without the threads among them; none if `/proc` cannot be read.
+fn listed(what: ProcessRefreshKind) -> Option<System> {
+    let mut system = System::new().ok()?;
+    system.refresh_processes_specifics(ProcessesToUpdate::All, true, what.without_tasks());
+    Some(system)
 }
 
 /// The program's name stands in parentheses and may hold anything, so fields are counted from the last one.
