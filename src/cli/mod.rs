@@ -78,6 +78,9 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the pipeline of hpc.toml (the default).
+    #[command(
+        after_help = "Examples:\n  hpc-ci run                          the same as hpc-ci\n  hpc-ci run --tests-only status      the steps with `status` in their name, which alone is a command"
+    )]
     Run(Box<RunArgs>),
     /// Writes an hpc.toml from what it finds here; `--ci` also what makes GitLab, GitHub or cron start hpc-ci.
     Init(init::InitArgs),
@@ -134,6 +137,7 @@ enum Command {
     /// Writes the completions of a shell to standard output.
     Completions(manual::CompletionsArgs),
     /// Writes the manual page to standard output.
+    #[command(after_help = "Example:\n  hpc-ci man | man -l -")]
     Man,
     /// Runs the steps of a pack within its allocation; its job script says this.
     #[command(hide = true)]

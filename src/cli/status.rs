@@ -35,6 +35,9 @@ pub(super) struct StatusArgs {
 
 /// Arguments of `list`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hpc-ci list\n  hpc-ci list --format json | jq -r '.runs[].run'"
+)]
 pub(super) struct ListArgs {
     #[command(flatten)]
     place: WorkspaceChoice,
@@ -42,6 +45,9 @@ pub(super) struct ListArgs {
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hpc-ci report                of the latest run\n  hpc-ci report --format json | jq -r '.steps[].name'"
+)]
 pub(super) struct ReportArgs {
     #[command(flatten)]
     choice: RunChoice,
