@@ -8,7 +8,8 @@ pub struct Waiting {
     pub clears: bool,
     /// What it waits for, or why it never starts; a fragment.
     pub text: &'static str,
-    /// What to change, for one that never starts; who can let it go, for one that waits for a person. `JOB` stands for its id.
+    /// What to change, for one that never starts; who can let it go or what to change, for one that waits for a person. `JOB` stands
+    /// for its id.
     pub help: Option<&'static str>,
 }
 
@@ -37,7 +38,7 @@ const fn never(text: &'static str, help: &'static str) -> Waiting {
 }
 
 const KNOWN: &[(&str, Waiting)] = &[
-    // None of these is changed by waiting.
+    // None of these ever clears.
     (
         "PartitionTimeLimit",
         never(
@@ -72,52 +73,50 @@ const KNOWN: &[(&str, Waiting)] = &[
     ),
     ("InvalidQOS", never("its QOS is not valid", "set `qos`")),
     (
-        "AccountNotAllowed",
-        never(
-            "its account may not use this partition",
-            "choose another `account` or `partition`",
-        ),
-    ),
-    (
-        "QOSNotAllowed",
-        never(
-            "its QOS may not be used with this account or partition",
-            "choose another `qos`",
-        ),
-    ),
-    (
-        "QOSTimeLimit",
-        never(
-            "it asks for more time than its QOS allows",
-            "lower `time`, or choose another `qos`",
-        ),
-    ),
-    (
         "DependencyNeverSatisfied",
         never(
             "a job it depends on did not end as it had to",
             "look at the job it depends on",
         ),
     ),
+    // These clear when somebody changes a limit or the job.
     (
-        "ReservationDeleted",
-        never("its reservation was deleted", "drop `reservation`"),
+        "AccountNotAllowed",
+        held(
+            "leave for its account to use this partition",
+            "choose another `account` or `partition`",
+        ),
     ),
     (
-        "MaxMemPerLimit",
-        never(
-            "it asks for more memory than a core or node may have",
-            "lower `memory`",
+        "QOSNotAllowed",
+        held(
+            "leave to use its QOS with this account or partition",
+            "choose another `qos`",
         ),
+    ),
+    (
+        "QOSTimeLimit",
+        held(
+            "more time than its QOS allows",
+            "lower `time`, or choose another `qos`",
+        ),
+    ),
+    (
+        "ReservationDeleted",
+        held("a reservation that was deleted", "drop `reservation`"),
     ),
     (
         "ReservationInvalid",
-        never(
-            "its reservation is not valid",
+        held(
+            "a reservation that is not valid",
             "correct or drop `reservation`",
         ),
     ),
-    // These are.
+    (
+        "MaxMemPerLimit",
+        held("more memory than a core or node may have", "lower `memory`"),
+    ),
+    // These clear by themselves, or by the hand of a person.
     ("None", waits("Slurm has not looked at it yet")),
     ("Priority", waits("jobs of higher priority")),
     ("Resources", waits("free nodes")),
@@ -179,22 +178,28 @@ pub fn meaning(reason: &str) -> Waiting {
         return *waiting;
     }
     if reason.contains("not permitted to use this partition") {
-        return never(
-            "it may not use its partition",
+        return held(
+            "leave to use its partition",
             "choose another `account` or `partition`",
         );
     }
     // Limits of accounts and QOS have more than two hundred names, made of these parts.
     let limit = reason.starts_with("Assoc") || reason.starts_with("QOS");
     let has = |part: &str| limit && reason.contains(part);
+    let spent = has("Grp") && (has("Minutes") && !has("RunMinutes") || has("Wall"));
     if has("PerJob") || has("PerNode") || has("QOSMin") {
-        never(
-            "it asks for more or less than one job of its account or QOS may have",
+        held(
+            "more or less than one job of its account or QOS may have",
             "change what it asks for, or choose another `account` or `qos`",
         )
-    } else if has("Grp") && (has("Minutes") && !has("RunMinutes") || has("Wall")) {
+    } else if spent && reason.starts_with("Assoc") && has("Minutes") {
         never(
-            "its account or QOS has used up its time",
+            "its account has used up its time",
+            "choose another `account`, or ask for more time",
+        )
+    } else if spent {
+        held(
+            "time of its account or QOS, which has used it up",
             "choose another `account` or `qos`, or ask for more time",
         )
     } else if limit {
@@ -219,7 +224,7 @@ mod tests {
     enum Class {
         /// It is ended at once, and told what to change.
         Never,
-        /// It waits for a person, and is told for whom.
+        /// It waits for a person, and is told for whom or what to change.
         Held,
         /// It waits.
         Waits,
@@ -228,7 +233,7 @@ mod tests {
 
     /// The reasons of squeue(1) and of Slurm's `job_state_reason.c`, in its versions from 22.05 on.
     const REASONS: &[(&str, Class)] = &[
-        ("AccountNotAllowed", Never),
+        ("AccountNotAllowed", Held),
         ("AssocGrpBBMinutes", Never),
         ("AssocGrpBillingMinutes", Never),
         ("AssocGrpCPUMinutesLimit", Never),
@@ -246,12 +251,12 @@ mod tests {
         ("AssocGrpNodeMinutes", Never),
         ("AssocGrpNodeRunMinutes", Waits),
         ("AssocGrpSubmitJobsLimit", Waits),
-        ("AssocGrpWallLimit", Never),
-        ("AssocMaxCpuPerJobLimit", Never),
+        ("AssocGrpWallLimit", Held),
+        ("AssocMaxCpuPerJobLimit", Held),
         ("AssocMaxJobsLimit", Waits),
-        ("AssocMaxNodePerJobLimit", Never),
+        ("AssocMaxNodePerJobLimit", Held),
         ("AssocMaxSubmitJobLimit", Waits),
-        ("AssocMaxWallDurationPerJobLimit", Never),
+        ("AssocMaxWallDurationPerJobLimit", Held),
         ("AssociationJobLimit", Waits),
         ("AssociationResourceLimit", Waits),
         ("BadConstraints", Never),
@@ -276,7 +281,7 @@ mod tests {
         ("JobLaunchFailure", Waits),
         ("Licenses", Waits),
         ("MaxBBPerJob", Waits),
-        ("MaxMemPerLimit", Never),
+        ("MaxMemPerLimit", Held),
         ("MaxPowerReserved", Waits),
         ("NodeDown", Waits),
         (
@@ -292,32 +297,32 @@ mod tests {
         ("PartitionTimeLimit", Never),
         ("Priority", Waits),
         ("Prolog", Waits),
-        ("QOSGrpCPUMinutesLimit", Never),
+        ("QOSGrpCPUMinutesLimit", Held),
         ("QOSGrpCPURunMinutesLimit", Waits),
         ("QOSGrpCpuLimit", Waits),
-        ("QOSGrpGRESMinutes", Never),
+        ("QOSGrpGRESMinutes", Held),
         ("QOSGrpJobsLimit", Waits),
-        ("QOSGrpWallLimit", Never),
+        ("QOSGrpWallLimit", Held),
         ("QOSJobLimit", Waits),
-        ("QOSMaxCpuPerJobLimit", Never),
-        ("QOSMaxCpuPerNode", Never),
+        ("QOSMaxCpuPerJobLimit", Held),
+        ("QOSMaxCpuPerNode", Held),
         ("QOSMaxCpuPerUserLimit", Waits),
         ("QOSMaxGRESPerUser", Waits),
         ("QOSMaxJobsPerUserLimit", Waits),
-        ("QOSMaxNodePerJobLimit", Never),
+        ("QOSMaxNodePerJobLimit", Held),
         ("QOSMaxNodePerUserLimit", Waits),
         ("QOSMaxSubmitJobPerUserLimit", Waits),
-        ("QOSMaxWallDurationPerJobLimit", Never),
-        ("QOSMinCpuNotSatisfied", Never),
-        ("QOSNotAllowed", Never),
+        ("QOSMaxWallDurationPerJobLimit", Held),
+        ("QOSMinCpuNotSatisfied", Held),
+        ("QOSNotAllowed", Held),
         ("QOSResourceLimit", Waits),
-        ("QOSTimeLimit", Never),
+        ("QOSTimeLimit", Held),
         ("QOSUsageThreshold", Waits),
         ("ReqNodeNotAvail", Waits),
         ("ReqNodeNotAvail, UnavailableNodes:n2", Waits),
         ("Reservation", Waits),
-        ("ReservationDeleted", Never),
-        ("ReservationInvalid", Never),
+        ("ReservationDeleted", Held),
+        ("ReservationInvalid", Held),
         ("Resources", Waits),
         ("SchedDefer", Waits),
         ("SystemFailure", Waits),
@@ -326,7 +331,7 @@ mod tests {
         ("job requeued in held state", Held),
         (
             "Job's account not permitted to use this partition (small allows nobody not ci)",
-            Never,
+            Held,
         ),
         ("SomethingOfTheFuture", Waits),
         ("", Waits),
