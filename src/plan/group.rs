@@ -192,6 +192,7 @@ type PackKey<'a> = (
     Option<&'a str>,
     Option<&'a str>,
     &'a [String],
+    Duration,
 );
 
 fn pack_key(step: &Step) -> PackKey<'_> {
@@ -204,6 +205,8 @@ fn pack_key(step: &Step) -> PackKey<'_> {
         it.constraint.as_deref(),
         it.gres.as_deref(),
         &it.options,
+        // Who may wait for less time must not take the others out of the queue with it.
+        it.max_pending,
     )
 }
 
@@ -459,6 +462,14 @@ mod tests {
             None,
             None,
             &["pack [0, 1] on 1 nodes of 2 cores for 391 s"],
+        );
+        // Who has waited for long enough takes no others out of the queue.
+        let impatient = "matrix = { size = [1, 2] }\n[[test]]\nname = \"b\"\ncommand = \"true\"\nmax_pending = \"5s\"\n";
+        check(
+            impatient,
+            None,
+            None,
+            &["job 2", "pack [0, 1] on 1 nodes of 2 cores for 391 s"],
         );
         // The widest step decides on the nodes, a benchmark takes whole ones.
         let wide = "nodes = 2\nmatrix = { ranks = [8, 2] }\n";
