@@ -54,6 +54,15 @@ pub enum ProcessError {
     },
 }
 
+/// Returns whether a command that could not be started may be started later: not its absence stands in the way, but the limits of
+/// this machine on processes, files or memory.
+#[must_use]
+pub fn is_for_now(error: &std::io::Error) -> bool {
+    use nix::errno::Errno::{EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM, ETXTBSY};
+    let number = error.raw_os_error().map(nix::errno::Errno::from_raw);
+    number.is_some_and(|it| [EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM, ETXTBSY].contains(&it))
+}
+
 struct Tail<'a>(&'a str);
 
 impl std::fmt::Display for Tail<'_> {
@@ -400,6 +409,19 @@ mod tests {
             error.to_string(),
             "`sh -c 'echo '\\''no such partition'\\'' >&2; exit 1'` ended with exit status: 1: no such partition"
         );
+    }
+
+    #[test]
+    fn limits_of_this_machine_are_told_from_a_command_that_is_not_there() {
+        let check = |errno: nix::errno::Errno, expected| {
+            let error = std::io::Error::from_raw_os_error(errno as i32);
+            assert_eq!(is_for_now(&error), expected, "{error}");
+        };
+        check(nix::errno::Errno::EAGAIN, true);
+        check(nix::errno::Errno::EMFILE, true);
+        check(nix::errno::Errno::ENOENT, false);
+        check(nix::errno::Errno::EACCES, false);
+        assert!(!is_for_now(&std::io::Error::other("x")));
     }
 
     #[tokio::test]

@@ -12,6 +12,8 @@ use super::run::{drive, print_results, send_events};
 use crate::cancel::{self, Cancel};
 use crate::config::Walltime;
 use crate::drive::folder::{self, RunFolder};
+use crate::drive::follow::Following;
+use crate::drive::known;
 use crate::drive::start::{PASSING, Reopened, reopen};
 use crate::drive::{Driven, Stay};
 use crate::error::{Error, Exit};
@@ -19,6 +21,8 @@ use crate::lease::{Claim, Life};
 
 /// Between two looks at a run that another process drives.
 const LOOK: Duration = Duration::from_millis(500);
+/// Between two looks for a sign of life of one that is on another host.
+const REOPEN: Duration = Duration::from_secs(5);
 
 /// Arguments of `resume`.
 #[derive(Debug, Args)]
@@ -166,37 +170,57 @@ enum Back {
     Interrupted,
 }
 
-/// Waits until the run has ended or nobody else drives it.
+/// Waits until the run has ended or nobody else drives it, and shows meanwhile what its driver does.
 async fn come_back(
     folder: &RunFolder,
     purpose: &str,
     deadline: Option<Instant>,
     signals: &Cancel,
-    console: &Console,
+    console: &Arc<Console>,
 ) -> Result<Back, Error> {
-    let mut told = false;
+    let mut following: Option<Following> = None;
     loop {
-        match tokio::task::block_in_place(|| reopen(folder, purpose))? {
+        let reopened = tokio::task::block_in_place(|| reopen(folder, purpose))?;
+        if let Some(following) = &mut following {
+            // The driver before may have had a last word.
+            tokio::task::block_in_place(|| following.look());
+        }
+        let claim = match reopened {
             Reopened::Driven(driven) => return Ok(Back::Driven(driven)),
             Reopened::Ended(code) => return Ok(Back::Ended(code)),
-            Reopened::Held(claim) => {
-                if !std::mem::replace(&mut told, true) {
-                    console.tell(&format!(
-                        "waiting for run {}: {}",
-                        folder.id(),
-                        held(&claim)
-                    ));
-                }
+            Reopened::Held(claim) => claim,
+        };
+        let following = match &mut following {
+            Some(following) => following,
+            none => {
+                let text = format!("waiting for run {}: {}", folder.id(), held(&claim));
+                console.tell(&text);
+                none.insert(Following::begin(folder, &console.observer())?)
             }
-        }
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Ok(Back::Late);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = signals.token().cancelled() => return Ok(Back::Interrupted),
+        };
+        let begin = Instant::now();
+        while is_driven(folder, following, begin)? {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Ok(Back::Late);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = signals.token().cancelled() => return Ok(Back::Interrupted),
+            }
+            tokio::task::block_in_place(|| following.look());
         }
     }
+}
+
+/// Whether there is no use yet in taking a run over that somebody else had then.
+fn is_driven(folder: &RunFolder, following: &Following, then: Instant) -> Result<bool, Error> {
+    let life = known::claim(folder)?.map(|claim| claim.life);
+    Ok(!following.has_ended()
+        && match life {
+            Some(Life::Alive) => true,
+            Some(Life::Elsewhere) => then.elapsed() < REOPEN,
+            Some(Life::Released | Life::Dead) | None => false,
+        })
 }
 
 /// Who has a run, and when that will be over if it does not live.

@@ -3,6 +3,7 @@
 //! Jobs go on without a driver, Slurm's and those of this machine alike, so they are taken over as they are. A job that may
 //! have been submitted is looked for by its unique name, and submitted again only when nobody can have it any more.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::journal::JournalError;
@@ -144,23 +145,20 @@ impl Watch<'_, '_> {
         self.note_all(&events)
     }
 
-    /// Looks for the jobs that may have been submitted, as far as it is time to.
+    /// Looks for the jobs that may have been submitted, as far as it is time to: one question for all of them.
     pub(super) async fn settle(&mut self) -> Result<(), JournalError> {
-        let due: Vec<String> = self
-            .doubts
-            .iter()
-            .filter(|(_, doubt)| doubt.is_due())
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in due {
-            self.settle_one(&name).await?;
+        let due = self.doubts.iter().filter(|(_, doubt)| doubt.is_due());
+        let names: Vec<String> = due.map(|(name, _)| name.clone()).collect();
+        if names.is_empty() || !self.pace.is_open(Instant::now()) {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    async fn settle_one(&mut self, name: &str) -> Result<(), JournalError> {
         let scheduler = self.setting.scheduler;
-        let at_work = scheduler.is_submitting(name);
+        // What is at work before the question may be done by the time of the answer.
+        let at_work: BTreeSet<String> = names
+            .iter()
+            .filter(|name| scheduler.is_submitting(name))
+            .cloned()
+            .collect();
         // Books that hang must not hold up all else each time.
         let most = if self.books.are_silent() {
             LONGER
@@ -169,7 +167,7 @@ impl Watch<'_, '_> {
         };
         let started = self.setting.started;
         let looking = async {
-            let found = tokio::time::timeout(most, scheduler.find_by_name(name, started));
+            let found = tokio::time::timeout(most, scheduler.find_by_name(&names, started));
             found.await.unwrap_or_else(|_| {
                 Err(QueryError::Unreachable {
                     command: "sacct".to_owned(),
@@ -178,26 +176,50 @@ impl Watch<'_, '_> {
             })
         };
         let found = self.ask("squeue", looking).await;
-        if found.is_ok() {
-            self.answered();
-        }
-        let steps = self.state.in_doubt().remove(name).unwrap_or_default();
-        let Some(doubt) = self.doubts.get_mut(name) else {
-            return Ok(());
-        };
+        self.pace.ask(Instant::now());
         let found = match found {
             Ok(found) => found,
             Err(error) => {
-                doubt.next = Instant::now() + LONGER;
                 self.missed(&error);
-                return self.give_up(name, &steps);
+                return self.look_later(&names);
             }
         };
-        doubt.next = Instant::now() + LOOK_AGAIN;
-        if let Some(job) = found.into_iter().next() {
-            self.doubts.remove(name);
-            return self.found(&steps, &job).await;
+        self.answered();
+        let mut unsettled = Vec::new();
+        for name in names {
+            match found.jobs.get(&name) {
+                Some(job) => {
+                    self.doubts.remove(&name);
+                    self.found(&name, job).await?;
+                }
+                None if found.doubt.is_some() => unsettled.push(name),
+                None => self.not_found(&name, at_work.contains(&name))?,
+            }
         }
+        if let Some(error) = found.doubt.filter(|_| !unsettled.is_empty()) {
+            self.missed(&error);
+            self.look_later(&unsettled)?;
+        }
+        Ok(())
+    }
+
+    /// Nobody says whether these jobs are there.
+    fn look_later(&mut self, names: &[String]) -> Result<(), JournalError> {
+        for name in names {
+            if let Some(doubt) = self.doubts.get_mut(name) {
+                doubt.next = Instant::now() + LONGER;
+            }
+            self.give_up(name)?;
+        }
+        Ok(())
+    }
+
+    /// The scheduler does not have a job of this name; after some time that means that there is none.
+    fn not_found(&mut self, name: &str, at_work: bool) -> Result<(), JournalError> {
+        let Some(doubt) = self.doubts.get_mut(name) else {
+            return Ok(());
+        };
+        doubt.next = Instant::now() + LOOK_AGAIN;
         if at_work {
             doubt.missed = None;
             return Ok(());
@@ -207,7 +229,8 @@ impl Watch<'_, '_> {
             return Ok(());
         }
         self.doubts.remove(name);
-        let (begun, never): (Vec<usize>, Vec<usize>) = steps
+        let (begun, never): (Vec<usize>, Vec<usize>) = self
+            .in_doubt(name)
             .into_iter()
             .partition(|index| self.has_started(*index));
         self.abandon(&begun, "it began, and nobody knows its job")?;
@@ -219,11 +242,16 @@ impl Watch<'_, '_> {
         self.note_all(&events)
     }
 
+    fn in_doubt(&self, name: &str) -> Vec<usize> {
+        self.state.in_doubt().remove(name).unwrap_or_default()
+    }
+
     /// Takes up a job that was in doubt.
-    async fn found(&mut self, steps: &[usize], job: &JobId) -> Result<(), JournalError> {
-        let steps: Vec<(usize, u32, Option<Part>)> = steps
-            .iter()
-            .map(|&index| {
+    async fn found(&mut self, name: &str, job: &JobId) -> Result<(), JournalError> {
+        let steps: Vec<(usize, u32, Option<Part>)> = self
+            .in_doubt(name)
+            .into_iter()
+            .map(|index| {
                 let step = &self.state.steps()[index];
                 (index, step.attempt, step.part)
             })
@@ -249,7 +277,7 @@ impl Watch<'_, '_> {
     }
 
     /// A run that is to stop does not wait for a silent scheduler.
-    fn give_up(&mut self, name: &str, steps: &[usize]) -> Result<(), JournalError> {
+    fn give_up(&mut self, name: &str) -> Result<(), JournalError> {
         if self
             .stopping
             .is_none_or(|since| since.elapsed() < CANCEL_PATIENCE)
@@ -261,7 +289,7 @@ impl Watch<'_, '_> {
             "it may have been submitted, and the scheduler does not say; `scancel --name={}` would end it",
             shell_words::quote(name)
         );
-        for &index in steps {
+        for index in self.in_doubt(name) {
             let verdict = Verdict::new(Outcome::Lost, message.clone());
             self.end(index, self.state.steps()[index].attempt, verdict)?;
         }

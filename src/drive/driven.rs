@@ -10,7 +10,9 @@ use super::folder::RunFolder;
 use super::history::History;
 use super::journal::Journal;
 use super::progress::{Observer, Progress, StageKind, Under};
-use super::state::{AttemptEnd, BuildState, Event, Progress as StepProgress, RunState, StepState};
+use super::state::{
+    AttemptEnd, BuildState, Event, Left, Progress as StepProgress, RunState, StepState,
+};
 use super::{DriveError, Finished, Request, Run, budget, conclude, cover, disk, late, watch};
 use crate::cancel::Cancel;
 use crate::config::CommandLine;
@@ -73,17 +75,6 @@ pub enum Driving {
     Ended(Finished),
     /// Not at its end; another process may go on with it.
     Left(Left),
-}
-
-/// What a run still has to do.
-#[derive(Debug, Clone, Copy)]
-pub struct Left {
-    /// Steps whose jobs the scheduler has.
-    pub live: usize,
-    /// Steps whose jobs are still to be submitted.
-    pub waiting: usize,
-    /// Whether all have ended, and their coverage is being made in a job.
-    pub coverage: bool,
 }
 
 /// A run that this process drives.
@@ -249,7 +240,11 @@ impl Driven {
                 }
             })
             .collect();
-        events.iter().try_for_each(|event| self.note(event))
+        self.journal.append_all(&events)?;
+        for event in &events {
+            self.state.apply(event);
+        }
+        Ok(())
     }
 
     pub(super) fn note(&mut self, event: &Event) -> Result<(), DriveError> {
@@ -259,23 +254,14 @@ impl Driven {
     }
 
     fn left(&self) -> Left {
-        let steps = self.state.steps();
-        let ended = steps.iter().filter(|step| step.verdict().is_some()).count();
-        let live = self.state.live().count();
-        Left {
-            live,
-            waiting: steps.len() - ended - live,
-            coverage: false,
-        }
+        self.state.left()
     }
 
     fn so_far(&self) -> String {
-        let Left { live, waiting, .. } = self.left();
-        let all = self.state.steps().len();
         format!(
-            "going on with run {}: {} of {all} steps have ended, {live} have a job, {waiting} wait",
+            "going on with run {}: {}",
             self.run.folder.id(),
-            all - live - waiting
+            self.state.so_far()
         )
     }
 

@@ -243,17 +243,25 @@ impl Watch<'_, '_> {
         if record.is_none() && self.may_be_told_later(waited) {
             return Ok(());
         }
-        if let Some(Part::Packed { batch }) = self.state.steps()[index].part {
-            return self.judge_packed(index, batch, job, record);
-        }
         let owes_record = record
             .as_ref()
             .is_some_and(|record| matches!(record.state, JobState::Completed | JobState::Failed));
-        if owes_record && waited < RECORD_LAG && self.exit_record(index).is_none() {
-            if let Some(live) = self.live.get_mut(&index) {
-                live.gone_since.get_or_insert_with(Instant::now);
+        if let Some(part @ Part::Packed { batch }) = self.state.steps()[index].part {
+            let begun = self
+                .packs
+                .has_started(part, &self.setting.plan.steps[index].slug);
+            if begun && owes_record && waited < RECORD_LAG {
+                // The journal of the pack may be late.
+                late::refresh(&self.setting.folder.batch(batch));
+                self.expect_later(index);
+                return Ok(());
             }
-            late::refresh(&self.attempt_folder(index));
+            return self.judge_packed(index, batch, job, record);
+        }
+        // That of an earlier start tells nothing of this one.
+        let has_record = |exit: ExitRecord| exit.restart_count >= live.restarts();
+        if owes_record && waited < RECORD_LAG && !self.exit_record(index).is_some_and(has_record) {
+            self.expect_later(index);
             return Ok(());
         }
         self.conclude(index, job, record)
@@ -266,6 +274,19 @@ impl Watch<'_, '_> {
         }
         let back = self.books.back.map(|since| since.elapsed());
         back.map_or(waited, |back| back.min(waited)) < BOOKS_LAG
+    }
+
+    /// A step's files may be late: makes the file system ask for them.
+    pub(super) fn expect_later(&mut self, index: usize) {
+        if let Some(live) = self.live.get_mut(&index) {
+            live.gone_since.get_or_insert_with(Instant::now);
+        }
+        let folder = self.attempt_folder(index);
+        late::refresh(&folder);
+        let last = collect::last_start(&folder);
+        if last != folder {
+            late::refresh(&last);
+        }
     }
 
     fn exit_record(&self, index: usize) -> Option<ExitRecord> {

@@ -77,7 +77,7 @@ pub fn sweep(
         for id in &swept.runs {
             remove(workspace, id)?;
         }
-        sweep_rest(workspace, keep)?;
+        sweep_rest(workspace, keep);
     }
     Ok(swept)
 }
@@ -180,7 +180,7 @@ fn clear(folder: &Path) {
 
 /// Removes what belongs to no run: what an earlier sweep left, folders in which no run began, trees without their run, and of
 /// the commits that were fetched all but the latest.
-fn sweep_rest(workspace: &Path, keep: Keep) -> Result<(), DriveError> {
+fn sweep_rest(workspace: &Path, keep: Keep) {
     let runs = workspace.join("runs");
     for name in names(&runs) {
         let path = runs.join(&name);
@@ -203,25 +203,27 @@ fn sweep_rest(workspace: &Path, keep: Keep) -> Result<(), DriveError> {
         .filter_map(|name| Some((age(&fetched.join(&name))?, fetched.join(&name))))
         .collect();
     commits.sort();
-    let wanted = unfinished_commits(workspace)?;
+    let Some(wanted) = unfinished_commits(workspace) else {
+        return;
+    };
     for (_, commit) in commits.into_iter().skip(keep.runs) {
         let name = commit.file_name().and_then(|name| name.to_str());
         if name.is_none_or(|name| !wanted.contains(name)) {
             clear(&commit);
         }
     }
-    Ok(())
 }
 
-/// The commits of runs that may still have to copy their trees.
-fn unfinished_commits(workspace: &Path) -> Result<BTreeSet<String>, DriveError> {
-    let mut commits = BTreeSet::new();
-    for run in folder::all(workspace)? {
-        if !run.record().is_file() {
-            commits.insert(super::stored::plan(&run)?.revision.commit);
-        }
-    }
-    Ok(commits)
+/// The commits of runs that may still have to copy their trees; `None` if there is one of which that cannot be read.
+fn unfinished_commits(workspace: &Path) -> Option<BTreeSet<String>> {
+    let unfinished = folder::all(workspace).ok()?.into_iter();
+    let unfinished = unfinished.filter(|run| !run.record().is_file());
+    let commit = |run: RunFolder| {
+        let plan = super::stored::plan(&run)
+            .inspect_err(|error| tracing::warn!(run = run.id(), %error, "a run cannot be read"));
+        Some(plan.ok()?.revision.commit)
+    };
+    unfinished.map(commit).collect()
 }
 
 fn age(path: &Path) -> Option<Duration> {

@@ -74,7 +74,10 @@ impl JournalError {
             Self::TakenOver => {
                 Some("`hpc-ci status` says who has it; its jobs are untouched".to_owned())
             }
-            Self::Write { .. } | Self::Read { .. } | Self::Damaged { .. } | Self::Encode(_) => None,
+            Self::Write { .. } => Some(
+                "is there room, and may you write? Jobs go on meanwhile, and `hpc-ci resume` follows them".to_owned(),
+            ),
+            Self::Read { .. } | Self::Damaged { .. } | Self::Encode(_) => None,
         }
     }
 }

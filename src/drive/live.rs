@@ -1,6 +1,6 @@
 //! What is known of one job of the run while it lives, and of an attempt when it has ended. No clock but for how long ago.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::collect;
 use super::event::AttemptEnd;
-use super::progress::{Attempted, IN_PACK, Progress as Tell};
+use super::progress::{Attempted, Ended, IN_PACK, Progress as Tell};
+use super::state::StepState;
+use crate::plan::Step;
 use crate::scheduler::pending;
 use crate::scheduler::verdict::CancelCause;
-use crate::scheduler::{ExitRecord, JobRecord, JobState, JobStatus, Phase, is_fault_of_place};
+use crate::scheduler::{
+    ExitRecord, JobId, JobRecord, JobState, JobStatus, Outcome, Phase, is_fault_of_place,
+};
 
 /// How long the books may lag behind the queue before the queue's word is taken.
 pub(super) const BOOKS_LAG: Duration = Duration::from_secs(20);
@@ -78,15 +82,15 @@ impl Attempt {
 
 impl Attempt {
     /// Returns whether not the step but its place was at fault. A step that still has time when its allocation ends was packed
-    /// too tightly.
+    /// too tightly; which of the steps of a pack took all memory nobody knows when the pack itself was killed for it.
     pub(super) fn fault_of_place(&self) -> bool {
-        let own = self.exit.as_ref().is_some_and(|exit| exit.timed_out);
-        let ran_out = self
-            .end
-            .record
-            .as_ref()
-            .is_some_and(|record| record.state == JobState::Timeout && !own);
-        is_fault_of_place(&self.end.verdict, self.exit.as_ref()) || self.packed && ran_out
+        let state = self.end.record.as_ref().map(|record| &record.state);
+        let by_others = match state {
+            Some(JobState::Timeout) => self.exit.as_ref().is_none_or(|exit| !exit.timed_out),
+            Some(JobState::OutOfMemory) => self.exit.is_none(),
+            _ => false,
+        };
+        is_fault_of_place(&self.end.verdict, self.exit.as_ref()) || self.packed && by_others
     }
 
     /// Returns the nodes to keep away from: of several nobody knows which one it was, and Slurm leaves out those that are down.
@@ -98,12 +102,28 @@ impl Attempt {
     }
 }
 
+/// Returns what there is to tell of a step that has ended, with what is known of its last attempt.
+pub(super) fn told_end(step: &Step, state: &StepState, attempt: Option<&Attempt>) -> Option<Tell> {
+    let verdict = state.verdict()?;
+    let good = matches!(verdict.outcome, Outcome::Passed | Outcome::Skipped);
+    let job = attempt.and_then(|attempt| attempt.end.job.as_ref());
+    let nodes = attempt.map(|attempt| attempt.end.nodes.iter().cloned().collect());
+    Some(Tell::Ended(Box::new(Ended {
+        attempt: Attempted::of(step, state.attempt, job.map(ToString::to_string)),
+        nodes: nodes.unwrap_or_default(),
+        outcome: verdict.outcome.to_string(),
+        good,
+        flaky: state.flaky(),
+        elapsed: attempt.and_then(Attempt::elapsed),
+        message: (!good || state.flaky()).then(|| verdict.message.clone()),
+    })))
+}
+
 impl Live {
     /// Returns a job that was submitted then, maybe by another process.
     pub(super) fn since(submitted: DateTime<Utc>) -> Self {
-        let ago = (Utc::now() - submitted).to_std().unwrap_or_default();
         Self {
-            pending_since: Instant::now().checked_sub(ago).unwrap_or_else(Instant::now),
+            pending_since: instant(submitted),
             running_since: None,
             suspended_since: None,
             cancelled_since: None,
@@ -113,6 +133,12 @@ impl Live {
             expected: None,
             limit: None,
         }
+    }
+
+    /// Takes in that others of its array started then: until they did, it waited for its turn among them, not in the queue.
+    pub(super) fn waits_since(&mut self, moved: DateTime<Utc>) {
+        let since = instant(moved);
+        self.pending_since = self.pending_since.max(since);
     }
 
     pub(super) fn restarts(&self) -> u32 {
@@ -318,6 +344,26 @@ impl Live {
     }
 }
 
+/// A point in time that is over, by the clock that never jumps.
+fn instant(at: DateTime<Utc>) -> Instant {
+    let ago = (Utc::now() - at).to_std().unwrap_or_default();
+    Instant::now().checked_sub(ago).unwrap_or_else(Instant::now)
+}
+
+/// Returns when the latest task of each array started, by the array's id.
+pub(super) fn latest_starts(jobs: &BTreeMap<JobId, JobStatus>) -> BTreeMap<String, DateTime<Utc>> {
+    let mut latest: BTreeMap<String, DateTime<Utc>> = BTreeMap::new();
+    for status in jobs.values() {
+        let task = status.id.task_number().is_some();
+        let begun = task && status.state.phase() != Phase::Waiting;
+        if let Some(start) = status.start.filter(|_| begun) {
+            let known = latest.entry(status.id.root().to_owned()).or_insert(start);
+            *known = start.max(*known);
+        }
+    }
+    latest
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
@@ -472,6 +518,31 @@ mod tests {
         );
         let job = job.later(2 * HOUR);
         assert_eq!(job.cause(), Some(CancelCause::Starved("BeginTime".into())));
+    }
+
+    #[test]
+    fn tasks_of_an_array_that_gets_on_are_not_starved() {
+        // A driver that passes by once an hour, and never meets the array while only its own limit holds it up.
+        let hours_ago = |hours: i64| (Utc::now() - TimeDelta::hours(hours)).timestamp();
+        let text = format!(
+            "58_0|COMPLETED|0|n1|{}|9:00|None\n58_1|RUNNING|0|n1|{}|1:00|None\n58_2|PENDING|0||N/A|0:00|Priority\n\
+             71|RUNNING|0|n1|{}|1:00|None\n",
+            hours_ago(9),
+            hours_ago(1),
+            hours_ago(1),
+        );
+        let seen = parse::queue(&text);
+        let latest = latest_starts(&seen.jobs);
+        let second = |hours| DateTime::from_timestamp(hours_ago(hours), 0).unwrap();
+        assert_eq!(latest, [("58".to_owned(), second(1))].into());
+        let mut live = Live::since(second(10));
+        let task = "58_2".parse().unwrap();
+        live.take_in(seen.jobs.get(&task).cloned(), false, attempted);
+        let starved = Some(CancelCause::Starved("Priority".into()));
+        assert_eq!(live.hopeless(2 * HOUR, HOUR), starved);
+        live.waits_since(latest["58"]);
+        assert_eq!(live.hopeless(2 * HOUR, HOUR), None);
+        assert_eq!(live.hopeless(HOUR / 2, HOUR), starved);
     }
 
     #[test]

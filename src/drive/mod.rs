@@ -25,6 +25,7 @@ pub mod event;
 mod facts;
 mod fetch;
 pub mod folder;
+pub mod follow;
 pub mod gc;
 pub mod history;
 pub mod journal;
@@ -43,11 +44,13 @@ pub mod place;
 mod prepare;
 mod profiles;
 pub mod progress;
+mod refused;
 mod reports;
 pub mod request;
 mod side_job;
 pub mod start;
 pub mod state;
+mod stop;
 pub mod stored;
 mod submit;
 mod toolchain;
@@ -74,7 +77,7 @@ use crate::scheduler::{Outcome, QueryError, Scheduler, Slurm};
 use builds::Builder;
 pub use cover_job::cover_run;
 use disk::Disk;
-pub use driven::{Driven, Driving, Left, Stay};
+pub use driven::{Driven, Driving, Stay};
 use dying::Choice;
 pub use error::DriveError;
 pub use fetch::{Fetch, FetchError, fetch};
@@ -84,6 +87,7 @@ use pace::{LONGEST_RETRY, SHORTEST_TICK, Silence};
 pub use pack::run_pack;
 use prepare::Prepare;
 use progress::{Observer, Progress, StageKind, Under};
+pub use state::Left;
 use state::{Event, RunState};
 use submit::Ground;
 pub use submit::grounds;
@@ -243,7 +247,12 @@ impl Run {
         let mut silence = Silence::default();
         let mut wait = SHORTEST_TICK;
         loop {
-            let error = match slurm.outline().await {
+            let outline = tokio::select! {
+                outline = slurm.outline() => outline,
+                () = cancel.token().cancelled() => return Some(Cluster::default()),
+                () = stay.over() => return None,
+            };
+            let error = match outline {
                 Ok(cluster) => return Some(cluster),
                 Err(error) => error,
             };

@@ -35,6 +35,11 @@ impl Pace {
         self.asked.is_some()
     }
 
+    /// Returns whether a question can be asked at all: the last one is long enough ago.
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        self.asked.is_none_or(|asked| now >= asked + SHORTEST_TICK)
+    }
+
     /// Returns whether it is time for a question; sooner if the end of a step is `expected`.
     pub(super) fn is_due(&self, now: Instant, expected: bool) -> bool {
         let tick = if expected {
@@ -154,6 +159,7 @@ mod tests {
         for _ in 0..20 {
             pace.quiet(0.5);
         }
+        assert!(!pace.is_open(now) && pace.is_open(now + SHORTEST_TICK));
         assert!(!pace.is_due(now + EXPECTING_TICK, false));
         assert!(pace.is_due(now + EXPECTING_TICK, true));
     }

@@ -54,6 +54,15 @@ impl Packs {
         !self.0.is_empty()
     }
 
+    /// Slurm has put the pack back into its queue: it starts anew what had not ended.
+    pub(super) fn forget_started(&mut self, part: Part) {
+        if let Part::Packed { batch } = part
+            && let Some(pack) = self.0.get_mut(&batch)
+        {
+            pack.started.clear();
+        }
+    }
+
     /// Returns whether the pack that this is part of has told that it started the step.
     pub(super) fn has_started(&self, part: Part, slug: &str) -> bool {
         let Part::Packed { batch } = part else {

@@ -42,7 +42,7 @@ pub struct StepState {
     pub progress: Progress,
     /// Which part of its job it is, where several share it.
     pub part: Option<Part>,
-    /// Nodes to keep away from: an attempt failed there, and the step was not at fault.
+    /// Nodes to keep away from: attempts failed there, and the step was not at fault.
     pub avoid: Vec<String>,
     /// How many attempts ended because of their place.
     pub misplaced: u32,
@@ -106,6 +106,17 @@ pub struct RunState {
     active: BTreeSet<usize>,
     /// Steps that ended since somebody last took them.
     ended: Vec<usize>,
+}
+
+/// What a run still has to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Left {
+    /// Steps whose jobs the scheduler has.
+    pub live: usize,
+    /// Steps whose jobs are still to be submitted.
+    pub waiting: usize,
+    /// Whether all have ended, and their coverage is being made in a job.
+    pub coverage: bool,
 }
 
 impl RunState {
@@ -202,6 +213,27 @@ impl RunState {
     /// Returns the steps that have ended since the last call, in the order in which they did.
     pub fn take_ended(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.ended)
+    }
+
+    /// Returns what the run still has to do.
+    #[must_use]
+    pub fn left(&self) -> Left {
+        let ended = self.steps.iter().filter(|step| step.verdict().is_some());
+        let live = self.live().count();
+        Left {
+            live,
+            waiting: self.steps.len() - ended.count() - live,
+            coverage: false,
+        }
+    }
+
+    /// Returns how far the run is, for a person.
+    #[must_use]
+    pub fn so_far(&self) -> String {
+        let Left { live, waiting, .. } = self.left();
+        let all = self.steps.len();
+        let ended = all - live - waiting;
+        format!("{ended} of {all} steps have ended, {live} have a job, {waiting} wait")
     }
 
     /// Returns the exit code of the run, if it has ended with all its results written.
@@ -516,7 +548,9 @@ impl StepState {
 
     fn move_away(&mut self, nodes: &[String]) {
         self.misplaced += 1;
-        self.avoid = nodes.to_vec();
+        let new = nodes.iter().filter(|node| !self.avoid.contains(node));
+        let new: Vec<String> = new.cloned().collect();
+        self.avoid.extend(new);
         self.try_again();
     }
 

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 
-use super::adopt::Doubt;
 use super::history::History;
 use super::journal::JournalError;
 use super::live::{Attempt, Live};
@@ -68,20 +67,22 @@ pub(super) enum Ground<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Submission {
     /// No submission before this.
-    hold: Option<Instant>,
+    pub(super) hold: Option<Instant>,
     backoff: Duration,
     /// Steps that could not be submitted together with others.
-    singly: BTreeSet<usize>,
+    pub(super) singly: BTreeSet<usize>,
     /// Steps that are submitted although no node is left to avoid.
-    anywhere: BTreeSet<usize>,
+    pub(super) anywhere: BTreeSet<usize>,
     /// The most jobs at a time, as Slurm's limits turned out, and since when.
-    most: Option<(usize, Instant)>,
+    pub(super) most: Option<(usize, Instant)>,
+    /// Since when Slurm takes none of our jobs because of a limit, and has none.
+    pub(super) refused: Option<Instant>,
     /// The most tasks of an array, as Slurm's limits turned out.
-    most_tasks: Option<u32>,
+    pub(super) most_tasks: Option<u32>,
     /// What runs where on shared hosts.
     pub(super) placed: BTreeMap<usize, Placed>,
     /// Slurm's, if it takes no jobs.
-    silence: Silence,
+    pub(super) silence: Silence,
 }
 
 impl Submission {
@@ -91,11 +92,11 @@ impl Submission {
     }
 
     /// Returns whether nothing is to be submitted now.
-    pub(super) fn is_held(&self) -> bool {
+    fn is_held(&self) -> bool {
         self.hold.is_some_and(|until| Instant::now() < until)
     }
 
-    fn put_off(&mut self) {
+    pub(super) fn put_off(&mut self) {
         let wait = self.backoff.max(SHORTEST_TICK);
         // Drivers that were turned away together do not come back together.
         self.hold = Some(Instant::now() + jittered(wait, mix()));
@@ -111,7 +112,7 @@ struct Start {
 
 impl Watch<'_, '_> {
     pub(super) async fn submit(&mut self) -> Result<(), JournalError> {
-        if self.submission.is_held() {
+        if self.is_put_off() {
             return Ok(());
         }
         self.submission.hold = None;
@@ -127,6 +128,12 @@ impl Watch<'_, '_> {
             rest = others;
         }
         Ok(())
+    }
+
+    /// Whether nothing is to be submitted now. Submissions that got no answer are looked for first: as long as nobody says what
+    /// became of them, others fare no better.
+    pub(super) fn is_put_off(&self) -> bool {
+        self.submission.is_held() || !self.doubts.is_empty() && self.is_silent()
     }
 
     /// Whether something could be submitted now.
@@ -209,7 +216,7 @@ impl Watch<'_, '_> {
     }
 
     /// How many jobs the scheduler has of us; an array counts once, and so does a pack.
-    fn in_flight(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         let roots: BTreeSet<&str> = self.state.live().map(|(_, job)| job.id.root()).collect();
         roots.len() + self.doubts.len()
     }
@@ -343,7 +350,7 @@ impl Watch<'_, '_> {
         Ok(())
     }
 
-    fn of_each(
+    pub(super) fn of_each(
         &self,
         unit: &Unit,
         event: &dyn Fn(String, u32, Option<Part>) -> Event,
@@ -368,6 +375,7 @@ impl Watch<'_, '_> {
     /// Follows the steps of a job that the scheduler has.
     pub(super) fn take_up(&mut self, steps: &[(usize, u32, Option<Part>)], job: &JobId) {
         self.submission.backoff = Duration::ZERO;
+        self.submission.refused = None;
         self.pace.news();
         self.answered();
         if let Some(silent) = self.submission.silence.over(Instant::now()) {
@@ -411,89 +419,6 @@ impl Watch<'_, '_> {
             self.packs.add(batch, self.setting.folder);
         }
         self.live.insert(index, live);
-    }
-
-    /// Takes away what was made for a job that the scheduler does not have.
-    fn put_back(&mut self, unit: &Unit) {
-        for (index, _, part) in &unit.steps {
-            self.submission.placed.remove(index);
-            if let Some(Part::Task { batch, .. } | Part::Packed { batch }) = part {
-                // Another try makes another folder. This one may be gone already: several steps share it.
-                fs_err::remove_dir_all(self.setting.folder.batch(*batch)).ok();
-            }
-        }
-    }
-
-    fn not_taken(&mut self, unit: Unit, error: &SubmitError) -> Result<(), JournalError> {
-        if matches!(error, SubmitError::Uncertain { .. }) {
-            self.tell(Tell::Note(format!("{error}; looking for it")));
-            self.doubts.insert(unit.request.name, Doubt::now());
-            self.submission.put_off();
-            return Ok(());
-        }
-        if !matches!(error, SubmitError::Transient { .. }) {
-            self.answered();
-        }
-        self.put_back(&unit);
-        let back = self.of_each(&unit, &not_submitted());
-        if matches!(error, SubmitError::Limit { .. }) {
-            let within = self.keep_within_limit(&unit);
-            self.submission.put_off();
-            if let Some(within) = within {
-                self.tell(Tell::Note(format!("{error}; {within}")));
-            }
-            return self.note_all(&back);
-        }
-        if error.may_pass_later() {
-            // Those that were at work at the same time failed for the same reason.
-            if self.submission.hold.is_none() {
-                self.submission.put_off();
-            }
-            let now = Instant::now();
-            let silent = self.submission.silence.missed(now, now);
-            if let Some(silent) = silent.filter(|_| !self.is_silent()) {
-                let long = match silent.as_secs() {
-                    0 => String::new(),
-                    seconds => format!(" after {}", Walltime::from_secs(seconds)),
-                };
-                self.tell(Tell::Note(format!("{error}; still trying{long}")));
-            }
-            return self.note_all(&back);
-        }
-        let indices = unit.steps.iter().map(|(index, _, _)| *index);
-        if unit.steps.len() > 1 {
-            self.tell(Tell::Note(format!(
-                "{error}; its {} steps become jobs of their own",
-                unit.steps.len()
-            )));
-            self.submission.singly.extend(indices);
-            return self.note_all(&back);
-        }
-        if !unit.request.exclude.is_empty() {
-            self.submission.anywhere.extend(indices);
-            return self.note_all(&back);
-        }
-        let help = error
-            .help()
-            .map_or(String::new(), |help| format!("; {help}"));
-        for (index, attempt, _) in unit.steps {
-            let verdict = Verdict::new(Outcome::Rejected, format!("{error}{help}"));
-            self.end(index, attempt, verdict)?;
-        }
-        Ok(())
-    }
-
-    /// Asks for no more at a time than what Slurm has just been found to grant; returns what is new about that.
-    fn keep_within_limit(&mut self, unit: &Unit) -> Option<String> {
-        let tasks = u32::try_from(unit.steps.len()).unwrap_or(u32::MAX);
-        if unit.request.array.is_some() && tasks > 1 {
-            self.submission.most_tasks = Some(tasks / 2);
-            return Some(format!("going on with arrays of {} steps", tasks / 2));
-        }
-        let most = self.in_flight().max(1);
-        let before = self.submission.most.replace((most, Instant::now()));
-        let same = before.is_some_and(|(before, _)| before == most);
-        (!same).then(|| format!("going on with {most} jobs at a time"))
     }
 
     /// Ends an attempt that never had a job.
@@ -560,7 +485,7 @@ fn submitting(unit: &Unit) -> impl Fn(String, u32, Option<Part>) -> Event {
     }
 }
 
-fn not_submitted() -> impl Fn(String, u32, Option<Part>) -> Event {
+pub(super) fn not_submitted() -> impl Fn(String, u32, Option<Part>) -> Event {
     |step, attempt, _| Event::NotSubmitted { step, attempt }
 }
 

@@ -13,18 +13,18 @@ use super::adopt::Doubt;
 use super::ends::{Answer, Books};
 use super::folder::{RunFolder, ended_name};
 use super::journal::{Journal, JournalError};
-use super::live::{Attempt, Live};
+use super::live::{Attempt, Live, latest_starts, told_end};
 use super::pace::{Pace, Silence};
 use super::packs::Packs;
 use super::prepare::Prepare;
-use super::progress::{Attempted, Ended, Observer, Progress as Tell};
+use super::progress::{Attempted, Observer, Progress as Tell};
 use super::state::{Event, Part, RunState};
 use super::submit::{Ground, Submission};
 use super::{Stay, collect};
 use crate::cancel::Cancel;
 use crate::config::Walltime;
 use crate::plan::Plan;
-use crate::scheduler::{JobId, JobStatus, Outcome, Phase, QueryError, Scheduler, pending};
+use crate::scheduler::{JobId, JobStatus, Phase, QueryError, Scheduler, pending};
 
 /// Between two looks into the folder of arrivals.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -40,8 +40,6 @@ pub(super) const SLOW: Duration = Duration::from_secs(15);
 const OVERSTAY: Duration = Duration::from_mins(30);
 /// How long a scheduler may be silent when the run is stopped.
 pub(super) const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
-/// How long cancelled jobs may take to end when the run is stopped.
-const STOP_PATIENCE: Duration = Duration::from_mins(2);
 
 /// What the steps of a run are watched with.
 pub(super) struct Setting<'a> {
@@ -82,7 +80,7 @@ pub(super) async fn run(
         submission: Submission::default(),
         doubts: BTreeMap::new(),
         packs: Packs::default(),
-        told_held: BTreeSet::new(),
+        told_once: BTreeSet::new(),
         pace: Pace::default(),
         silence: Silence::default(),
         books: Books::default(),
@@ -94,7 +92,13 @@ pub(super) async fn run(
     let left = loop {
         watch.tell_ends();
         watch.stop_if_asked().await?;
-        watch.settle().await?;
+        let stop = watch.setting.cancel.clone();
+        let stopping = watch.stopping.is_some();
+        tokio::select! {
+            settled = watch.settle() => settled?,
+            // A silent scheduler must not hold up the end.
+            () = stop.token().cancelled(), if !stopping => continue,
+        }
         if watch.misplaced && watch.setting.pause_before_again && watch.stopping.is_none() {
             break true;
         }
@@ -108,11 +112,8 @@ pub(super) async fn run(
             break true;
         }
         let woken = watch.pause().await;
-        let stop = watch.setting.cancel.clone();
-        let stopping = watch.stopping.is_some();
         tokio::select! {
             looked = watch.look(woken) => looked?,
-            // A silent controller must not hold up the end.
             () = stop.token().cancelled(), if !stopping => {}
         }
     };
@@ -133,14 +134,14 @@ pub(super) struct Watch<'a, 'b> {
     /// Jobs that may have been submitted without our hearing of it, by name.
     pub(super) doubts: BTreeMap<String, Doubt>,
     pub(super) packs: Packs,
-    /// Jobs that somebody has to release, and why, as far as that was told.
-    told_held: BTreeSet<(String, String)>,
+    /// What was told of a job and is not told again: that somebody has to release it, and why.
+    told_once: BTreeSet<(String, String)>,
     pub(super) pace: Pace,
     /// The controller's, if it gives no answer.
     pub(super) silence: Silence,
     pub(super) books: Books<'a>,
     /// Jobs that the controller was not told to cancel, since it did not answer.
-    uncancelled: BTreeSet<JobId>,
+    pub(super) uncancelled: BTreeSet<JobId>,
     pub(super) stopping: Option<Instant>,
     /// Whether a step is to be tried elsewhere since its place was at fault.
     pub(super) misplaced: bool,
@@ -177,84 +178,12 @@ impl Watch<'_, '_> {
     /// Tells of steps that have ended since the last call, also of those that never began.
     fn tell_ends(&mut self) {
         for index in self.state.take_ended() {
-            let step = &self.state.steps()[index];
-            let Some(verdict) = step.verdict() else {
-                continue;
-            };
-            let good = matches!(verdict.outcome, Outcome::Passed | Outcome::Skipped);
-            let record = self.attempts.get(&(index, step.attempt));
-            let job = record.and_then(|record| record.end.job.as_ref());
-            let nodes = record.map(|record| record.end.nodes.iter().cloned().collect());
-            self.tell(Tell::Ended(Box::new(Ended {
-                attempt: Attempted::of(
-                    &self.setting.plan.steps[index],
-                    step.attempt,
-                    job.map(ToString::to_string),
-                ),
-                nodes: nodes.unwrap_or_default(),
-                outcome: verdict.outcome.to_string(),
-                good,
-                flaky: step.flaky(),
-                elapsed: record.and_then(Attempt::elapsed),
-                message: (!good || step.flaky()).then(|| verdict.message.clone()),
-            })));
+            let state = &self.state.steps()[index];
+            let attempt = self.attempts.get(&(index, state.attempt));
+            if let Some(end) = told_end(&self.setting.plan.steps[index], state, attempt) {
+                self.tell(end);
+            }
         }
-    }
-
-    // ---- stopping
-
-    async fn stop_if_asked(&mut self) -> Result<(), JournalError> {
-        if !self.setting.cancel.asked() || self.stopping.is_some() {
-            return Ok(());
-        }
-        self.tell(Tell::Note(
-            "stopping: cancelling the jobs of this run".to_owned(),
-        ));
-        let signal = self.setting.cancel.signal().unwrap_or(0);
-        self.note(&Event::Stopping { signal })?;
-        self.cancel_live().await;
-        Ok(())
-    }
-
-    /// Cancels all jobs of the run. The journal says already that it is to stop.
-    pub(super) async fn cancel_live(&mut self) {
-        self.stopping.get_or_insert_with(Instant::now);
-        let jobs: BTreeSet<JobId> = self.state.live().map(|(_, job)| job.id.clone()).collect();
-        let jobs: Vec<JobId> = jobs.into_iter().collect();
-        self.cancel_jobs(&jobs).await;
-        self.pace.news();
-    }
-
-    /// A run that is to stop does not wait for ever for its jobs to end.
-    fn stop_waiting(&mut self) -> Result<(), JournalError> {
-        if !self.has_waited_to_stop() {
-            return Ok(());
-        }
-        let steps: Vec<usize> = self.live.keys().copied().collect();
-        if !steps.is_empty() {
-            self.tell(Tell::Note(format!(
-                "{} jobs were to be cancelled, and Slurm has not said that they have ended: {}",
-                steps.len(),
-                self.how_to_cancel()
-            )));
-        }
-        self.conclude_unheard(&steps)
-    }
-
-    fn has_waited_to_stop(&self) -> bool {
-        let patience = if self.is_silent() {
-            CANCEL_PATIENCE
-        } else {
-            STOP_PATIENCE
-        };
-        self.stopping
-            .is_some_and(|since| since.elapsed() >= patience)
-    }
-
-    fn how_to_cancel(&self) -> String {
-        let jobs: BTreeSet<&str> = self.state.live().map(|(_, job)| job.id.root()).collect();
-        let jobs: Vec<&str> = jobs.into_iter().collect();
-        format!("`scancel {}` ends them", jobs.join(" "))
     }
 
     /// Whether there is nothing more to do for a driver that does not stay to the end.
@@ -268,50 +197,11 @@ impl Watch<'_, '_> {
                 let looked = self.pace.has_asked() || self.live.is_empty();
                 let ending = self.live.values().any(|live| live.gone_since.is_some())
                     || self.books.are_asked();
-                let submitted = self.submission.is_held() || !self.has_startable();
+                let submitted = self.is_put_off() || !self.has_startable();
                 let settled = self.doubts.is_empty() || silent;
                 looked && settled && submitted && (!ending || silent)
             }
         }
-    }
-
-    pub(super) async fn cancel_jobs(&mut self, jobs: &[JobId]) {
-        if jobs.is_empty() {
-            return;
-        }
-        let cancelled =
-            tokio::time::timeout(CANCEL_PATIENCE, self.setting.scheduler.cancel(jobs)).await;
-        let said = match cancelled {
-            Ok(Ok(())) => {
-                for job in jobs {
-                    self.uncancelled.remove(job);
-                }
-                return;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!(
-                "no answer from `scancel` within {} s",
-                CANCEL_PATIENCE.as_secs()
-            ),
-        };
-        let known = self.uncancelled.len();
-        self.uncancelled.extend(jobs.iter().cloned());
-        if self.uncancelled.len() > known {
-            let names: BTreeSet<&str> = jobs.iter().map(JobId::root).collect();
-            let names: Vec<&str> = names.into_iter().collect();
-            self.tell(Tell::Note(format!(
-                "could not cancel ({said}); tried again when Slurm answers; `scancel {}` would, too",
-                names.join(" ")
-            )));
-        }
-    }
-
-    /// Cancels what could not be cancelled while the controller was silent.
-    async fn cancel_again(&mut self) {
-        let live: BTreeSet<&JobId> = self.state.live().map(|(_, job)| &job.id).collect();
-        self.uncancelled.retain(|job| live.contains(job));
-        let jobs: Vec<JobId> = self.uncancelled.iter().cloned().collect();
-        self.cancel_jobs(&jobs).await;
     }
 
     // ---- watching
@@ -529,6 +419,7 @@ impl Watch<'_, '_> {
     /// Takes the queue's word on each live job; returns whether anything changed.
     fn take_in(&mut self, seen: &BTreeMap<JobId, JobStatus>) -> bool {
         let mut changed = false;
+        let starts = latest_starts(seen);
         let live: Vec<(usize, JobId)> = self
             .state
             .live()
@@ -547,14 +438,31 @@ impl Watch<'_, '_> {
             let seen = live.take_in(status, packed, attempt);
             let now = live.phase();
             changed |= seen.changed || now != before;
-            // What a pack has started it tells itself, and maybe before the queue does.
-            let told = state
-                .part
-                .is_some_and(|part| self.packs.has_started(part, &step.slug));
-            for event in seen.tells.into_iter().filter(|_| !told) {
-                (self.setting.observer)(event);
+            let waits = now == Some(Phase::Waiting);
+            if waits && let Some(start) = starts.get(job.root()).filter(|_| !packed) {
+                live.waits_since(*start);
             }
-            if now == Some(Phase::Waiting) {
+            let (part, restarts) = (state.part.filter(|_| packed), live.restarts());
+            if waits && let Some(part) = part {
+                // What an earlier start of a pack had begun waits with it.
+                self.packs.forget_started(part);
+            }
+            // What a pack has started it tells itself, and maybe before the queue does.
+            let told = part.is_some_and(|part| self.packs.has_started(part, &step.slug));
+            for event in seen.tells {
+                let once = match &event {
+                    // Of a job that many steps share.
+                    Tell::Note(_) if packed => {
+                        let what = format!("{now:?} {restarts}");
+                        self.told_once.insert((job.root().to_owned(), what))
+                    }
+                    _ => !told,
+                };
+                if once {
+                    (self.setting.observer)(event);
+                }
+            }
+            if waits {
                 self.forget_arrival(index);
                 self.tell_held(index, &job);
             }
@@ -572,7 +480,7 @@ impl Watch<'_, '_> {
         let Some(help) = meaning.help.filter(|_| meaning.clears) else {
             return;
         };
-        if self.told_held.insert((job.root().to_owned(), reason)) {
+        if self.told_once.insert((job.root().to_owned(), reason)) {
             let help = help.replace("JOB", job.root());
             let step = &self.setting.plan.steps[index];
             self.tell(Tell::Note(format!(

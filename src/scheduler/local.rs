@@ -21,6 +21,7 @@ use super::SubmitError;
 use super::job::{
     Accounting, ExitStatus, JobId, JobRecord, JobRequest, JobState, JobStatus, Observation,
 };
+use crate::process::is_for_now;
 use crate::process::table::{self, process};
 
 /// The variable that marks a script and all that it starts. It holds the process number of the script, behind those of
@@ -83,9 +84,12 @@ impl Local {
     ///
     /// Must be called within a tokio runtime.
     pub fn submit(&self, request: &JobRequest) -> Result<JobId, SubmitError> {
-        let rejected = |what: &str, error: &std::io::Error| SubmitError::Rejected {
-            reason: format!("{what}: {error}"),
-            help: None,
+        let rejected = |what: &str, error: &std::io::Error| {
+            let reason = format!("{what}: {error}");
+            if is_for_now(error) {
+                return SubmitError::Transient { said: reason };
+            }
+            SubmitError::Rejected { reason, help: None }
         };
         let log = fs_err::OpenOptions::new()
             .create(true)

@@ -20,7 +20,7 @@ pub use job::{
 };
 pub use local::Local;
 pub use outcome::{Outcome, Status};
-pub use slurm::Slurm;
+pub use slurm::{Found, Slurm};
 pub use verdict::{CancelCause, Evidence, Verdict, is_fault_of_place, judge};
 
 use chrono::{DateTime, Utc};
@@ -143,23 +143,25 @@ impl Scheduler {
         }
     }
 
-    /// Returns every job of this user with this name that was submitted since then, alive or ended.
+    /// Returns the job of this user with each of these names that was submitted since then, alive or ended, as far as there is one.
     ///
     /// After [`SubmitError::Uncertain`] this comes before every further attempt, and an error here means another wait.
     pub async fn find_by_name(
         &self,
-        name: &str,
+        names: &[String],
         since: DateTime<Utc>,
-    ) -> Result<Vec<JobId>, QueryError> {
+    ) -> Result<Found, QueryError> {
         match self {
-            Self::Slurm(slurm) => {
-                let request = JobRequest {
-                    name: name.to_owned(),
-                    ..JobRequest::default()
+            Self::Slurm(slurm) => slurm.find(names, since).await,
+            Self::Local(local) => {
+                let job = |name: &String| {
+                    Some((name.clone(), local.find_by_name(name).into_iter().next()?))
                 };
-                slurm.find(&request, since).await
+                Ok(Found {
+                    jobs: names.iter().filter_map(job).collect(),
+                    doubt: None,
+                })
             }
-            Self::Local(local) => Ok(local.find_by_name(name)),
         }
     }
 

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::own_cluster::OwnCluster;
 use crate::support::tools::full;
-use crate::support::{Ended, Home, Project, signal, until};
+use crate::support::{Ended, Home, Project, signal, until, with_bin};
 
 /// Lets a fault last for a minute, where there is time for that.
 fn let_it_last() {
@@ -29,9 +29,14 @@ struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     fn start(project: &'a Project, arguments: &[&str]) -> Self {
+        Self::start_with(project, arguments, &[])
+    }
+
+    fn start_with(project: &'a Project, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let talk = project.dir.with_file_name("talk.txt");
         let child = project
             .hpc_ci(arguments)
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(File::create(&talk).unwrap())
             .spawn()
@@ -467,6 +472,45 @@ fn credentials_hang(cluster: &OwnCluster) {
     jobs_started(&project, 2);
 }
 
+/// munge hangs for longer than sbatch may take: what became of the jobs is looked for before they are submitted again.
+#[test]
+fn credentials_that_hang_while_jobs_are_submitted_are_waited_for() {
+    if !full() {
+        return;
+    }
+    let cluster = OwnCluster::start(7, "");
+    let project = Project::on(&cluster);
+    let (called, hung) = (
+        project.dir.with_file_name("called"),
+        project.dir.with_file_name("hung"),
+    );
+    project.file(
+        "bin/sbatch",
+        &format!(
+            "#!/bin/sh\ntouch '{}'\nuntil [ -e '{}' ]; do sleep 0.1; done\nexec /usr/bin/sbatch \"$@\"\n",
+            called.display(),
+            hung.display()
+        ),
+    );
+    let project = with_steps(
+        project,
+        "[[test]]\nname = \"a\"\ncommand = \"true\"\nmatrix = { n = [1, 2, 3] }\n",
+    );
+    let path = with_bin(&project);
+    let mut driver = Driver::start_with(&project, &[], &[("PATH", &path)]);
+    until(|| called.exists().then_some(()));
+    cluster.service("hang", "munged");
+    std::fs::write(&hung, "").unwrap();
+    driver.says("no answer from `sbatch` for 15 s", 1);
+    driver.says("may or may not have been submitted", 3);
+    // Nothing more is submitted while nobody answers.
+    assert_eq!(driver.said().matches("may or may not").count(), 3);
+    cluster.service("resume", "munged");
+    let run = driver.ends().exits_with(0);
+    tells(&run, &["the scheduler answers again after"]);
+    jobs_started(&project, 3);
+}
+
 /// Who stops a run does not wait for a controller that hangs, and is told what is left.
 fn stopped_while_silent(cluster: &OwnCluster) {
     let project = with_steps(
@@ -499,8 +543,18 @@ fn jobs_whose_place_fails_are_tried_elsewhere() {
     let cluster = OwnCluster::start(2, PREEMPTING);
     preempted(&cluster);
     build_preempted(&cluster);
+    if full() {
+        preempted_together(&cluster, "array", 8);
+        preempted_together(&cluster, "packed", 4);
+    }
     node_dies(&cluster);
     state_lost(&cluster);
+}
+
+/// Waits until the programs of so many steps have begun: a job that runs may still be on its way to them.
+fn have_begun(project: &Project, steps: usize) {
+    let begun = |number: usize| project.dir.join(format!("hpc-ci/begun-{number}")).exists();
+    until(|| (1..=steps).all(begun).then_some(()));
 }
 
 fn preempted(cluster: &OwnCluster) {
@@ -509,18 +563,19 @@ fn preempted(cluster: &OwnCluster) {
         r#"
 [[test]]
 name = "comes back"
-command = "test -e ../../../go || sleep 300"
+command = "touch ../../../begun-1; test -e ../../../go || sleep 300"
 partition = "low"
 options = ["--requeue"]
 [[test]]
 name = "is gone"
-command = "test -e ../../../go || sleep 300"
+command = "touch ../../../begun-2; test -e ../../../go || sleep 300"
 partition = "gone"
 "#,
     );
     let mut driver = Driver::start(&project, &[]);
     let comes_back = driver.runs("comes back");
     driver.runs("is gone");
+    have_begun(&project, 2);
     project.file("hpc-ci/go", "");
     let wanted = ["-p", "high", "-N2", "--exclusive", "true"];
     let done = project.command("srun").args(wanted).output().unwrap();
@@ -568,6 +623,60 @@ command = "cat built"
         &["build slow  attempt 1 had to make way for another job; trying again"],
     );
     assert_eq!(run.log("a"), "half\n");
+}
+
+/// Steps that share a job: those of `low` come back under its number, those of `gone` are tried again in another.
+fn preempted_together(cluster: &OwnCluster, strategy: &str, starts: usize) {
+    let project = with_steps(
+        Project::on(cluster),
+        &format!(
+            r#"
+[scheduler]
+strategy = "{strategy}"
+time = "5m"
+[[test]]
+name = "comes back"
+command = "echo of this start; touch ../../../begun-{{n}}; test -e ../../../go || sleep 300"
+partition = "low"
+options = ["--requeue"]
+matrix = {{ n = [1, 2] }}
+[[test]]
+name = "is gone"
+command = "touch ../../../begun-{{n}}; test -e ../../../go || sleep 300"
+partition = "gone"
+matrix = {{ n = [3, 4] }}
+"#
+        ),
+    );
+    let mut driver = Driver::start(&project, &[]);
+    let comes_back = driver.runs("comes back[n=1]");
+    for step in ["comes back[n=2]", "is gone[n=3]", "is gone[n=4]"] {
+        driver.runs(step);
+    }
+    have_begun(&project, 4);
+    project.file("hpc-ci/go", "");
+    let wanted = ["-p", "high", "-N2", "--exclusive", "true"];
+    let done = project.command("srun").args(wanted).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    driver.says("was put back into the queue", 1);
+    cluster.slurm(
+        "scontrol",
+        &["update", &format!("JobId={comes_back}"), "StartTime=now"],
+    );
+    let run = driver.ends().exits_with(0);
+    for step in ["comes back[n=1]", "comes back[n=2]"] {
+        let it = run.step(step);
+        assert_eq!(
+            (&it["attempts"], &it["outcome"]),
+            (&1.into(), &"passed".into())
+        );
+        assert_eq!(run.log(step).matches("of this start").count(), 1);
+    }
+    for step in ["is gone[n=3]", "is gone[n=4]"] {
+        let it = run.step(step);
+        assert_eq!((&it["attempts"], &it["flaky"]), (&2.into(), &false.into()));
+    }
+    jobs_started(&project, starts);
 }
 
 fn node_dies(cluster: &OwnCluster) {
@@ -645,14 +754,7 @@ fn questions_to_slurm_are_few_whatever_the_strategy() {
             project.file(&format!("bin/{program}"), &script);
         }
         let project = with_steps(project, &toml);
-        let bin = project.dir.join("bin");
-        let done = project
-            .command("chmod")
-            .args(["-R", "+x"])
-            .arg(&bin)
-            .status();
-        assert!(done.unwrap().success());
-        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let path = with_bin(&project);
         cluster.slurm("sdiag", &["-r"]);
         let begin = Instant::now();
         let output = project.hpc_ci(&[]).env("PATH", path).output().unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 
 use crate::support::tools::full;
-use crate::support::{Ended, Home, Project, until, user};
+use crate::support::{Ended, Home, Project, until, user, with_bin};
 
 fn start(project: &Project, arguments: &[&str]) -> Child {
     project
@@ -178,14 +178,8 @@ fn a_job_whose_answer_was_lost_is_found_again() {
         "hpc.toml",
         "[build.tests]\ncommand = \"true\"\n[[test]]\nname = \"a\"\ncommand = \"true\"\n",
     );
-    let bin = project.dir.join("bin");
-    let done = std::process::Command::new("chmod")
-        .args(["+x", "sbatch"])
-        .current_dir(&bin)
-        .status();
-    assert!(done.unwrap().success());
     project.commit();
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let path = with_bin(&project);
     let mut driver = project
         .hpc_ci(&["--scheduler", "slurm"])
         .env("PATH", path)
@@ -202,6 +196,46 @@ fn a_job_whose_answer_was_lost_is_found_again() {
     let ended = project.run(&["resume"]).exits_with(0);
     assert_eq!(ended.outcome("a").0, "passed", "{}", ended.err);
     no_job_twice(&project, 1);
+}
+
+/// Slurm has all the jobs, and its answers never came: one question finds them all.
+#[test]
+fn jobs_whose_answers_were_lost_are_looked_for_together() {
+    let project = Project::new(Home::Cluster);
+    let asked = project.dir.with_file_name("asked.txt");
+    project.file(
+        "bin/sbatch",
+        "#!/bin/sh\n/usr/bin/sbatch \"$@\" >/dev/null\n\
+         echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2\nexit 1\n",
+    );
+    project.file(
+        "bin/squeue",
+        &format!(
+            "#!/bin/sh\necho \"$@\" >>'{}'\nexec /usr/bin/squeue \"$@\"\n",
+            asked.display()
+        ),
+    );
+    project.file(
+        "hpc.toml",
+        "[build.tests]\ncommand = \"true\"\n[[test]]\nname = \"a\"\ncommand = \"true\"\nmatrix = { n = [1, 2, 3, 4, 5, 6] }\n",
+    );
+    project.commit();
+    let path = with_bin(&project);
+    let output = project
+        .hpc_ci(&["--scheduler", "slurm"])
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let ended = Ended::of(&project.dir, &output).exits_with(0);
+    assert!(
+        ended.err.contains("may or may not have been submitted"),
+        "{}",
+        ended.err
+    );
+    let asked = std::fs::read_to_string(asked).unwrap();
+    let by_name = asked.lines().filter(|line| line.contains("%j")).count();
+    assert_eq!(by_name, 1, "{asked}");
+    no_job_twice(&project, 6);
 }
 
 #[test]
@@ -328,5 +362,26 @@ fn a_limit_on_submitted_jobs_is_kept_to() {
         run.err
     );
     no_job_twice(&project, count);
+    // Where none is to be had at all, a step waits outside of the queue no longer than it may in it.
+    sacctmgr(&[
+        "modify",
+        "user",
+        &user(),
+        "set",
+        "MaxSubmitJobs=0",
+        "where",
+        &format!("account={account}"),
+    ]);
+    project.file(
+        "hpc.toml",
+        &format!(
+            "[scheduler]\naccount = \"{account}\"\nmax_pending = \"1s\"\n[build.tests]\ncommand = \"true\"\n{steps}"
+        ),
+    );
+    project.commit();
+    let run = project.run(&[]).exits_with(3);
+    assert_eq!(run.outcome("step-0").0, "starved", "{}", run.err);
+    let help = "`sacctmgr show assoc user=$USER` lists the limits";
+    assert!(run.err.contains(help), "{}", run.err);
     sacctmgr(&["delete", "account", &account]);
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::local::{here, project, run, verb};
 use crate::support::terminal::Terminal;
-use crate::support::{Ended, Project, schema, signal};
+use crate::support::{Ended, Project, schema, signal, until};
 
 /// A step that runs until a file lies beside the project, one that fails, and some more.
 const STEPS: &str = r#"
@@ -114,6 +114,49 @@ fn a_terminal_is_in_order_even_after_kill_9() {
     let rows: Vec<&str> = text.lines().collect();
     assert_eq!(column, 0, "a prompt begins its line: {text}");
     assert!(rows[usize::from(row) - 1].contains("2/4 done"), "{text}");
+}
+
+#[test]
+fn who_waits_sees_what_the_driver_of_a_run_does() {
+    let project = project(STEPS);
+    let go_file = project.dir.with_file_name("go");
+    let mut driver = here(&project, &["--scheduler", "local"])
+        .env("GO", &go_file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until(|| {
+        let runs = std::fs::read_dir(project.dir.join("hpc-ci/runs")).ok()?;
+        let mut runs = runs.map(|run| run.unwrap().path().join("journal.jsonl"));
+        let journal = runs.find_map(|journal| std::fs::read_to_string(journal).ok())?;
+        let mut submitted = journal
+            .lines()
+            .filter(|line| line.contains("\"submitted\""));
+        submitted.any(|line| line.contains("stays")).then_some(())
+    });
+    let mut wait = here(&project, &["wait"]);
+    wait.env("TERM", "xterm-256color");
+    let terminal = Terminal::start(&mut wait, 24, 100);
+    let text = terminal.until("the step that stays runs", |text| {
+        text.contains("RUNNING 1") && text.contains("1 running · 1 waiting")
+    });
+    assert!(text.contains("of 4 steps have ended"), "{text}");
+    assert!(text.contains("of 10:00"), "elapsed of its time: {text}");
+    assert!(text.contains("not submitted yet  1"), "{text}");
+    let log = std::thread::scope(|scope| {
+        let resume = scope.spawn(|| verb(&project, &["resume"]));
+        std::fs::write(&go_file, "").unwrap();
+        resume.join().unwrap()
+    });
+    let (status, text, _) = terminal.end();
+    assert_eq!(status.code(), Some(1), "{text}");
+    for step in ["stays", "comes later"] {
+        assert!(text.contains(&format!("passed    {step}")), "{text}");
+    }
+    assert_eq!(driver.wait().unwrap().code(), Some(1));
+    let log = log.exits_with(1);
+    assert!(log.err.contains("fails"), "{}", log.err);
 }
 
 #[test]

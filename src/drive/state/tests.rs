@@ -136,10 +136,21 @@ fn a_place_that_failed_is_left_and_is_no_failure_of_the_step() {
         (2, &["n2".to_owned()][..])
     );
     assert!(state.startable(9, |_| true).contains(&0));
+    // The first bad node is not forgotten over the second.
+    state.apply(&Event::Ended {
+        step: "first".into(),
+        attempt: 2,
+        end: Box::new(AttemptEnd::without_job(Verdict::new(
+            Outcome::NodeFailure,
+            "x",
+        ))),
+        elsewhere: Some(vec!["n1".into()]),
+    });
+    assert_eq!(state.steps()[0].avoid, ["n2", "n1"]);
     // The retry of a failing test is still to come.
-    state.apply(&ended("first", 2, Outcome::Failed));
+    state.apply(&ended("first", 3, Outcome::Failed));
     assert_eq!(outcomes(&state)[0], None);
-    state.apply(&ended("first", 3, Outcome::Passed));
+    state.apply(&ended("first", 4, Outcome::Passed));
     assert!(state.steps()[0].flaky());
 }
 

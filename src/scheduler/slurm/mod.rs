@@ -25,10 +25,13 @@ use super::{Accounting, Estimate, JobId, JobRequest, Observation, QueryError, Su
 pub use argv::{argv, takes_array};
 pub use cluster::{Association, Cluster, Partition, Shape};
 
-use crate::process::{Command, Output, ProcessError};
+use crate::process::{Command, Output, ProcessError, is_for_now};
 
 /// Ids in one question: the kernel takes 128 KiB in one argument.
 const IDS_AT_ONCE: usize = 4000;
+
+/// Between two questions.
+const BETWEEN: Duration = Duration::from_millis(500);
 
 /// How far the controller's clock may be from ours.
 const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(5);
@@ -51,6 +54,35 @@ pub struct Slurm {
     cluster: Option<String>,
     deadline: Duration,
     patience: Duration,
+}
+
+/// The jobs that were found under some names.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those of each name that has any.
+    pub jobs: BTreeMap<String, JobId>,
+    /// Why a name without a job may have one all the same.
+    pub doubt: Option<QueryError>,
+}
+
+impl Found {
+    /// Takes in what squeue or sacct say of the jobs of this user; of names that have a job already nothing more.
+    fn take_in(&mut self, names: &[String], text: &str, earliest: DateTime<Utc>) {
+        let mut traces = parse::traces(text);
+        traces.retain(|trace| trace.submit.is_none_or(|submit| submit >= earliest));
+        for name in names {
+            let mut ids = traces
+                .iter()
+                .filter(|trace| argv::is_named(name, &trace.label))
+                .map(|trace| &trace.id);
+            if let Some(first) = ids.next() {
+                let least = ids.fold(first, Ord::min);
+                self.jobs
+                    .entry(name.clone())
+                    .or_insert_with(|| least.clone());
+            }
+        }
+    }
 }
 
 impl Slurm {
@@ -110,46 +142,36 @@ impl Slurm {
         Ok(parse::estimate(&output.stderr_text()))
     }
 
-    /// Returns every job of this user that may have come of a request submitted since then, alive or ended: one with
-    /// its name and, where that is known, its comment.
+    /// Returns the job of this user with each of these names that was submitted since then, alive or ended.
     ///
     /// A controller that hung takes up what was sent meanwhile: sbatch had said that it timed out, and yet the job is
     /// there some time after the controller answers again. Accounting learns of a job seconds after the controller, so
     /// it is asked about what the controller does not know; a cluster without accounting answers with what the controller
     /// remembers.
-    pub async fn find(
-        &self,
-        request: &JobRequest,
-        since: DateTime<Utc>,
-    ) -> Result<Vec<JobId>, QueryError> {
+    pub async fn find(&self, names: &[String], since: DateTime<Utc>) -> Result<Found, QueryError> {
         // Names may hold commas, at which `--name` would split, so all names are read and compared here.
         let user = nix::unistd::getuid().to_string();
         let squeue =
             self.query("squeue")
                 .args(["-h", "-r", "-t", "all", "-o", "%i|%V|%k|%j", "-u", &user]);
         let earliest = since - CLOCK_SLACK;
-        let own = |text: &str| -> Vec<JobId> {
-            let traces = parse::traces(text).into_iter().filter(|trace| {
-                trace.submit.is_none_or(|submit| submit >= earliest)
-                    && argv::matches(request, &trace.label)
-            });
-            let ids: BTreeSet<JobId> = traces.map(|trace| trace.id).collect();
-            ids.into_iter().collect()
-        };
-        let found = own(&self.ask("squeue", squeue).await?);
-        if !found.is_empty() {
+        let mut found = Found::default();
+        found.take_in(names, &self.ask("squeue", squeue).await?, earliest);
+        if names.iter().all(|name| found.jobs.contains_key(name)) {
             return Ok(found);
         }
+        tokio::time::sleep(BETWEEN).await;
         let sacct = self
             .query("sacct")
             .args(["-n", "-P", "-X", "-o", "JobID,Submit,Comment,JobName"])
             .args(["-u", &user, "--starttime", &ago(since)]);
         match self.ask("sacct", sacct).await {
-            Ok(text) => Ok(own(&text)),
-            Err(QueryError::NoAccounting | QueryError::NotInstalled { .. }) => Ok(found),
+            Ok(text) => found.take_in(names, &text, earliest),
+            Err(QueryError::NoAccounting | QueryError::NotInstalled { .. }) => {}
             // That the controller knows nothing is no proof without the books.
-            Err(error) => Err(error),
+            Err(error) => found.doubt = Some(error),
         }
+        Ok(found)
     }
 
     /// Asks the controller after all these jobs at once, for as long as it remembers them (`MinJobAge` after their
@@ -363,6 +385,12 @@ impl Slurm {
                 command: program,
                 said: source.to_string(),
             }),
+            Err(ProcessError::Start { source, .. }) if is_for_now(&source) => {
+                Err(QueryError::Unreachable {
+                    command: program,
+                    said: format!("it cannot be started here now: {source}"),
+                })
+            }
             Err(ProcessError::Start { .. } | ProcessError::Failed { .. }) => {
                 Err(QueryError::NotInstalled { command: program })
             }
@@ -378,6 +406,9 @@ async fn sbatch_output(sbatch: Command) -> Result<Output, SubmitError> {
         },
         ProcessError::Pipe { source, .. } => SubmitError::Uncertain {
             said: source.to_string(),
+        },
+        ProcessError::Start { source, .. } if is_for_now(&source) => SubmitError::Transient {
+            said: format!("`sbatch` cannot be started here now: {source}"),
         },
         ProcessError::Start { .. } | ProcessError::Failed { .. } => SubmitError::NotInstalled {
             command: "sbatch".to_owned(),

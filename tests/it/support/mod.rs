@@ -312,6 +312,14 @@ pub(crate) fn user() -> String {
     std::env::var("HPC_CI_TEST_USER").unwrap_or_else(|_| "hpcuser".to_owned())
 }
 
+/// The search path with the project's own programs first.
+pub(crate) fn with_bin(project: &Project) -> String {
+    let bin = project.dir.join("bin");
+    let done = Command::new("chmod").args(["-R", "+x"]).arg(&bin).status();
+    assert!(done.unwrap().success());
+    format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
+}
+
 /// Sends a signal to a process.
 pub(crate) fn signal(child: &Child, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());

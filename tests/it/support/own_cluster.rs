@@ -12,7 +12,7 @@ pub(crate) struct OwnCluster {
 }
 
 impl OwnCluster {
-    /// Starts one of two nodes. No two tests have the same `number`, which is from 1 to 6; `conf` are lines for its slurm.conf.
+    /// Starts one of two nodes. No two tests have the same `number`, which is from 1 to 7; `conf` are lines for its slurm.conf.
     pub(crate) fn start(number: u16, conf: &str) -> Self {
         let main = shared().parent().unwrap().to_owned();
         let settings = std::fs::read_to_string(main.join("settings")).unwrap();
