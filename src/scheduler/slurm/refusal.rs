@@ -45,6 +45,8 @@ const UNCERTAIN: &[&str] = &[
     "Broken pipe",
     "Zero Bytes were transmitted or received",
     "Unexpected message received",
+    "missing socket error",
+    "slurm_msg_sendto",
     "Header lengths are longer than data received",
     "Insane message length",
     "Unspecified error",
@@ -301,6 +303,12 @@ mod tests {
         );
         check(
             &format!("{failed}Zero Bytes were transmitted or received"),
+            "uncertain",
+        );
+        // What sbatch says when munge has kept it waiting until the controller hung up.
+        check(
+            "sbatch: error: slurm_msg_sendto: address:port=10.82.7.1:9068 msg_type=4003: Unexpected missing socket error\n\
+             sbatch: error: Batch job submission failed: Unexpected missing socket error",
             "uncertain",
         );
         check(&format!("{failed}MaxJobCount limit reached"), "limit");
