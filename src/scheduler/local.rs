@@ -316,16 +316,23 @@ fn ask(id: &JobId, ask: Ask) {
     report(pid, sent);
 }
 
-/// Kills a script and all that it started. A process may fork while we look, so we look until none is left.
+/// How long a process may be about to become another program; it shows no environment meanwhile, and so no mark.
+const EXEC: Duration = Duration::from_millis(5);
+
+/// Kills a script and all that it started. A process may fork while we look, so we look until none is left, and once more.
 fn kill_all(id: &JobId) {
     let Some((leader, start)) = id.as_local() else {
         return;
     };
+    let mut was_none = false;
     for _ in 0..100 {
         let members = members(leader, start);
-        if members.is_empty() {
-            return;
+        match (members.is_empty(), was_none) {
+            (true, true) => return,
+            (true, false) => std::thread::sleep(EXEC),
+            (false, _) => {}
         }
+        was_none = members.is_empty();
         for pid in members {
             report(pid, kill(pid, Signal::SIGKILL));
         }
