@@ -14,6 +14,7 @@ mod cluster_init;
 mod cluster_keep;
 mod cluster_life;
 mod cluster_measure;
+mod cluster_outages;
 mod cluster_progress;
 mod cluster_secrets;
 mod cluster_strategies;

@@ -1,5 +1,6 @@
 //! Projects to run hpc-ci on, and what a run of it left.
 
+pub(crate) mod driver;
 pub(crate) mod git_servers;
 pub(crate) mod own_cluster;
 pub(crate) mod schema;
