@@ -9,9 +9,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::PROBE_DEADLINE;
 use super::environment::{self, Setup};
 use super::instrument::Mode;
-use super::{PROBE_DEADLINE, REFUSED};
 use crate::process::{Command, ProcessError};
 
 const C: &str = include_str!("probe.c");
@@ -148,12 +148,8 @@ async fn measure(
 }
 
 fn script(setup: &Setup, inherited: &[(OsString, OsString)], text: &str) -> Command {
-    let script = format!(
-        "hpc_ci_refuse() {{ exit {REFUSED}; }}\n{{ :\n{} }} >/dev/null 2>&1\n{text}",
-        environment::prelude(setup)
-    );
     Command::new("bash")
-        .args(["-c", &script])
+        .args(["-p", "-c", &environment::inside(setup, text)])
         .environment(inherited.iter().map(|(k, v)| (k, v)))
         .deadline(PROBE_DEADLINE)
 }

@@ -2,6 +2,9 @@
 //!
 //! Builds, job scripts and local steps all start from the same scrubbed environment, so that a step behaves alike under
 //! cron, by hand and in a pipeline, and so that no secret of the driver reaches code under test.
+//!
+//! Modules and set-up lines are code of the project. They run in a shell of their own, which leaves its variables in a file; our
+//! scripts read that file and run none of this code themselves. A set-up that does not reach its end leaves no such file.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -46,6 +49,61 @@ const SCHEDULER_BEGINNINGS: &[&str] = &["SLURM_", "SBATCH_", "SRUN_", "PMI", "SL
 /// Variables that would redirect a build away from its tree or replace the project's own flags.
 const BUILD_NAMES: &[&str] = &["CARGO_TARGET_DIR", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"];
 
+/// Variables that change how a shell works, and which other files it reads: a script under `BASH_ENV` may end before its first line,
+/// `CDPATH` sends `cd` elsewhere, `TMOUT` ends a `read`, `IFS` splits other words. See "Shell Variables" in bash(1), dash(1), zsh(1).
+pub const SHELL_NAMES: &[&str] = &[
+    "BASHOPTS",
+    "BASH_ARGV0",
+    "BASH_COMPAT",
+    "BASH_ENV",
+    "BASH_LOADABLES_PATH",
+    "BASH_XTRACEFD",
+    "CDPATH",
+    "ENV",
+    "EXECIGNORE",
+    "FIGNORE",
+    "FPATH",
+    "FUNCNEST",
+    "GLOBIGNORE",
+    "GLOBSORT",
+    "IFS",
+    "POSIXLY_CORRECT",
+    "POSIX_PEDANTIC",
+    "PROMPT_COMMAND",
+    "PS0",
+    "PS1",
+    "PS2",
+    "PS3",
+    "PS4",
+    "SHELLOPTS",
+    "TIMEFORMAT",
+    "TMOUT",
+    "ZDOTDIR",
+];
+
+/// Beginnings of variables that hold functions, by which a shell replaces commands of that name.
+const SHELL_BEGINNINGS: &[&str] = &["BASH_FUNC_", "__BASH_FUNC", "BASH_ALIAS"];
+
+/// Variables by which one `make` steers another: `-n` would build nothing, `-i` pass over errors, and the jobs of the outer are not ours.
+const MAKE_NAMES: &[&str] = &[
+    "GNUMAKEFLAGS",
+    "MAKEFILES",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MAKEOVERRIDES",
+    "MFLAGS",
+];
+
+/// Returns whether a variable of this name changes how shells or `make` work, whatever the project's code says.
+#[must_use]
+pub fn is_of_shell(name: &str) -> bool {
+    SHELL_NAMES.contains(&name)
+        || MAKE_NAMES.contains(&name)
+        || SHELL_BEGINNINGS.iter().any(|start| name.starts_with(start))
+        // Shells before 2014 took any value that looks like a function.
+        || name.contains("()")
+}
+
 /// Returns whether a variable of this name must not reach a build, a job or a step.
 ///
 /// `secrets` are the names that the configuration gives to tokens (`token_env`).
@@ -55,6 +113,7 @@ pub fn is_scrubbed(name: &str, secrets: &[String]) -> bool {
         return false;
     }
     is_secret(name, secrets)
+        || is_of_shell(name)
         || BUILD_NAMES.contains(&name)
         || SCHEDULER_BEGINNINGS
             .iter()
@@ -87,28 +146,62 @@ pub fn scrub(
 }
 
 /// Where the two module systems keep the file that defines `module` for bash.
-const MODULE_FILES: &str = "\"${MODULESHOME:-}/init/bash\" \"${LMOD_PKG:-}/init/bash\" \
+const MODULE_FILES: &str = "\"${MODULESHOME:-}/init/bash\" \"${LMOD_PKG:-}/init/bash\" \"${LMOD_DIR:-}/../init/bash\" \
 /etc/profile.d/lmod.sh /etc/profile.d/z00_lmod.sh /etc/profile.d/modules.sh \
 /usr/share/lmod/lmod/init/bash /usr/share/modules/init/bash /usr/share/Modules/init/bash /opt/cray/pe/lmod/lmod/init/bash";
 
-/// Returns the bash text that sets up an environment.
+/// The functions of the scripts that take an environment on.
+const ENTER: &str = include_str!("environment.sh");
+/// The beginning of the shell that runs the set-up.
+const SET_UP: &str = include_str!("set-up.sh");
+/// How set-up lines are run, one command after the other.
+const LINES: &str = include_str!("lines.sh");
+
+/// Returns bash text that defines three functions.
 ///
-/// The text calls the shell function `hpc_ci_refuse MESSAGE` where something is missing; who embeds it defines that
-/// function, because a build and a job script stop in different ways.
+/// `hpc_ci_set_up FOLDER` runs modules and set-up lines in a shell of their own and returns zero if they reached their end.
+/// `hpc_ci_set_up_why FOLDER` sets `hpc_ci_why` to the reason why they did not. `hpc_ci_enter FOLDER` takes on the environment that they
+/// left, and the variables of the configuration.
 #[must_use]
-pub fn prelude(setup: &Setup) -> String {
-    let mut text = String::new();
-    if !(setup.modules.is_empty() && setup.uses.is_empty()) {
-        modules(setup, &mut text);
-    }
-    for line in &setup.setup {
-        text.push_str(line);
-        text.push('\n');
-    }
+pub fn functions(setup: &Setup) -> String {
+    let runs = !(setup.modules.is_empty() && setup.uses.is_empty() && setup.setup.is_empty());
+    let set_up = if runs {
+        set_up_text(setup)
+    } else {
+        String::new()
+    };
+    let mut text = ENTER.replace("@SHELL_VARIABLES@", &SHELL_NAMES.join("|"));
+    write!(
+        text,
+        "\nhpc_ci_set_up_text={}\nhpc_ci_own_variables() {{\n  :\n",
+        shell_words::quote(&set_up)
+    )
+    .expect("a String takes any text");
     for (name, value) in &setup.variables {
         export(&mut text, name, value);
     }
+    text.push_str("}\n");
     text
+}
+
+/// Returns a script that runs `text` in the environment, and ends with [`REFUSED`](super::REFUSED) where that cannot be set up.
+#[must_use]
+pub fn inside(setup: &Setup, text: &str) -> String {
+    format!(
+        "{functions}
+hpc_ci_folder=$(mktemp -d) || exit {refused}
+hpc_ci_set_up \"$hpc_ci_folder\" || {{
+  hpc_ci_set_up_why \"$hpc_ci_folder\"
+  rm -rf \"$hpc_ci_folder\"
+  printf '%s\\n' \"$hpc_ci_why\" >&2
+  exit {refused}
+}}
+hpc_ci_enter \"$hpc_ci_folder\"
+PATH=$PATH:/usr/bin:/bin rm -rf \"$hpc_ci_folder\"
+{text}",
+        functions = functions(setup),
+        refused = super::REFUSED,
+    )
 }
 
 /// Appends `export NAME='value'`.
@@ -116,7 +209,23 @@ pub fn export(text: &mut String, name: &str, value: &str) {
     writeln!(text, "export {name}={}", shell_words::quote(value)).expect("a String takes any text");
 }
 
-fn modules(setup: &Setup, text: &mut String) {
+/// What runs in the shell of the set-up. Its last command becomes a program that shows the environment that it was given.
+fn set_up_text(setup: &Setup) -> String {
+    let mut text = SET_UP.to_owned();
+    modules(setup, &mut text);
+    lines(&setup.setup, &mut text);
+    if !setup.setup.is_empty() {
+        verify(&setup.modules, "after the set-up lines", &mut text);
+    }
+    text.push_str("exec \"$hpc_ci_cat\" /proc/self/environ /proc/self/limits >\"$hpc_ci_folder/environment\"\n");
+    text
+}
+
+/// Appends what loads modules. It calls `hpc_ci_refuse MESSAGE` where one is missing.
+pub fn modules(setup: &Setup, text: &mut String) {
+    if setup.modules.is_empty() && setup.uses.is_empty() {
+        return;
+    }
     let files = match setup.init.as_str() {
         "" | "auto" => MODULE_FILES.to_owned(),
         file => shell_words::quote(file).into_owned(),
@@ -130,11 +239,14 @@ fn modules(setup: &Setup, text: &mut String) {
   done
 fi
 type module >/dev/null 2>&1 || hpc_ci_refuse 'no `module` command: neither Lmod nor Environment Modules was found; set `init` of [environment] to the file that defines it'
+hpc_ci_is_loaded() {{
+  case ":${{LOADEDMODULES:-}}:" in *":$1:"*|*":$1/"*) return 0 ;; esac
+  module is-loaded "$1" >/dev/null 2>&1
+}}
 hpc_ci_load() {{
   module load "$1"
-  case ":${{LOADEDMODULES:-}}:" in *":$1:"*|*":$1/"*) return 0 ;; esac
-  module is-loaded "$1" >/dev/null 2>&1 && return 0
-  hpc_ci_refuse "module \`$1\` did not load; \`module avail $1\` shows what there is, \`use\` of [environment] adds directories"
+  hpc_ci_is_loaded "$1" ||
+    hpc_ci_refuse "module \`$1\` did not load; \`module avail $1\` shows what there is, \`use\` of [environment] adds directories"
 }}
 "#
     )
@@ -143,10 +255,50 @@ hpc_ci_load() {{
         writeln!(text, "module use {}", shell_words::quote(directory))
             .expect("a String takes any text");
     }
-    for module in &setup.modules {
-        writeln!(text, "hpc_ci_load {}", shell_words::quote(module))
-            .expect("a String takes any text");
+    for (at, module) in setup.modules.iter().enumerate() {
+        let name = shell_words::quote(module);
+        writeln!(text, "hpc_ci_load {name}").expect("a String takes any text");
+        verify(
+            &setup.modules[..at],
+            &format!("once `{module}` was loaded"),
+            text,
+        );
     }
+}
+
+/// Appends a look for modules that something else has unloaded again.
+pub fn verify(modules: &[String], when: &str, text: &mut String) {
+    for module in modules {
+        let message = format!(
+            "module `{module}` is not loaded any more {when}: the two do not go together, or the order is wrong"
+        );
+        writeln!(
+            text,
+            "hpc_ci_is_loaded {} || hpc_ci_refuse {}",
+            shell_words::quote(module),
+            shell_words::quote(&message)
+        )
+        .expect("a String takes any text");
+    }
+}
+
+/// Appends the set-up lines. A command may go over several; each is judged by what it returns, and `hpc_ci_refuse MESSAGE` called
+/// where that is not zero.
+pub fn lines(all: &[String], text: &mut String) {
+    if all.is_empty() {
+        return;
+    }
+    text.push_str(LINES);
+    for line in all.iter().flat_map(|entry| entry.split('\n')) {
+        writeln!(text, "hpc_ci_add {}", shell_words::quote(line)).expect("a String takes any text");
+        // Not in a function: what `declare` sets there would be gone with it.
+        text.push_str(
+            "if hpc_ci_whole; then hpc_ci_at; eval \"$hpc_ci_text\"; hpc_ci_judge \"$?\"; fi\n",
+        );
+    }
+    text.push_str(
+        "if [ -n \"$hpc_ci_text\" ]; then hpc_ci_at; eval \"$hpc_ci_text\"; hpc_ci_judge \"$?\"; fi\n",
+    );
 }
 
 #[cfg(test)]
@@ -192,13 +344,38 @@ mod tests {
     #[test]
     fn values_are_quoted() {
         let setup = Setup {
-            setup: vec!["source ci/env.sh".into()],
             variables: vec![("A".into(), "it's $HOME; rm -rf /".into())],
             ..Setup::default()
         };
-        assert_eq!(
-            prelude(&setup),
-            "source ci/env.sh\nexport A='it'\\''s $HOME; rm -rf /'\n"
+        let text = functions(&setup);
+        assert!(
+            text.ends_with("\nhpc_ci_set_up_text=''\nhpc_ci_own_variables() {\n  :\nexport A='it'\\''s $HOME; rm -rf /'\n}\n"),
+            "{text}"
         );
+    }
+
+    #[test]
+    fn what_changes_shells_is_scrubbed() {
+        for name in [
+            "BASH_ENV",
+            "ENV",
+            "SHELLOPTS",
+            "BASHOPTS",
+            "CDPATH",
+            "GLOBIGNORE",
+            "TMOUT",
+            "POSIXLY_CORRECT",
+            "PS4",
+            "ZDOTDIR",
+            "BASH_FUNC_cd%%",
+            "BASH_FUNC_module()",
+            "MAKEFLAGS",
+            "MAKEFILES",
+        ] {
+            assert!(is_scrubbed(name, &[]), "{name} would reach scripts");
+        }
+        for name in ["BASH", "SHELL", "PATH", "ENVIRONMENT", "MAKE_MODE", "PS"] {
+            assert!(!is_scrubbed(name, &[]), "{name} would be lost");
+        }
     }
 }

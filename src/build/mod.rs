@@ -24,8 +24,10 @@ pub const LOG: &str = "build.log";
 /// Lines of the log that an error shows.
 pub const LOG_LINES: usize = 25;
 
-/// What a build script exits with when the environment could not be set up.
-const REFUSED: i32 = 125; // as in the job script
+/// What our scripts exit with when the environment could not be set up.
+const REFUSED: i32 = 125;
+/// Where a build's script notes that, and why.
+const REFUSAL: &str = "refused";
 
 /// How long the environment may take to answer a question about itself.
 const PROBE_DEADLINE: Duration = Duration::from_mins(1);
@@ -46,14 +48,14 @@ pub enum BuildError {
         tail: String,
     },
     /// The environment could not be set up.
-    #[error("the environment of build `{build}` could not be set up: {tail}")]
+    #[error("the environment of build `{build}` could not be set up: {why}")]
     Environment {
         /// The build's name.
         build: String,
         /// The whole log.
         log: PathBuf,
-        /// The last lines of the log.
-        tail: String,
+        /// Which part of it failed, and what it printed.
+        why: String,
     },
     /// A file of the build could not be written.
     #[error("cannot write `{}`", path.display())]
@@ -112,6 +114,7 @@ pub async fn run(request: &Request<'_>) -> Result<Duration, BuildError> {
     let script = write_script(request)?;
     let log = request.dir.join(LOG);
     let output = Command::new("bash")
+        .arg("-p")
         .arg(&script)
         .environment(request.inherited.iter().map(|(k, v)| (k, v)))
         .cwd(request.tree)
@@ -125,15 +128,16 @@ pub async fn run(request: &Request<'_>) -> Result<Duration, BuildError> {
     let text = std::fs::read(&log).unwrap_or_default();
     let tail = tail(&String::from_utf8_lossy(&text), LOG_LINES);
     let build = request.build.to_owned();
-    match output.status.code().unwrap_or(1) {
-        REFUSED => Err(BuildError::Environment { build, log, tail }),
-        code => Err(BuildError::Failed {
-            build,
-            code,
-            log,
-            tail,
-        }),
+    // What the command itself exits with is its own choice, so that no code of it can stand for this.
+    if let Ok(why) = std::fs::read_to_string(request.dir.join(REFUSAL)) {
+        return Err(BuildError::Environment { build, log, why });
     }
+    Err(BuildError::Failed {
+        build,
+        code: output.status.code().unwrap_or(1),
+        log,
+        tail,
+    })
 }
 
 /// Writes the script of a build that something else is to run, and returns where it stands.
@@ -145,10 +149,29 @@ pub fn write_script(request: &Request<'_>) -> Result<PathBuf, BuildError> {
 
 fn script_text(request: &Request<'_>) -> String {
     let mut text = format!(
-        "#!/bin/bash\n# hpc-ci: build {}\nhpc_ci_refuse() {{ printf 'hpc-ci: %s\\n' \"$1\" >&2; exit {REFUSED}; }}\n",
-        request.build.replace(['\n', '\r'], " ")
+        r#"#!/bin/bash -p
+# hpc-ci: build {name}
+hpc_ci_dir={dir}
+rm -f "$hpc_ci_dir/{REFUSAL}"
+hpc_ci_refuse() {{ # MESSAGE: also in the place where the script of a job looks for it
+  printf '%s' "$1" | tee "$hpc_ci_dir/{REFUSAL}" ${{HPC_CI_OUT:+"$HPC_CI_OUT/refused"}} >/dev/null
+  printf 'hpc-ci: %s\n' "$1" >&2
+  exit {REFUSED}
+}}
+{functions}
+hpc_ci_set_up "$hpc_ci_dir"
+hpc_ci_code=$?
+[ ! -e "$hpc_ci_dir/set-up.log" ] || cat "$hpc_ci_dir/set-up.log"
+if [ "$hpc_ci_code" != 0 ]; then
+  hpc_ci_set_up_why "$hpc_ci_dir"
+  hpc_ci_refuse "$hpc_ci_why"
+fi
+hpc_ci_enter "$hpc_ci_dir"
+"#,
+        name = request.build.replace(['\n', '\r'], " "),
+        dir = shell_words::quote(&request.dir.to_string_lossy()),
+        functions = environment::functions(&request.setup),
     );
-    text.push_str(&environment::prelude(&request.setup));
     for (name, value) in &request.variables {
         environment::export(&mut text, name, value);
     }
@@ -227,13 +250,9 @@ pub async fn toolchain(
     setup: &Setup,
     inherited: &[(OsString, OsString)],
 ) -> Result<Vec<(String, String)>, ProcessError> {
-    let script = format!(
-        "hpc_ci_refuse() {{ exit {REFUSED}; }}\n{{ {} }} >/dev/null 2>&1\n{TOOLS}",
-        format_args!(":\n{}", environment::prelude(setup))
-    );
     let output = Command::new("bash")
-        .arg("-c")
-        .arg(script)
+        .args(["-p", "-c"])
+        .arg(environment::inside(setup, TOOLS))
         .environment(inherited.iter().map(|(k, v)| (k, v)))
         .deadline(PROBE_DEADLINE)
         .output()
@@ -252,13 +271,9 @@ pub async fn environment_after(
     inherited: &[(OsString, OsString)],
 ) -> Vec<(OsString, OsString)> {
     use std::os::unix::ffi::OsStringExt as _;
-    let script = format!(
-        "hpc_ci_refuse() {{ exit {REFUSED}; }}\n{{ :\n{} }} >/dev/null 2>&1\nenv -0",
-        environment::prelude(setup)
-    );
     let asked = Command::new("bash")
-        .arg("-c")
-        .arg(script)
+        .args(["-p", "-c"])
+        .arg(environment::inside(setup, "exec cat /proc/self/environ"))
         .environment(inherited.iter().map(|(k, v)| (k, v)))
         .deadline(PROBE_DEADLINE)
         .success()

@@ -6,8 +6,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::PROBE_DEADLINE;
 use super::environment::{self, Setup};
-use super::{PROBE_DEADLINE, REFUSED};
 use crate::process::{Command, ProcessError};
 
 const SOURCE: &str = include_str!("keep_counters.c");
@@ -68,12 +68,8 @@ pub async fn build(
         path: source.clone(),
         source: error,
     })?;
-    let script = format!(
-        "hpc_ci_refuse() {{ exit {REFUSED}; }}\n{{ :\n{} }} >/dev/null 2>&1\n{COMPILE}",
-        environment::prelude(setup)
-    );
     Command::new("bash")
-        .args(["-c", &script, "bash"])
+        .args(["-p", "-c", &environment::inside(setup, COMPILE), "bash"])
         .arg(&source)
         .arg(&library)
         .environment(inherited.iter().map(|(k, v)| (k, v)))

@@ -56,6 +56,7 @@ impl<'a> BuildJob<'a> {
     ) -> Result<Self, JournalError> {
         let command = CommandLine::Argv(vec![
             "bash".to_owned(),
+            "-p".to_owned(),
             script.to_string_lossy().into_owned(),
         ]);
         let scheduler = &run.request.site.scheduler;

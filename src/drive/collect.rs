@@ -68,8 +68,20 @@ pub(super) struct RankNote {
     pub(super) started: f64,
     /// The processors that it could use, of benchmarks.
     pub(super) cpus: Option<String>,
+    /// The sizes of the worlds that MPI told its processes.
+    pub(super) worlds: Vec<u32>,
+    /// The MPI that one of its processes started, without telling the size of its world.
+    pub(super) family: Option<String>,
     /// Its exit code and when it ended, in seconds since the epoch; `None` if it never came to say.
     pub(super) end: Option<(i32, f64)>,
+}
+
+impl RankNote {
+    /// Returns the size of its world: what the step asks for if any process saw that, since a rank may start others that are alone.
+    fn world(&self, expected: u32) -> Option<u32> {
+        let found = self.worlds.iter().find(|size| **size == expected);
+        found.or(self.worlds.iter().max()).copied()
+    }
 }
 
 /// The folder that the last start of an attempt wrote into.
@@ -105,15 +117,15 @@ pub(super) fn exit_record(attempt: &Path) -> Option<ExitRecord> {
         let time = |note: &RankNote| note.end.map_or(f64::INFINITY, |(_, time)| time);
         time(a).total_cmp(&time(b))
     });
+    let expected = record.ranks_expected.unwrap_or_default();
     record.ranks = notes
         .into_iter()
-        .filter_map(|note| {
-            Some(RankExit {
-                rank: note.rank?,
-                exit_code: note.end?.0,
-                host: Some(note.host),
-                size: None,
-            })
+        .map(|note| RankExit {
+            rank: note.rank,
+            exit_code: note.end.map(|(code, _)| code),
+            size: note.world(expected),
+            family: note.family.filter(|_| note.worlds.is_empty()),
+            host: Some(note.host),
         })
         .collect();
     Some(record)
@@ -185,7 +197,8 @@ pub(super) fn silent(start: &Path, storage: &[ProfileStorage]) -> BTreeSet<Strin
     silent.map(|node| node.node.clone()).collect()
 }
 
-/// Reads a note: `start HOST TIME`, maybe `cpus LIST`, then `end CODE TIME`; its name begins with `rN.`.
+/// Reads a note: `start HOST TIME`, maybe `cpus LIST`, what `world.c` says of each process, then `end CODE TIME`; its name begins with
+/// `rN.`.
 fn rank_note(name: &str, text: &str) -> RankNote {
     let rank = name
         .strip_prefix('r')
@@ -196,6 +209,8 @@ fn rank_note(name: &str, text: &str) -> RankNote {
         host: String::new(),
         started: 0.0,
         cpus: None,
+        worlds: Vec::new(),
+        family: None,
         end: None,
     };
     for line in text.lines() {
@@ -206,6 +221,8 @@ fn rank_note(name: &str, text: &str) -> RankNote {
                 note.started = time.parse().unwrap_or_default();
             }
             ["cpus", list] => note.cpus = Some(list.to_owned()),
+            ["world", size, _, _] => note.worlds.extend(size.parse::<u32>()),
+            ["mpi", family] => note.family = Some(family.to_owned()),
             ["end", code, time] => note.end = code.parse().ok().zip(time.parse().ok()),
             _ => {}
         }

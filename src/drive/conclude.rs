@@ -32,7 +32,7 @@ use crate::results::{
     BenchmarkInput, CoverageFigures, EarlierAttempt, FinishedRun, PartLogs, StepResult, history,
     store, text,
 };
-use crate::scheduler::Outcome;
+use crate::scheduler::{ExitRecord, Outcome};
 
 /// How long another run may hold the artifacts: longer than it takes to see that nobody lives to let go.
 const STORE_PATIENCE: Duration = Duration::from_mins(2);
@@ -271,6 +271,9 @@ impl Conclusion<'_> {
                 .map(|attempt| attempt.end.nodes.iter().cloned().collect())
                 .unwrap_or_default(),
             ranks: step.resources.ranks,
+            mpi_world: attempt
+                .and_then(|attempt| attempt.exit.as_ref())
+                .and_then(ExitRecord::world),
             elapsed: attempt.and_then(Attempt::elapsed),
             max_rss_bytes: record.and_then(crate::scheduler::JobRecord::max_rss),
             report: self.report(index, state.attempt),

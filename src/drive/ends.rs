@@ -258,8 +258,9 @@ impl Watch<'_, '_> {
             }
             return self.judge_packed(index, batch, job, record);
         }
-        // That of an earlier start tells nothing of this one.
-        let has_record = |exit: ExitRecord| exit.restart_count >= live.restarts();
+        // That of an earlier start tells nothing of this one, and notes of other nodes may come later than the record.
+        let has_record =
+            |exit: ExitRecord| exit.restart_count >= live.restarts() && exit.is_whole();
         if owes_record && waited < RECORD_LAG && !self.exit_record(index).is_some_and(has_record) {
             self.expect_later(index);
             return Ok(());

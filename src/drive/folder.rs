@@ -168,6 +168,12 @@ impl RunFolder {
         self.coverage().join("covered.info")
     }
 
+    /// The library that notes which world MPI gave each rank.
+    #[must_use]
+    pub fn world(&self) -> PathBuf {
+        self.root.join("libworld.so")
+    }
+
     /// Returns the script by which nodes are described.
     #[must_use]
     pub fn facts(&self) -> PathBuf {

@@ -107,6 +107,8 @@ mod tests {
             host: "n1".to_owned(),
             started: 0.0,
             cpus: None,
+            worlds: Vec::new(),
+            family: None,
             end: end.map(|code| (code, 1.0)),
         };
         let check = |profiles: &[(&str, u64)], notes: &[RankNote], expected: bool| {

@@ -90,7 +90,7 @@ pub fn attempt(
             config::Cwd::Private => Cwd::Private,
             config::Cwd::Path(path) => Cwd::Path(path.clone()),
         },
-        prelude: environment::prelude(&setup(&step.environment)),
+        environment: environment::functions(&setup(&step.environment)),
         variables: step_variables(common, step, number, &made.variables),
         keeping: keeping.clone(),
         program: program(&step.command),
@@ -117,10 +117,23 @@ pub fn attempt(
     };
     Attempt {
         script: crate::launch::job_script(&job),
-        wrapper: crate::launch::wrapper(launch.kind, launch.ranks, keeping, &job.facts),
+        wrapper: crate::launch::wrapper(
+            launch.kind,
+            launch.ranks,
+            keeping,
+            &job.facts,
+            world(folder, launch.ranks).as_deref(),
+        ),
         node: job.scratch.as_ref().map(crate::launch::node_script),
         request: request(common, folder, step, number, tree),
     }
+}
+
+/// The library that notes which world MPI gave a rank, where there are several to tell. The loader takes a path with a blank or a colon
+/// for several; then nothing is noted.
+fn world(folder: &RunFolder, ranks: u32) -> Option<String> {
+    let path = text(&folder.world());
+    (ranks > 1 && !path.contains([' ', ':', '\t'])).then_some(path)
 }
 
 fn keep(folder: &RunFolder, step: &Step) -> Option<Keep> {

@@ -16,7 +16,7 @@ use super::state::{Event, RunState};
 use super::stored::{self, Stored};
 use super::trees::{Origin, Trees};
 use super::{DriveError, Driven, LEASE, Request, Run};
-use crate::launch::{FACTS_SCRIPT, Place};
+use crate::launch::{FACTS_SCRIPT, Place, WORLD};
 use crate::lease::{self, Claim, Life};
 use crate::plan::Plan;
 
@@ -105,6 +105,7 @@ pub fn begin(
     })?;
     place_program(&folder).map_err(failed)?;
     fs_err::write(folder.facts(), FACTS_SCRIPT).map_err(failed)?;
+    fs_err::write(folder.world(), WORLD).map_err(failed)?;
     let started = Utc::now();
     let stored = Stored::of(&request, &folder, started);
     stored::write(&folder, &stored, &request.plan, &inherited)?;

@@ -6,7 +6,7 @@ use shell_words::quote;
 #[must_use]
 pub fn array_script(folder: &str) -> String {
     format!(
-        "#!/bin/bash\n# hpc-ci: each task runs the script of its step\nexec bash {}/\"$SLURM_ARRAY_TASK_ID\"/job.sh\n",
+        "#!/bin/bash -p\n# hpc-ci: each task runs the script of its step\nexec bash -p {}/\"$SLURM_ARRAY_TASK_ID\"/job.sh\n",
         quote(folder)
     )
 }
@@ -15,7 +15,7 @@ pub fn array_script(folder: &str) -> String {
 #[must_use]
 pub fn pack_script(program: &str, folder: &str) -> String {
     format!(
-        "#!/bin/bash\n# hpc-ci: runs the steps of this folder's pack.json in this allocation\nexec {} run-pack {}\n",
+        "#!/bin/bash -p\n# hpc-ci: runs the steps of this folder's pack.json in this allocation\nexec {} run-pack {}\n",
         quote(program),
         quote(folder)
     )

@@ -8,7 +8,10 @@ if [ "$hpc_ci_restart" != 0 ]; then
 fi 2>/dev/null
 HPC_CI_TRACEFILE_DIR=$HPC_CI_OUT/tracefiles
 export HPC_CI_OUT HPC_CI_TRACEFILE_DIR
-hpc_ci_code=0 hpc_ci_refused= hpc_ci_failed_part= hpc_ci_talk=$HPC_CI_STEP_DIR/log.txt
+# What the record says if this script ends before it says otherwise.
+hpc_ci_code=125 hpc_ci_refused='the job script ended before the command of the step was started'
+hpc_ci_failed_part= hpc_ci_talk=$HPC_CI_STEP_DIR/log.txt
+hpc_ci_mpi= hpc_ci_library= hpc_ci_blas= hpc_ci_loaded=() hpc_ci_launch=() hpc_ci_modules= hpc_ci_settings={} hpc_ci_notes=0 hpc_ci_manager=
 
 # Hundreds of small steps start as many of these scripts, so what bash can do itself is not left to other programs.
 hpc_ci_now() { # sets $hpc_ci_time, in seconds since the epoch
@@ -51,7 +54,7 @@ hpc_ci_launcher_line() { # VARIABLE: sets it to the launcher as one would type i
 
 hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
   local timed_out=false
-  local job nodes mpi part modules host launch library libraries blas environment refused=null
+  local job nodes mpi part modules host launch library libraries blas refused=null
   trap - EXIT
   [ -e "$HPC_CI_OUT/timed-out" ] && timed_out=true
   [ -z "$hpc_ci_refused" ] && [ -s "$HPC_CI_OUT/refused" ] && hpc_ci_refused=$(cat "$HPC_CI_OUT/refused")
@@ -62,7 +65,7 @@ hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
   hpc_ci_json nodes "${SLURM_JOB_NODELIST:-$hpc_ci_host}"
   hpc_ci_json mpi "${hpc_ci_mpi:-}"
   hpc_ci_json part "$hpc_ci_failed_part"
-  hpc_ci_json modules "${LOADEDMODULES:-}"
+  hpc_ci_json modules "$hpc_ci_modules"
   hpc_ci_json host "$hpc_ci_host"
   hpc_ci_launcher_line launch
   hpc_ci_json launch "$launch"
@@ -70,13 +73,12 @@ hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
   hpc_ci_json blas "${hpc_ci_blas:-}"
   printf -v libraries '%s:' "${hpc_ci_loaded[@]}"
   hpc_ci_json libraries "$libraries"
-  hpc_ci_environment environment
   [ -z "$hpc_ci_refused" ] || hpc_ci_json refused "$hpc_ci_refused"
   # In one write: what a reader finds half of, it takes for absent.
   printf '%s\n' "{\"schema_version\":1,\"exit_code\":$hpc_ci_code,\"timed_out\":$timed_out,\"started\":$hpc_ci_started,\
-\"ended\":$hpc_ci_time,\"job_id\":$job,\"restart_count\":$hpc_ci_restart,\"nodes\":$nodes,\"ranks_expected\":$hpc_ci_ranks,\
+\"ended\":$hpc_ci_time,\"job_id\":$job,\"restart_count\":$hpc_ci_restart,\"nodes\":$nodes,\"ranks_expected\":$hpc_ci_ranks,\"launches\":$hpc_ci_notes,\"process_manager\":\"$hpc_ci_manager\",\
 \"mpi\":$mpi,\"failed_part\":$part,\"modules\":$modules,\"host\":$host,\"launch\":$launch,\"library\":$library,\"libraries\":$libraries,\"blas\":$blas,\
-\"environment\":$environment,\"launch_error\":$refused}" >"$HPC_CI_OUT/exit.json"
+\"environment\":$hpc_ci_settings,\"launch_error\":$refused}" >"$HPC_CI_OUT/exit.json"
   hpc_ci_reduce
   [ -z "${hpc_ci_cwd:-}" ] || hpc_ci_keep
   hpc_ci_hash_libraries
@@ -135,6 +137,47 @@ read -r hpc_ci_host </proc/sys/kernel/hostname
 [ -z "$hpc_ci_measures" ] || sh "$hpc_ci_facts" begin "$HPC_CI_OUT/nodes" 2>/dev/null
 trap hpc_ci_finish EXIT
 
+hpc_ci_run_set_up() { # makes the environment of the project, or ends with the reason why it cannot be made
+  local code=0
+  [ -n "$hpc_ci_set_up_text" ] || return 0
+  hpc_ci_bounded "$((hpc_ci_limit + 60))" set-up-timed-out 'the set-up' hpc_ci_set_up "$HPC_CI_OUT" || code=$?
+  cat "$HPC_CI_OUT/set-up.log"
+  if [ -n "$hpc_ci_interrupted" ]; then
+    hpc_ci_refused= hpc_ci_code=$code
+    hpc_ci_finish
+  elif [ -e "$HPC_CI_OUT/set-up-timed-out" ]; then
+    hpc_ci_set_up_why "$HPC_CI_OUT"
+    hpc_ci_refuse "the set-up did not end within $((hpc_ci_limit + 60)) s: $hpc_ci_why"
+  elif [ "$code" != 0 ]; then
+    hpc_ci_set_up_why "$HPC_CI_OUT"
+    hpc_ci_refuse "$hpc_ci_why"
+  fi
+} 2>&1
+
+hpc_ci_ask_environment() { # tells, as text for this script, how ranks are started inside the environment of the step
+  hpc_ci_refused=
+  hpc_ci_refuse() {
+    hpc_ci_refused=$1
+    declare -p hpc_ci_refused >&3
+    exit
+  }
+  hpc_ci_in_step
+  type -P bash >/dev/null || hpc_ci_refuse "\`bash\` is not in the PATH that the set-up left: $PATH"
+  hpc_ci_modules=${LOADEDMODULES:-}
+  hpc_ci_environment hpc_ci_settings
+  hpc_ci_choose
+  declare -p hpc_ci_refused hpc_ci_mpi hpc_ci_library hpc_ci_blas hpc_ci_loaded hpc_ci_launch hpc_ci_modules hpc_ci_settings hpc_ci_manager >&3
+}
+
+hpc_ci_run_steps() { # runs the command and what stands before it, and sets $hpc_ci_code
+  hpc_ci_refused='the job script ended before the command of the step did'
+  [ "$hpc_ci_launcher" = none ] || hpc_ci_notes=$hpc_ci_launches
+  hpc_ci_bounded "$hpc_ci_limit" timed-out 'the step' hpc_ci_steps
+  hpc_ci_code=$?
+  hpc_ci_refused=
+  [ ! -s "$HPC_CI_OUT/failed-part" ] || hpc_ci_failed_part=$(cat "$HPC_CI_OUT/failed-part")
+}
+
 hpc_ci_stop() { # stops the launcher $1, gently first: ranks that end by themselves still write their profiles
   local child=$1 step tries=0
   if step=$(cat "$HPC_CI_OUT/srun-step" 2>/dev/null) && [ "$hpc_ci_launcher" = srun ]; then
@@ -148,8 +191,10 @@ hpc_ci_stop() { # stops the launcher $1, gently first: ranks that end by themsel
   kill -KILL -- "-$child" 2>/dev/null
 }
 
-hpc_ci_bounded() { # FUNCTION: runs it in a process group of its own, at most $hpc_ci_limit seconds
-  local child dog
+hpc_ci_bounded() { # SECONDS MARK WHAT COMMAND...: runs it in a process group of its own, for so long at most; says if it was interrupted
+  local child dog code limit=$1 mark=$2 what=$3
+  shift 3
+  hpc_ci_interrupted=
   set -m
   "$@" &
   child=$!
@@ -158,21 +203,21 @@ hpc_ci_bounded() { # FUNCTION: runs it in a process group of its own, at most $h
     # Until the sleep has started, $! is still the step. SIGTERM would be lost on a shell that is about to become the sleep. What
     # nobody waits for, Slurm finds in the job's control group and looks for again a second later.
     trap '[ "$!" = "$child" ] || { kill -KILL "$!"; wait "$!"; } 2>/dev/null; exit 0' TERM
-    sleep "$hpc_ci_limit" &
+    sleep "$limit" &
     wait $!
-    : >"$HPC_CI_OUT/timed-out"
-    printf 'hpc-ci: the step did not end within %s s\n' "$hpc_ci_limit" >&2
+    : >"$HPC_CI_OUT/$mark"
+    printf 'hpc-ci: %s did not end within %s s\n' "$what" "$limit" >&2
     hpc_ci_stop "$child"
   ) &
   dog=$!
   trap 'hpc_ci_interrupted=1; hpc_ci_stop "$child"' TERM INT
   wait "$child"
-  hpc_ci_code=$?
-  if [ -n "${hpc_ci_interrupted:-}" ]; then wait "$child" 2>/dev/null; fi
+  code=$?
+  if [ -n "$hpc_ci_interrupted" ]; then wait "$child" 2>/dev/null; fi
   trap - TERM INT
   kill -TERM "$dog" 2>/dev/null
   wait "$dog" 2>/dev/null
-  [ ! -s "$HPC_CI_OUT/failed-part" ] || hpc_ci_failed_part=$(cat "$HPC_CI_OUT/failed-part")
+  return "$code"
 }
 
 hpc_ci_profiles() { # sets $hpc_ci_folder: where processes on this node write profiles
@@ -192,8 +237,11 @@ hpc_ci_once() { # PART COMMAND...: `before`
 
 hpc_ci_after() { # COMMAND...: `after`, whose failure fails a step that had passed
   local code
-  hpc_ci_profiles
-  LLVM_PROFILE_FILE=$hpc_ci_folder/after.%h.%p.profraw "$@"
+  (
+    hpc_ci_in_step
+    hpc_ci_profiles
+    LLVM_PROFILE_FILE=$hpc_ci_folder/after.%h.%p.profraw exec "$@"
+  )
   code=$?
   if [ "$code" != 0 ] && [ "$hpc_ci_code" = 0 ]; then
     hpc_ci_code=$code
@@ -281,18 +329,60 @@ hpc_ci_hash_libraries() { # notes the sha256 of libraries that no step before no
   printf '%s' "$hashes" >>"$known"
 } 2>/dev/null
 
-hpc_ci_find_mpi() { # PROGRAM: sets $hpc_ci_mpi to openmpi, mpich or nothing, by the library that the program is linked with
-  local file libraries name arrow path
+hpc_ci_find_mpi() { # WORD...: sets $hpc_ci_mpi to openmpi, mpich or nothing, by the first program among these words that is linked with MPI
+  local word looks=0
   hpc_ci_mpi= hpc_ci_library= hpc_ci_blas= hpc_ci_loaded=()
-  [ -n "$1" ] || return 0
+  for word in "$@"; do
+    hpc_ci_try_program "$word"
+    [ -z "$hpc_ci_mpi" ] && [ "$looks" -lt 8 ] || return 0
+  done
+}
+
+hpc_ci_is_tool() { # WORD: whether it is of no interest which libraries this loads
+  case ${1##*/} in
+    -*|*=*|.|''|[|env|time|exec|nice|timeout|stdbuf|taskset|numactl|bash|sh|dash|cd|echo|printf|test|true|false|sleep|\
+    set|export|source|if|then|else|fi|for|do|done|while|case|esac|in) return 0 ;;
+  esac
+  return 1
+}
+
+hpc_ci_try_program() { # WORD: looks at what it names, and at the programs that it names if that is a script
+  local file text word words=0 IFS=$' \t\n' noglob=
+  hpc_ci_is_tool "$1" && return
   file=$(type -P -- "$1") || return 0
+  looks=$((looks + 1))
   case ${file##*/} in
     python|python[0-9]*)
       file=$("$file" -c 'import importlib.util as u, glob, os
 s = u.find_spec("mpi4py")
-print((glob.glob(os.path.join(os.path.dirname(s.origin), "MPI*.so")) or [""])[0] if s else "")' 2>/dev/null) ;;
+print((glob.glob(os.path.join(os.path.dirname(s.origin), "MPI*.so")) or [""])[0] if s else "")' 2>/dev/null)
+      [ -z "$file" ] || hpc_ci_look_at "$file"
+      return ;;
   esac
-  [ -n "$file" ] || return 0
+  LC_ALL=C IFS= read -r -d '' -n 65536 text 2>/dev/null <"$file"
+  case $text in
+    $'\x7fELF'*) hpc_ci_look_at "$file" ;;
+    '#!'*python*) hpc_ci_try_program python3 ;;
+    '#!'*)
+      [ "${2:-}" != inner ] || return 0
+      case $- in *f*) noglob=1 ;; esac
+      set -f
+      for word in ${text//[;&|()\{\}<>\`\"\']/ }; do
+        words=$((words + 1))
+        [ -z "$hpc_ci_mpi" ] && [ "$looks" -lt 8 ] && [ "$words" -le 2000 ] || break
+        case $word in
+          */*) [ -f "$word" ] && [ -x "$word" ] || continue ;;
+          *) [ "$words" -le 60 ] || continue ;;
+        esac
+        hpc_ci_try_program "$word" inner
+      done
+      [ -n "$noglob" ] || set +f ;;
+  esac
+}
+
+hpc_ci_look_at() { # FILE: notes which libraries a program loads
+  local file=$1 libraries name arrow path
+  local -a loaded=()
   hpc_ci_libraries "$file"
   libraries=$hpc_ci_found
   case $libraries in
@@ -301,8 +391,8 @@ print((glob.glob(os.path.join(os.path.dirname(s.origin), "MPI*.so")) or [""])[0]
   esac
   while read -r name arrow path _; do
     case $arrow$path in
-      '=>/'*) hpc_ci_loaded+=("$path") ;;
-      *) case $name in /*) hpc_ci_loaded+=("$name") ;; esac ;;
+      '=>/'*) loaded+=("$path") ;;
+      *) case $name in /*) loaded+=("$name") ;; esac ;;
     esac
     case $name in
       libopenblas*.so*|libmkl_rt.so*|libmkl_core.so*|libblis*.so*|libsci_*.so*|libessl*.so*|libarmpl*.so*|libnvpl_blas*.so*|libblas.so*)
@@ -310,6 +400,8 @@ print((glob.glob(os.path.join(os.path.dirname(s.origin), "MPI*.so")) or [""])[0]
       libmpi.so*|libmpich.so*|libmpi_cray.so*|libmpi_gnu*.so*|libmpi_intel*.so*|libmpi_nvidia*.so*|libmpi_amd*.so*) hpc_ci_library=$path ;;
     esac
   done <<<"$libraries"
+  # The first program that is named stands for the step, unless one with MPI comes later.
+  [ "${#hpc_ci_loaded[@]}" != 0 ] && [ -z "$hpc_ci_mpi" ] || hpc_ci_loaded=("${loaded[@]}")
   case $libraries in *libpmix.so*) hpc_ci_has_pmix=1 ;; esac
   # Every Slurm lists cray_shasta, but only Cray's own MPICH speaks it.
   case $libraries in *libmpi_cray*|*libmpi_gnu*|*libmpi_intel*|*libmpi_nvidia*|*libmpi_amd*) hpc_ci_cray=1 ;; esac
@@ -318,6 +410,7 @@ print((glob.glob(os.path.join(os.path.dirname(s.origin), "MPI*.so")) or [""])[0]
 hpc_ci_choose_pmi() { # sets the array hpc_ci_mpi_option
   local plugins wanted=$hpc_ci_pmi
   hpc_ci_mpi_option=()
+  type -P srun >/dev/null || hpc_ci_refuse "\`srun\` is not in the PATH that the set-up left: $PATH"
   if [ "$wanted" = auto ]; then
     [ -n "$hpc_ci_mpi" ] || return 0
     plugins=$(srun --mpi=list 2>&1)
@@ -337,7 +430,7 @@ hpc_ci_choose_pmi() { # sets the array hpc_ci_mpi_option
           hpc_ci_refuse "the program is linked with Open MPI, which does not speak \`pmi = \"$wanted\"\` here; set \`pmi = \"pmix\"\` or leave it at auto" ;;
     esac
   fi
-  hpc_ci_mpi_option=("--mpi=$wanted")
+  [ "$wanted" = auto ] || hpc_ci_mpi_option=("--mpi=$wanted") hpc_ci_manager=$wanted
 }
 
 hpc_ci_choose_mpiexec() { # PER_NODE SHARED: sets the array hpc_ci_mpiexec, by the program's MPI
@@ -367,6 +460,7 @@ hpc_ci_choose_mpiexec() { # PER_NODE SHARED: sets the array hpc_ci_mpiexec, by t
     hpc_ci_mpiexec=()
     return 0
   fi
+  case $flavour in openmpi|mpich) hpc_ci_manager=$flavour ;; esac
   case $flavour in
     '') hpc_ci_refuse "no mpiexec in the environment of the step (looked for: ${names[*]}); load a module or set MPIEXEC" ;;
     # Ranks under the other MPI's mpiexec would each run alone and pass.

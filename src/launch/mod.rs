@@ -104,7 +104,7 @@ pub enum Place {
 /// A command of the step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
-    /// One string, run by bash.
+    /// One string, run by bash, which ends with the first command that fails, also at the left of a pipe.
     Shell(String),
     /// A list, executed as it stands.
     Argv(Vec<String>),
@@ -115,7 +115,9 @@ impl Program {
     #[must_use]
     pub fn argv(&self) -> Vec<String> {
         match self {
-            Self::Shell(line) => vec!["bash".to_owned(), "-c".to_owned(), line.clone()],
+            Self::Shell(line) => ["bash", "-eo", "pipefail", "-c", line]
+                .map(str::to_owned)
+                .to_vec(),
             Self::Argv(words) => words.clone(),
         }
     }
@@ -183,8 +185,9 @@ pub struct Job {
     pub tree: String,
     /// Where the commands run, relative to the tree.
     pub cwd: Cwd,
-    /// Shell text that sets modules, set-up lines and variables up; it may call `hpc_ci_refuse`.
-    pub prelude: String,
+    /// Shell text that defines `hpc_ci_set_up`, `hpc_ci_set_up_why` and `hpc_ci_enter`, by which the environment of the project is made
+    /// and taken on.
+    pub environment: String,
     /// Variables of instrumentation and of the step.
     pub variables: Vec<(String, String)>,
     /// How the counters of ranks that die are kept.
@@ -242,6 +245,9 @@ pub struct Facts {
     /// Whether the step is a benchmark, for which is also noted what may disturb it.
     pub measures: bool,
 }
+
+/// The library that notes which world MPI gave each rank; `world.c` is its source.
+pub const WORLD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libworld.so"));
 
 /// The script that describes a node.
 pub const FACTS_SCRIPT: &str = include_str!("facts.sh");

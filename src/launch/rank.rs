@@ -10,9 +10,15 @@ use super::{Facts, Keeping, Kind};
 /// `mpiexec` started), gives every process below it a profile of its own, and notes how the rank ended: a profile alone
 /// cannot tell a rank that died from one that never came.
 ///
-/// `launcher` says whose variables count, `ranks` how many the step asks for.
+/// `launcher` says whose variables count, `ranks` how many the step asks for, `world` where [`WORLD`](super::WORLD) stands.
 #[must_use]
-pub fn wrapper(launcher: Kind, ranks: u32, keeping: &Keeping, facts: &Facts) -> String {
+pub fn wrapper(
+    launcher: Kind,
+    ranks: u32,
+    keeping: &Keeping,
+    facts: &Facts,
+    world: Option<&str>,
+) -> String {
     let (rank, size) = match launcher {
         Kind::Srun => (
             "${SLURM_PROCID:-}",
@@ -44,26 +50,35 @@ fi
         )
     };
     let pattern = keeping.pattern();
-    let preload = keeping.library().map_or_else(String::new, preload);
+    let libraries: Vec<&str> = world.into_iter().chain(keeping.library()).collect();
+    let preload = if libraries.is_empty() {
+        String::new()
+    } else {
+        preload(&libraries.join(":"))
+    };
     let describe = describe(facts);
     let binding = if facts.measures { BINDING } else { "" };
     format!(
         r#"#!/bin/sh
 # Runs one rank of a step: WRAPPER PROGRAM ARGS...
+# Our own tools are found, and load, whatever the environment of the step says.
+own() {{ PATH=/usr/bin:/bin:$PATH; unset LD_LIBRARY_PATH LD_PRELOAD; "$@"; }}
+now() {{ own date +%s.%N; }}
 rank={rank}
-{alone}{check_size}host=$(uname -n)
+{alone}{check_size}host=$(own uname -n)
 {describe}HPC_CI_RANK=$rank
 profiles=$HPC_CI_OUT/profiles
 [ -z "${{HPC_CI_NODE:-}}" ] || profiles=$("$HPC_CI_NODE" profiles $$)
 LLVM_PROFILE_FILE=$profiles/r${{rank:-x}}.{pattern}
-export HPC_CI_RANK LLVM_PROFILE_FILE
-note=$HPC_CI_OUT/ranks/r${{rank:-x}}.$host.$$
-printf 'start %s %s\n' "$host" "$(date +%s.%N)" >"$note"
+HPC_CI_NOTE=$HPC_CI_OUT/ranks/r${{rank:-x}}.$host.$$
+export HPC_CI_RANK HPC_CI_NOTE LLVM_PROFILE_FILE
+note=$HPC_CI_NOTE
+printf 'start %s %s\n' "$host" "$(now)" >"$note"
 {binding}if [ "${{rank:-0}}" = 0 ] && [ -n "${{SLURM_STEP_ID:-}}" ]; then
   printf '%s.%s\n' "$SLURM_JOB_ID" "$SLURM_STEP_ID" >"$HPC_CI_OUT/srun-step"
 fi
 stop() {{ # PID: asks it and all below it to end
-  for child in $(cat "/proc/$1"/task/*/children 2>/dev/null); do stop "$child"; done
+  for child in $(own cat "/proc/$1"/task/*/children 2>/dev/null); do stop "$child"; done
   kill -TERM "$1" 2>/dev/null
 }}
 # Slurm sends SIGTERM to this shell alone where it tracks processes by cgroups. It stays to note how the program ended.
@@ -77,7 +92,7 @@ if [ -n "${{stopped:-}}" ]; then
   again=$?
   [ "$again" = 127 ] || code=$again
 fi
-printf 'end %s %s\n' "$code" "$(date +%s.%N)" >>"$note"
+printf 'end %s %s\n' "$code" "$(now)" >>"$note"
 # When Slurm ends the job, its script can start nothing any more.
 if [ -n "${{stopped:-}}" ] && [ -n "${{HPC_CI_NODE:-}}" ]; then "$HPC_CI_NODE" leave $$; fi
 if [ "$code" -gt 128 ] && [ "$code" -lt 160 ]; then
@@ -109,15 +124,16 @@ const BINDING: &str = r#"while read -r word value; do
 done </proc/self/status
 "#;
 
-/// Only the program gets the library, not this shell.
-fn preload(library: &str) -> String {
+/// Only the program gets the libraries, not this shell. AddressSanitizer wants to be the first library, and works as well behind these.
+fn preload(libraries: &str) -> String {
     format!(
         r#"HPC_CI_LIVE_PROFILE=$profiles/r${{rank:-x}}
 keep={}
 case ":${{LD_PRELOAD:-}}:" in *":$keep:"*) keep=$LD_PRELOAD ;; *) keep=$keep${{LD_PRELOAD:+:$LD_PRELOAD}} ;; esac
-export HPC_CI_LIVE_PROFILE
+ASAN_OPTIONS=${{ASAN_OPTIONS:+$ASAN_OPTIONS:}}verify_asan_link_order=0
+export HPC_CI_LIVE_PROFILE ASAN_OPTIONS
 LD_PRELOAD=$keep "#,
-        quote(library)
+        quote(libraries)
     )
 }
 
@@ -128,10 +144,10 @@ mod tests {
     #[test]
     fn srun_and_mpiexec_read_their_own_rank() {
         assert!(
-            wrapper(Kind::Srun, 4, &Keeping::Nothing, &Facts::default())
+            wrapper(Kind::Srun, 4, &Keeping::Nothing, &Facts::default(), None)
                 .contains("rank=${SLURM_PROCID:-}\n")
         );
-        let mpiexec = wrapper(Kind::Mpiexec, 4, &Keeping::Nothing, &Facts::default());
+        let mpiexec = wrapper(Kind::Mpiexec, 4, &Keeping::Nothing, &Facts::default(), None);
         assert!(
             !mpiexec.contains("SLURM_PROCID"),
             "it is 0 for every rank below mpiexec"

@@ -21,12 +21,13 @@ pub fn job_script(job: &Job) -> String {
     let mut text = String::new();
     write!(
         text,
-        r"#!/bin/bash
+        r"#!/bin/bash -p
 # hpc-ci: step {step}
 HPC_CI_STEP_DIR={dir}
 hpc_ci_ended={ended}
 hpc_ci_tree={tree}
 hpc_ci_limit={time}
+hpc_ci_launches={launches}
 hpc_ci_launcher={kind}
 hpc_ci_place={place}
 hpc_ci_ranks={ranks}
@@ -45,6 +46,7 @@ export HPC_CI_STEP_DIR
         ended = quote(&job.ended),
         tree = quote(&job.tree),
         time = job.time,
+        launches = job.warmup + job.repetitions.max(1),
         kind = kind_word(job.launch.kind),
         place = place_word(job.place),
         ranks = job.launch.ranks,
@@ -60,11 +62,12 @@ export HPC_CI_STEP_DIR
         writeln!(text, "export HPC_CI_NODE=$HPC_CI_STEP_DIR/node.sh\nhpc_ci_reduce_time={}\nhpc_ci_identity=({})", scratch.time, identity(job, "env"))
             .expect("a String takes any text");
     }
-    text.push_str("# The environment of the step.\n");
-    text.push_str(&job.prelude);
+    text.push_str(&job.environment);
+    text.push_str("hpc_ci_in_step() { # takes the environment of the step on, in a subshell\n  hpc_ci_enter \"$HPC_CI_OUT\"\n");
     for (name, value) in &job.variables {
         writeln!(text, "export {name}={}", quote(value)).expect("a String takes any text");
     }
+    text.push_str("}\n");
     text.push_str(cwd(&job.cwd).as_str());
     text.push_str(&launcher(job));
     text.push_str(&body(job));
@@ -97,35 +100,36 @@ fn place_word(place: Place) -> &'static str {
     }
 }
 
+/// Enters the work tree, in which the set-up runs as well, and then where the commands run.
 fn cwd(cwd: &Cwd) -> String {
     let enter = "cd -- \"$hpc_ci_tree\" || hpc_ci_refuse \"the work tree \\`$hpc_ci_tree\\` is not to be seen from this node\"\n";
-    match cwd {
-        Cwd::Tree => enter.to_owned(),
+    let rest = match cwd {
+        Cwd::Tree => String::new(),
         Cwd::Private => format!(
             "cp -a -- \"$hpc_ci_tree\" \"$HPC_CI_OUT/tree\" || hpc_ci_refuse 'the private copy of the work tree failed'\n\
              hpc_ci_tree=$HPC_CI_OUT/tree\n{enter}"
         ),
         Cwd::Path(path) => format!(
-            "{enter}cd -- {path} || hpc_ci_refuse {message}\n",
+            "cd -- {path} || hpc_ci_refuse {message}\n",
             path = quote(path),
             message = quote(&format!(
                 "`cwd` of the step, `{path}`, is not a directory of the work tree"
             )),
         ),
-    }
+    };
+    format!("{enter}hpc_ci_run_set_up\n{rest}")
 }
 
-/// Sets the array `hpc_ci_launch`: the launcher with its options and the per-rank wrapper.
+/// Chooses the array `hpc_ci_launch`, the launcher with its options and the per-rank wrapper, inside the environment of the step.
 fn launcher(job: &Job) -> String {
     let launch = &job.launch;
-    let program = job.program.name().unwrap_or_default();
     // Behind `wrap` stands another root file system or tool: what the program is linked with cannot be seen from here.
-    let visible = if launch.wrap.is_empty() {
-        program
-    } else {
-        String::new()
+    let words = match &job.program {
+        _ if !launch.wrap.is_empty() => Vec::new(),
+        Program::Argv(words) => words.clone(),
+        Program::Shell(line) => words_of(line),
     };
-    let mut text = format!("hpc_ci_find_mpi {}\n", quote(&visible));
+    let mut text = format!("hpc_ci_choose() {{\nhpc_ci_find_mpi{}\n", quoted(&words));
     let options = quoted(&launch.options);
     match resolved_kind(job) {
         Kind::Srun => {
@@ -148,8 +152,22 @@ fn launcher(job: &Job) -> String {
         }
         Kind::None => {}
     }
-    text.push_str("hpc_ci_launch+=(\"$HPC_CI_STEP_DIR/rank.sh\")\n");
+    text.push_str(
+        "hpc_ci_launch+=(\"$HPC_CI_STEP_DIR/rank.sh\")\n}\neval \"$(hpc_ci_ask_environment 3>&1 >&2)\"\n\
+         [ -z \"$hpc_ci_refused\" ] || hpc_ci_refuse \"$hpc_ci_refused\"\n",
+    );
     text
+}
+
+/// Returns the words of a shell line that may name programs: all that stand between its operators.
+fn words_of(line: &str) -> Vec<String> {
+    let plain = line.replace(
+        [';', '&', '|', '(', ')', '{', '}', '\n', '<', '>', '`'],
+        " ",
+    );
+    let words = shell_words::split(&plain);
+    // What a quote spoils is still worth a look.
+    words.unwrap_or_else(|_| plain.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Ranks on each node, 0 for the launcher's choice. Inside a larger allocation `mpiexec` would fill the first nodes, however many
@@ -272,7 +290,7 @@ fn keeping(keep: &Keep) -> String {
 
 fn body(job: &Job) -> String {
     let argv = |program: &Program| quoted(&program.argv()).trim_start().to_owned();
-    let mut text = String::from("hpc_ci_steps() {\n");
+    let mut text = String::from("hpc_ci_steps() {\n  hpc_ci_in_step\n");
     for program in &job.before {
         writeln!(text, "  hpc_ci_once before {} || return", argv(program))
             .expect("a String takes any text");
@@ -307,7 +325,7 @@ fn body(job: &Job) -> String {
     if let Some(keep) = &job.keep {
         text.push_str(&keeping(keep));
     }
-    text.push_str("hpc_ci_bounded hpc_ci_steps\n");
+    text.push_str("hpc_ci_run_steps\n");
     for program in &job.after {
         writeln!(text, "hpc_ci_after {}", argv(program)).expect("a String takes any text");
     }

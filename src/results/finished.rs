@@ -124,6 +124,8 @@ pub struct StepResult {
     pub nodes: Vec<String>,
     /// Its ranks.
     pub ranks: u32,
+    /// The size of the world that MPI told its ranks; `None` where none of them said so.
+    pub mpi_world: Option<u32>,
     /// How long the last attempt took.
     pub elapsed: Option<Duration>,
     /// The largest resident set of a process.
@@ -307,6 +309,7 @@ pub(crate) mod example {
             job_id: Some("71".to_owned()),
             nodes: vec!["n1".to_owned(), "n2".to_owned()],
             ranks: 4,
+            mpi_world: Some(4),
             elapsed: Some(Duration::from_millis(2_250)),
             max_rss_bytes: Some(41_943_040),
             report: None,

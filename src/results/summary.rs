@@ -287,6 +287,7 @@ fn step_record(step: &StepResult, folder: &Utf8Path) -> StepRecord {
         job_id: step.job_id.clone(),
         nodes: step.nodes.clone(),
         ranks: step.ranks,
+        mpi_world: step.mpi_world,
         elapsed_seconds: step.elapsed.map(seconds),
         max_rss_bytes: step.max_rss_bytes,
         attempts: step.attempts(),

@@ -2,6 +2,8 @@
 //!
 //! The script writes it as JSON under a temporary name and renames it, so it is there whole or not at all.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// What a job's script writes, as JSON under a temporary name that is then renamed, when its program has ended.
@@ -36,7 +38,13 @@ pub struct ExitRecord {
     /// Which part around the program failed, if one did: `before`, `after`.
     #[serde(default)]
     pub failed_part: Option<String>,
-    /// How each rank ended that lived to tell.
+    /// How often the ranks were started, each under a wrapper that leaves a note: 0 where the command starts MPI by itself.
+    pub launches: u32,
+    /// By what the launcher tells ranks of each other: `openmpi` and `mpich` for the `mpiexec` of these, the word of `srun --mpi`
+    /// otherwise; empty where that is not known.
+    #[serde(default)]
+    pub process_manager: String,
+    /// How each rank fared that began, by its own note; those of one launch after those of the one before it.
     #[serde(default)]
     pub ranks: Vec<RankExit>,
 }
@@ -51,21 +59,56 @@ impl ExitRecord {
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidExitRecord> {
         Ok(serde_json::from_slice(bytes)?)
     }
+
+    /// Returns the ranks of which some launch has left no note that they ended. Success is not believed before each has one; notes may
+    /// be late on a network file system.
+    #[must_use]
+    pub fn unheard(&self) -> Vec<u32> {
+        let Some(expected) = self.ranks_expected.filter(|_| self.launches > 0) else {
+            return Vec::new();
+        };
+        let mut ends = BTreeMap::<Option<u32>, u32>::new();
+        for rank in self.ranks.iter().filter(|rank| rank.exit_code.is_some()) {
+            *ends.entry(rank.rank).or_default() += 1;
+        }
+        let heard = |rank: &u32| ends.get(&Some(*rank)).copied().unwrap_or(0) >= self.launches;
+        // A launcher that numbers no rank leaves notes that can be counted, and not told apart.
+        let unnumbered = ends.get(&None).copied().unwrap_or(0);
+        if unnumbered > 0 && unnumbered >= expected.saturating_mul(self.launches) {
+            return Vec::new();
+        }
+        (0..expected).filter(|rank| !heard(rank)).collect()
+    }
+
+    /// Returns the size of the world that MPI told the ranks.
+    #[must_use]
+    pub fn world(&self) -> Option<u32> {
+        self.ranks.iter().filter_map(|rank| rank.size).max()
+    }
+
+    /// Returns whether all is there that can be waited for.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.exit_code != 0 || self.launch_error.is_some() || self.unheard().is_empty()
+    }
 }
 
-/// How one rank ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// How one rank fared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RankExit {
-    /// Its number.
-    pub rank: u32,
-    /// Its exit code, 128 + n for signal n.
-    pub exit_code: i32,
+    /// Its number; `None` where the launcher told none.
+    pub rank: Option<u32>,
+    /// Its exit code, 128 + n for signal n; `None` if it never came to say.
+    pub exit_code: Option<i32>,
     /// Its node.
     #[serde(default)]
     pub host: Option<String>,
-    /// How many ranks it believed there to be.
+    /// The size of the world that MPI told its processes; where they saw several, that of the step, or else the largest.
     #[serde(default)]
     pub size: Option<u32>,
+    /// Which MPI its processes started, where that did not tell the size of its world.
+    #[serde(default)]
+    pub family: Option<String>,
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ const MARK: &str = "HPC_CI_SESSION";
 /// Becomes bash with the script that is its argument, marked. The process number stays the same, and so does the second
 /// argument, the job's name, by which a later process of ours finds it.
 const MARKED: &str =
-    "HPC_CI_SESSION=${HPC_CI_SESSION:+$HPC_CI_SESSION:}$$ exec bash -- \"$0\" \"$1\"";
+    "HPC_CI_SESSION=${HPC_CI_SESSION:+$HPC_CI_SESSION:}$$ exec bash -p -- \"$0\" \"$1\"";
 
 /// Between two looks at a process that is to end.
 const LOOK: Duration = Duration::from_millis(20);

@@ -187,7 +187,11 @@ fn with_exit(exit: &ExitRecord, record: Option<&JobRecord>, evidence: &Evidence<
         return verdict;
     }
     if let Some(error) = &exit.launch_error {
-        return Verdict::new(Outcome::LaunchFailed, error);
+        // A script that was ended from outside may say no more than that its command had not started.
+        let ended = record
+            .filter(|record| evidence.cancelled.is_some() || record.state == JobState::Cancelled);
+        let ended = ended.and_then(|record| taken_away(record, evidence));
+        return ended.unwrap_or_else(|| Verdict::new(Outcome::LaunchFailed, error));
     }
     if exit.timed_out {
         return Verdict::new(Outcome::Timeout, "did not end in time");
@@ -205,7 +209,7 @@ fn with_exit(exit: &ExitRecord, record: Option<&JobRecord>, evidence: &Evidence<
         }
         return verdict;
     }
-    if let Some(verdict) = incomplete(exit) {
+    if let Some(verdict) = contradicted(exit, record) {
         return verdict;
     }
     match record.map(|record| &record.state) {
@@ -298,13 +302,78 @@ fn taken_away(record: &JobRecord, evidence: &Evidence<'_>) -> Option<Verdict> {
     Some(Verdict::new(outcome, message))
 }
 
-/// Each rank must have taken part: an MPI library under the wrong PMI runs every rank alone, and ends with 0.
-fn incomplete(exit: &ExitRecord) -> Option<Verdict> {
-    let expected = exit.ranks_expected?;
+/// What the notes of the ranks say against a launcher that ended with 0.
+fn contradicted(exit: &ExitRecord, record: Option<&JobRecord>) -> Option<Verdict> {
+    if exit.launches == 0 {
+        return None;
+    }
+    let failed = |rank: &&RankExit| rank.exit_code.is_some_and(|code| code != 0);
+    if let Some(rank) = exit.ranks.iter().find(failed) {
+        let loudest = ExitRecord {
+            exit_code: rank.exit_code.unwrap_or_default(),
+            ..exit.clone()
+        };
+        let verdict = fault(&loudest, record);
+        return Some(Verdict {
+            message: format!("{}, although the launcher ended with 0", verdict.message),
+            ..verdict
+        });
+    }
+    if let Some(verdict) = alone(exit) {
+        return Some(verdict);
+    }
+    let unheard = exit.unheard();
+    let expected = exit.ranks_expected.unwrap_or_default();
+    let first = unheard.first()?;
+    let who = match unheard.len() {
+        1 => format!("rank {first}"),
+        several => format!("{several} of {expected} ranks, the first of them {first},"),
+    };
+    Some(Verdict::new(
+        Outcome::Lost,
+        format!("the launcher ended with 0, but {who} left no note of its end"),
+    ))
+}
+
+/// Each rank must have taken part: an MPI library under a launcher that it does not understand runs every rank alone, and ends
+/// with 0.
+fn alone(exit: &ExitRecord) -> Option<Verdict> {
+    let expected = exit.ranks_expected.filter(|ranks| *ranks > 1)?;
     let mut sizes = exit.ranks.iter().filter_map(|rank| rank.size);
-    let size = sizes.find(|size| *size != expected)?;
-    let message = format!("{expected} ranks were asked for, but a rank saw {size}");
+    let help = "set `launcher`, `pmi` or `MPIEXEC` to what the program's MPI understands";
+    if let Some(size) = sizes.find(|size| *size != expected) {
+        let message = match size {
+            1 => format!(
+                "{expected} ranks were asked for, but MPI ran each of them alone, in a world of one; {help}"
+            ),
+            _ => format!("{expected} ranks were asked for, but a rank saw {size}"),
+        };
+        return Some(Verdict::new(Outcome::LaunchFailed, message));
+    }
+    let mut families = exit.ranks.iter().filter_map(|rank| rank.family.as_deref());
+    let family = families.find(|family| !understands(family, &exit.process_manager))?;
+    let message = format!(
+        "its ranks started {} under `{}`, which runs each of them alone; {help}",
+        family_name(family),
+        exit.process_manager
+    );
     Some(Verdict::new(Outcome::LaunchFailed, message))
+}
+
+/// Whether ranks with this MPI find each other under this process manager; true where that is not known.
+fn understands(family: &str, manager: &str) -> bool {
+    !matches!(
+        (family, manager),
+        ("mpich", "openmpi" | "none") | ("openmpi", "mpich" | "pmi2" | "none")
+    )
+}
+
+fn family_name(family: &str) -> &str {
+    match family {
+        "openmpi" => "Open MPI",
+        "mpich" => "MPICH",
+        other => other,
+    }
 }
 
 /// The code that an exit status above this stands for a signal.
@@ -323,7 +392,7 @@ fn fault(exit: &ExitRecord, record: Option<&JobRecord>) -> Verdict {
             0 => exit.code,
             signal => SIGNAL_BASE.saturating_add(signal),
         });
-    let code = culprit.map(|rank| rank.exit_code).into_iter();
+    let code = culprit.and_then(|rank| rank.exit_code).into_iter();
     let code = code
         .chain([exit.exit_code])
         .chain(steps)
@@ -331,7 +400,9 @@ fn fault(exit: &ExitRecord, record: Option<&JobRecord>) -> Verdict {
         .unwrap_or(exit.exit_code);
     let who = match (exit.failed_part.as_deref(), culprit) {
         (Some(part), _) if !part.is_empty() => format!("`{part}`"),
-        (_, Some(rank)) => format!("rank {}", rank.rank),
+        (_, Some(rank)) => rank
+            .rank
+            .map_or_else(|| "a rank".to_owned(), |rank| format!("rank {rank}")),
         _ => "its program".to_owned(),
     };
     if code > SIGNAL_BASE && code <= SIGNAL_BASE + 64 {
@@ -352,8 +423,9 @@ fn fault(exit: &ExitRecord, record: Option<&JobRecord>) -> Verdict {
 /// The rank that failed first, as far as one can tell: one that crashed, else one that was not just killed with the
 /// others.
 fn culprit(ranks: &[RankExit]) -> Option<&RankExit> {
-    let crashed = |rank: &&RankExit| CRASHES.contains(&rank.exit_code.saturating_sub(SIGNAL_BASE));
-    let failed = |rank: &&RankExit| !collateral(rank.exit_code);
+    let code = |rank: &RankExit| rank.exit_code.unwrap_or_default();
+    let crashed = |rank: &&RankExit| CRASHES.contains(&code(rank).saturating_sub(SIGNAL_BASE));
+    let failed = |rank: &&RankExit| !collateral(code(rank));
     ranks
         .iter()
         .find(crashed)

@@ -7,6 +7,9 @@ use hpc_ci::launch::{
     Cwd, FACTS_SCRIPT, Facts, Job, Keeping, Kind, Launch, Place, Pmi, Program, job_script, wrapper,
 };
 
+/// An environment of no modules, set-up lines and variables.
+const NO_ENVIRONMENT: &str = "hpc_ci_set_up() { :; }\nhpc_ci_enter() { :; }\n";
+
 fn job(dir: &Path, ranks: u32, line: &str) -> Job {
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     Job {
@@ -15,7 +18,7 @@ fn job(dir: &Path, ranks: u32, line: &str) -> Job {
         ended: text(&dir.join("ended")),
         tree: text(dir),
         cwd: Cwd::Tree,
-        prelude: String::new(),
+        environment: NO_ENVIRONMENT.into(),
         variables: Vec::new(),
         keeping: Keeping::Nothing,
         program: Program::Shell(line.into()),
@@ -57,7 +60,13 @@ fn run(dir: &Path, job: &Job) -> (Output, serde_json::Value) {
     let rank = dir.join("rank.sh");
     std::fs::write(
         &rank,
-        wrapper(job.launch.kind, job.launch.ranks, &job.keeping, &job.facts),
+        wrapper(
+            job.launch.kind,
+            job.launch.ranks,
+            &job.keeping,
+            &job.facts,
+            None,
+        ),
     )
     .unwrap();
     std::fs::write(&job.facts.script, FACTS_SCRIPT).unwrap();

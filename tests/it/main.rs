@@ -32,6 +32,8 @@ mod publish;
 mod published;
 mod reports;
 mod results_branch;
+mod set_up;
 mod support;
 mod templates;
 mod trust;
+mod witnesses;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::last_line;
-use crate::build::environment::{Setup, prelude};
+use crate::build::environment::{self, Setup};
 use crate::build::{self, instrument::Mode};
 use crate::coverage::objects;
 use crate::coverage::profile::{Header, MAX_HEADER};
@@ -98,16 +98,20 @@ async fn set_up(subject: &Subject, tools: &mut Tools) -> Environment {
 fn script(setup: &Setup) -> String {
     let mut text = format!(
         "exec 3>&1 1>&2\n\
-         hpc_ci_refuse() {{ printf 'refused\\t%s\\n' \"$1\" >&3; }}\n\
+         hpc_ci_refuse() {{ printf '%s\\t%s\\n' \"${{hpc_ci_part:-refused}}\" \"${{1//[[:cntrl:]]/ }}\" >&3; }}\n\
+         hpc_ci_at() {{ hpc_ci_part=setup; }}\n\
          hpc_ci_sum() {{ printf '%s\\t%s\\n' \"$1\" \"$(env | grep -vE '{BOOKKEEPING}' | sort | cksum)\" >&3; }}\n"
     );
     let part = |uses: &[String], modules: &[String]| {
-        prelude(&Setup {
+        let mut text = String::new();
+        let setup = Setup {
             init: setup.init.clone(),
             uses: uses.to_vec(),
             modules: modules.to_vec(),
             ..Setup::default()
-        })
+        };
+        environment::modules(&setup, &mut text);
+        text
     };
     text.push_str(&part(&setup.uses, &[]));
     for module in &setup.modules {
@@ -120,18 +124,11 @@ fn script(setup: &Setup) -> String {
         text.push_str(&part(&[], std::slice::from_ref(module)));
         text.push_str("hpc_ci_sum after\n");
     }
-    for line in &setup.setup {
-        let shown = shell_words::quote(line.lines().next().unwrap_or_default());
-        writeln!(
-            text,
-            "{line}\nprintf 'setup\\t%s\\t%s\\n' \"$?\" {shown} >&3"
-        )
-        .expect("a String takes any text");
+    environment::verify(&setup.modules, "at the end", &mut text);
+    environment::lines(&setup.setup, &mut text);
+    for (name, value) in &setup.variables {
+        environment::export(&mut text, name, value);
     }
-    text.push_str(&prelude(&Setup {
-        variables: setup.variables.clone(),
-        ..Setup::default()
-    }));
     text.push_str("{ printf '\\nhpc-ci-environment\\n'; env -0; } >&3\n");
     text
 }
@@ -154,14 +151,9 @@ fn read(answers: &str, tools: &mut Tools) {
             ("refused", None) => {
                 tools.refused.get_or_insert_with(|| value.to_owned());
             }
-            ("setup", _) => match value.split_once('\t') {
-                Some(("0", _)) | None => {}
-                Some((code, line)) => {
-                    tools.refused.get_or_insert_with(|| {
-                        format!("the set-up line `{line}` ended with {code}")
-                    });
-                }
-            },
+            ("setup", _) => {
+                tools.refused.get_or_insert_with(|| value.to_owned());
+            }
             _ => {}
         }
     }
@@ -311,7 +303,7 @@ mod tests {
         read(
             "module\tgcc/13\nbefore\t1\nafter\t2\nmodule\tnothing\nbefore\t2\nafter\t2\n\
              module\tabsent\nbefore\t2\nrefused\tmodule `absent` did not load\nrefused\tagain\nafter\t2\n\
-             setup\t0\ttrue\nsetup\t1\tsource env.sh\nnonsense\n",
+             setup\tthe set-up line `source env.sh` returned 1\nnonsense\n",
             &mut tools,
         );
         let module = |name: &str, refused: Option<&str>, changed: bool| Module {
@@ -329,7 +321,7 @@ mod tests {
         );
         assert_eq!(
             tools.refused.as_deref(),
-            Some("the set-up line `source env.sh` ended with 1")
+            Some("the set-up line `source env.sh` returned 1")
         );
     }
 

@@ -91,6 +91,9 @@ pub struct StepRecord {
     pub nodes: Vec<String>,
     /// The ranks it had.
     pub ranks: u32,
+    /// The size of the world that MPI told its ranks: null where none of them said so, because it has no MPI, or one that cannot be asked.
+    #[serde(default)]
+    pub mpi_world: Option<u32>,
     /// How long the last attempt took.
     pub elapsed_seconds: Option<f64>,
     /// The largest resident set of a process.

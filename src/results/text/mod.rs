@@ -295,6 +295,9 @@ impl Page<'_> {
                 line("", finding);
             }
         }
+        if let Some(unproved) = self.unproved_worlds() {
+            line("ranks", &unproved);
+        }
         let of_steps = self.run.steps.iter().flat_map(|step| &step.kept);
         let kept: u64 = of_steps.map(|kept| kept.files).sum();
         if kept > 0 {
@@ -321,6 +324,23 @@ impl Page<'_> {
             );
         }
         text
+    }
+
+    /// Passed steps of several ranks of which nothing proves that MPI joined them.
+    fn unproved_worlds(&self) -> Option<String> {
+        let unproved = self.run.steps.iter().filter(|step| {
+            step.ranks > 1 && step.mpi_world.is_none() && step.status() == Status::Passed
+        });
+        let names: Vec<&str> = unproved.map(|step| step.name.as_str()).collect();
+        let first = one_line(names.first()?);
+        Some(match names.len() {
+            1 => format!("no rank of `{first}` told the size of its MPI world"),
+            several => format!(
+                "no rank of `{first}` and {} {} told the size of its MPI world",
+                several - 1,
+                plural(several - 1, "other step"),
+            ),
+        })
     }
 
     /// The last line, which says it all.

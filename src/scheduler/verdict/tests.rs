@@ -28,17 +28,20 @@ fn job(books: &Accounting, name: &str) -> JobRecord {
 fn exit(code: i32) -> ExitRecord {
     let text = format!(
         r#"{{"schema_version":1,"exit_code":{code},"timed_out":false,"started":1795173070.5,"ended":1795173071,
-        "job_id":"71","restart_count":0,"nodes":"n[1-2]","ranks_expected":4,"mpi":"openmpi","failed_part":"","launch_error":null}}"#
+        "job_id":"71","restart_count":0,"nodes":"n[1-2]","ranks_expected":4,"launches":1,"mpi":"openmpi","failed_part":"","launch_error":null}}"#
     );
-    ExitRecord::parse(text.as_bytes()).unwrap()
+    let mut record = ExitRecord::parse(text.as_bytes()).unwrap();
+    if code == 0 {
+        record.ranks = (0..4).map(|number| rank(number, 0)).collect();
+    }
+    record
 }
 
 fn rank(rank: u32, exit_code: i32) -> RankExit {
     RankExit {
-        rank,
-        exit_code,
-        host: None,
-        size: None,
+        rank: Some(rank),
+        exit_code: Some(exit_code),
+        ..RankExit::default()
     }
 }
 
@@ -183,8 +186,105 @@ fn what_the_script_says_of_its_program() {
             ..exit(0)
         },
         Outcome::LaunchFailed,
-        "4 ranks were asked for, but a rank saw 1",
+        "4 ranks were asked for, but MPI ran each of them alone, in a world of one; set `launcher`, `pmi` or `MPIEXEC` to what the \
+         program's MPI understands",
     );
+}
+
+/// What ranks say against a launcher that ended with 0, and that it is believed where nobody contradicts it.
+#[test]
+fn a_launcher_that_ends_with_0_needs_the_word_of_every_rank() {
+    let books = books();
+    let record = job(&books, "ok");
+    let check = |exit: ExitRecord, outcome: Outcome| {
+        let verdict = verdict(Some(&record), Some(&exit));
+        assert_eq!(verdict.outcome, outcome, "{} {exit:?}", verdict.message);
+    };
+    let with = |change: &dyn Fn(&mut ExitRecord)| {
+        let mut exit = exit(0);
+        change(&mut exit);
+        exit
+    };
+    check(exit(0), Outcome::Passed);
+    for (code, outcome) in [
+        (1, Outcome::Failed),
+        (3, Outcome::Failed),
+        (134, Outcome::Signal),
+        (137, Outcome::Signal),
+        (143, Outcome::Signal),
+        (255, Outcome::Failed),
+    ] {
+        check(with(&|exit| exit.ranks[2] = rank(2, code)), outcome);
+    }
+    check(with(&|exit| exit.ranks.truncate(3)), Outcome::Lost);
+    check(with(&|exit| exit.ranks.clear()), Outcome::Lost);
+    check(with(&|exit| exit.ranks[3].exit_code = None), Outcome::Lost);
+    // Twice the same rank is not two ranks.
+    check(with(&|exit| exit.ranks[3] = rank(2, 0)), Outcome::Lost);
+    // Each launch counts for itself.
+    check(with(&|exit| exit.launches = 2), Outcome::Lost);
+    check(
+        with(&|exit| {
+            exit.launches = 2;
+            exit.ranks.extend((0..4).map(|number| rank(number, 0)));
+        }),
+        Outcome::Passed,
+    );
+    // A launcher that numbers no rank.
+    let unnumbered = |exit: &mut ExitRecord| exit.ranks.iter_mut().for_each(|it| it.rank = None);
+    check(with(&unnumbered), Outcome::Passed);
+    check(
+        with(&|exit| {
+            unnumbered(exit);
+            exit.ranks.pop();
+        }),
+        Outcome::Lost,
+    );
+    // A command that starts MPI by itself, whose ranks may fail as they are expected to.
+    check(
+        with(&|exit| {
+            exit.launches = 0;
+            exit.ranks = vec![rank(0, 1)];
+        }),
+        Outcome::Passed,
+    );
+}
+
+#[test]
+fn ranks_that_mpi_runs_alone_never_pass() {
+    let books = books();
+    let record = job(&books, "ok");
+    for (family, manager, outcome) in [
+        ("mpich", "openmpi", Outcome::LaunchFailed),
+        ("openmpi", "mpich", Outcome::LaunchFailed),
+        ("openmpi", "pmi2", Outcome::LaunchFailed),
+        ("mpich", "none", Outcome::LaunchFailed),
+        ("mpich", "mpich", Outcome::Passed),
+        ("mpich", "pmi2", Outcome::Passed),
+        ("openmpi", "pmix", Outcome::Passed),
+        ("other", "openmpi", Outcome::Passed),
+        ("mpich", "", Outcome::Passed),
+    ] {
+        let mut exit = exit(0);
+        manager.clone_into(&mut exit.process_manager);
+        for rank in &mut exit.ranks {
+            rank.family = Some(family.to_owned());
+        }
+        let verdict = verdict(Some(&record), Some(&exit));
+        assert_eq!(verdict.outcome, outcome, "{family} under {manager}");
+    }
+    let sizes = |sizes: [Option<u32>; 4]| {
+        let mut exit = exit(0);
+        for (rank, size) in exit.ranks.iter_mut().zip(sizes) {
+            rank.size = size;
+        }
+        verdict(Some(&record), Some(&exit)).outcome
+    };
+    assert_eq!(sizes([Some(4); 4]), Outcome::Passed);
+    assert_eq!(sizes([Some(4), None, None, None]), Outcome::Passed);
+    assert_eq!(sizes([Some(1); 4]), Outcome::LaunchFailed);
+    assert_eq!(sizes([Some(2); 4]), Outcome::LaunchFailed);
+    assert_eq!(sizes([None; 4]), Outcome::Passed);
 }
 
 #[test]
