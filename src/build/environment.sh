@@ -49,6 +49,27 @@ hpc_ci_enter() { # FOLDER: takes the environment of the project on; where this s
   hpc_ci_own_variables
 }
 
+hpc_ci_add_launchers() { # FOLDER: puts the script of this folder before each launcher of MPI that PATH leads to
+  local name names= folder
+  local -a found=()
+  for name in mpiexec mpirun srun mpiexec.hydra mpiexec.openmpi mpiexec.mpich mpirun.openmpi mpirun.mpich orterun prterun prun; do
+    if type -P "$name" >/dev/null; then found+=("$name") names+=${names:+-}$name; fi
+  done
+  [ -n "$names" ] && [ -r "$1/launcher.sh" ] || return 0
+  folder=$1/$names
+  if [ ! -d "$folder" ]; then
+    mkdir -p "$folder.$$" && for name in "${found[@]}"; do cp "$1/launcher.sh" "$folder.$$/$name" && chmod 755 "$folder.$$/$name"; done
+    mv -T "$folder.$$" "$folder" || rm -rf "$folder.$$"
+  fi 2>/dev/null
+  for name in MPIEXEC MPIRUN MPIEXEC_EXECUTABLE; do
+    case ${!name:-} in
+      # One that PATH leads to anyway.
+      /*) [ "${!name}" != "$(type -P "${!name##*/}")" ] || [ ! -x "$folder/${!name##*/}" ] || export "$name=$folder/${!name##*/}" ;;
+    esac
+  done
+  [ ! -d "$folder" ] || export PATH="$folder:$PATH"
+}
+
 hpc_ci_is_taken() { # NAME: whether this variable of the set-up is taken on: not those of ours, nor those that change how shells work
   [[ $1 =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || return 1
   case $1 in _|PWD|OLDPWD|SHLVL|HPC_CI_*|hpc_ci_*|@SHELL_VARIABLES@) return 1 ;; esac

@@ -105,6 +105,9 @@ pub struct Request<'a> {
     pub setup: Setup,
     /// Variables of instrumentation and of the run.
     pub variables: Vec<(String, String)>,
+    /// Where the script stands that goes before launchers, if a step of this build starts MPI by itself: what is configured now may hold
+    /// on to the launchers that it finds.
+    pub launchers: Option<PathBuf>,
     /// What is inherited, already scrubbed.
     pub inherited: &'a [(OsString, OsString)],
 }
@@ -174,6 +177,13 @@ hpc_ci_enter "$hpc_ci_dir"
     );
     for (name, value) in &request.variables {
         environment::export(&mut text, name, value);
+    }
+    if let Some(launchers) = &request.launchers {
+        let folder = launchers.to_string_lossy();
+        text.push_str(&format!(
+            "hpc_ci_add_launchers {}\n",
+            shell_words::quote(&folder)
+        ));
     }
     text.push_str(&shell_words::join(&request.argv));
     text.push('\n');

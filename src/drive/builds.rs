@@ -13,7 +13,7 @@ use crate::build::instrument::{self, Mode};
 use crate::build::{self, BuildError};
 use crate::config::{CommandLine, DyingRanks};
 use crate::coverage::objects;
-use crate::plan::{Build, Plan, Producer, Step, StepKind};
+use crate::plan::{Build, LauncherKind, Plan, Producer, Step, StepKind};
 use crate::scheduler::{Status, Verdict};
 
 /// What building needs to know.
@@ -241,8 +241,15 @@ impl Builder<'_> {
             dir,
             setup: setup(&build.environment),
             variables,
+            launchers: self.starts_mpi(build).then(|| self.folder.launchers()),
             inherited: self.inherited,
         })
+    }
+
+    /// Whether a step of this build starts MPI by itself.
+    fn starts_mpi(&self, build: &Build) -> bool {
+        let mut own = self.plan.steps.iter().filter(|step| step.build == build.id);
+        own.any(|step| step.launcher.kind == LauncherKind::None)
     }
 
     /// Looks at the programs of the build's steps, as far as they stand in its tree.

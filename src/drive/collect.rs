@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::coverage::live;
 use crate::process::tail;
 use crate::results::record::{ProfileStorage, StorageKind};
-use crate::scheduler::{ExitRecord, RankExit};
+use crate::scheduler::{ExitRecord, Harness, Launched, RankExit};
 
 /// Lines of a step's log that travel with its result: a launcher that tells of a failure fills half of them.
 const TAIL_LINES: usize = 40;
@@ -68,6 +68,8 @@ pub(super) struct RankNote {
     pub(super) started: f64,
     /// The processors that it could use, of benchmarks.
     pub(super) cpus: Option<String>,
+    /// The launch that it belongs to, of a command that starts MPI by itself.
+    pub(super) launch: Option<String>,
     /// The sizes of the worlds that MPI told its processes.
     pub(super) worlds: Vec<u32>,
     /// The MPI that one of its processes started, without telling the size of its world.
@@ -118,6 +120,7 @@ pub(super) fn exit_record(attempt: &Path) -> Option<ExitRecord> {
         time(a).total_cmp(&time(b))
     });
     let expected = record.ranks_expected.unwrap_or_default();
+    record.harness = harness(&dir, &notes);
     record.ranks = notes
         .into_iter()
         .map(|note| RankExit {
@@ -129,6 +132,34 @@ pub(super) fn exit_record(attempt: &Path) -> Option<ExitRecord> {
         })
         .collect();
     Some(record)
+}
+
+/// Returns what was seen of the launches of a command that starts MPI by itself.
+pub(super) fn harness(start: &Path, notes: &[RankNote]) -> Harness {
+    let dir = start.join("launches");
+    let mut harness = Harness::default();
+    for name in names(&dir) {
+        let text = fs_err::read_to_string(dir.join(&name)).unwrap_or_default();
+        if name == "beside" {
+            let worlds = text
+                .lines()
+                .filter(|line| line.starts_with("world ") || line.starts_with("mpi "));
+            harness.beside = u32::try_from(worlds.count()).unwrap_or(u32::MAX);
+            continue;
+        }
+        let Some(count) = text.strip_prefix("ranks ") else {
+            harness.unknown += 1;
+            continue;
+        };
+        let own = notes
+            .iter()
+            .filter(|note| note.launch.as_deref() == Some(&name));
+        harness.launches.push(Launched {
+            ranks: count.split(' ').next().and_then(|count| count.parse().ok()),
+            sizes: own.flat_map(|note| note.worlds.iter().copied()).collect(),
+        });
+    }
+    harness
 }
 
 /// Returns what the script of an attempt saw of its node.
@@ -209,6 +240,7 @@ fn rank_note(name: &str, text: &str) -> RankNote {
         host: String::new(),
         started: 0.0,
         cpus: None,
+        launch: None,
         worlds: Vec::new(),
         family: None,
         end: None,
@@ -221,6 +253,7 @@ fn rank_note(name: &str, text: &str) -> RankNote {
                 note.started = time.parse().unwrap_or_default();
             }
             ["cpus", list] => note.cpus = Some(list.to_owned()),
+            ["launch", launch] => note.launch = Some(launch.to_owned()),
             ["world", size, _, _] => note.worlds.extend(size.parse::<u32>()),
             ["mpi", family] => note.family = Some(family.to_owned()),
             ["end", code, time] => note.end = code.parse().ok().zip(time.parse().ok()),

@@ -19,12 +19,12 @@ use super::{DriveError, Finished, Run, collect, facts, keep, measure, meta, repo
 use crate::coverage::rank_report::RankReport;
 use crate::coverage::summary::{Share, Totals, summarize};
 use crate::launch::Place;
-use crate::plan::{CommandLine, Step, StepKind};
+use crate::plan::{CommandLine, LauncherKind, Step, StepKind};
 use crate::results::artifact::{Artifact, Content, RunFiles};
 use crate::results::benchmark;
 use crate::results::record::{
-    BuildRecord, Conditions, CoverageSummary, FileCoverage, Hpc, JobRecord, KeptFiles, Note,
-    NoteKind, ObjectList, Part, Ratio, RunEntry, RunStatus, SCHEMA_VERSION,
+    BuildRecord, Conditions, CoverageSummary, FileCoverage, HarnessRecord, Hpc, JobRecord,
+    KeptFiles, Note, NoteKind, ObjectList, Part, Ratio, RunEntry, RunStatus, SCHEMA_VERSION,
 };
 use crate::results::reports::Merged;
 use crate::results::text::Style;
@@ -32,7 +32,7 @@ use crate::results::{
     BenchmarkInput, CoverageFigures, EarlierAttempt, FinishedRun, PartLogs, StepResult, history,
     store, text,
 };
-use crate::scheduler::{ExitRecord, Outcome};
+use crate::scheduler::{ExitRecord, Harness, Outcome};
 
 /// How long another run may hold the artifacts: longer than it takes to see that nobody lives to let go.
 const STORE_PATIENCE: Duration = Duration::from_mins(2);
@@ -274,6 +274,9 @@ impl Conclusion<'_> {
             mpi_world: attempt
                 .and_then(|attempt| attempt.exit.as_ref())
                 .and_then(ExitRecord::world),
+            harness: attempt
+                .filter(|_| step.launcher.kind == LauncherKind::None)
+                .and_then(|attempt| Some(seen(&attempt.exit.as_ref()?.harness))),
             elapsed: attempt.and_then(Attempt::elapsed),
             max_rss_bytes: record.and_then(crate::scheduler::JobRecord::max_rss),
             report: self.report(index, state.attempt),
@@ -531,6 +534,14 @@ fn shown(command: &CommandLine) -> String {
     match command {
         CommandLine::Shell(line) => line.clone(),
         CommandLine::Argv(words) => shell_words::join(words),
+    }
+}
+
+fn seen(harness: &Harness) -> HarnessRecord {
+    HarnessRecord {
+        launches: u32::try_from(harness.launches.len()).unwrap_or(u32::MAX),
+        unknown: harness.unknown,
+        beside: harness.beside,
     }
 }
 

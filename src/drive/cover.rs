@@ -251,18 +251,31 @@ fn step_ledger(
     let notes = collect::rank_notes(&given.start);
     let storage = collect::storage(&given.start);
     let silent = collect::silent(&given.start, &storage);
-    // A harness that starts MPI past our wrapper has ranks that nobody knows of.
-    let known = given.step.launcher.kind != LauncherKind::None || !notes.is_empty();
+    let ranks = match given.step.launcher.kind {
+        LauncherKind::None => ranks_of_harness(&given.start, &notes),
+        _ => given.step.resources.ranks,
+    };
     let mut ledger = ledger::of_step(
         &given.step.name,
         given.attempt,
-        if known { given.step.resources.ranks } else { 0 },
+        ranks,
         &files,
         &notes,
         &silent,
     );
     ledger.nodes = storage;
     ledger
+}
+
+/// How many ranks a command had that starts MPI by itself: of all its launches the largest, as far as they went through our wrapper.
+fn ranks_of_harness(start: &Path, notes: &[collect::RankNote]) -> u32 {
+    let harness = collect::harness(start, notes);
+    let asked = harness.launches.iter().filter_map(|launch| launch.ranks);
+    let seen = notes
+        .iter()
+        .filter_map(|note| note.rank)
+        .map(|rank| rank + 1);
+    asked.chain(seen).max().unwrap_or(0)
 }
 
 fn strays(given: &[&Given<'_>], found: Vec<(PathBuf, Option<String>)>) -> Vec<StrayProfile> {

@@ -168,7 +168,17 @@ impl RunFolder {
         self.coverage().join("covered.info")
     }
 
-    /// The library that notes which world MPI gave each rank.
+    /// Returns the folder of the script that goes before launchers. Trees that are kept may lead to it, so that it outlives the run.
+    #[must_use]
+    pub fn launchers(&self) -> PathBuf {
+        let workspace = self.root.parent().and_then(Path::parent);
+        workspace
+            .unwrap_or(&self.root)
+            .join("launchers")
+            .join(env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Returns the library that notes which world MPI gave each rank.
     #[must_use]
     pub fn world(&self) -> PathBuf {
         self.root.join("libworld.so")

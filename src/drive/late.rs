@@ -107,6 +107,7 @@ mod tests {
             host: "n1".to_owned(),
             started: 0.0,
             cpus: None,
+            launch: None,
             worlds: Vec::new(),
             family: None,
             end: end.map(|code| (code, 1.0)),

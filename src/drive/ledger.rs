@@ -167,6 +167,7 @@ mod tests {
             end: end.map(|code| (code, 1.0)),
             started: 0.0,
             cpus: None,
+            launch: None,
             worlds: Vec::new(),
             family: None,
         }

@@ -93,6 +93,8 @@ pub fn attempt(
         environment: environment::functions(&setup(&step.environment)),
         variables: step_variables(common, step, number, &made.variables),
         keeping: keeping.clone(),
+        world: world(folder, &launch),
+        launchers: text(&folder.launchers()),
         program: program(&step.command),
         before: step.before.iter().map(program).collect(),
         after: step.after.iter().map(program).collect(),
@@ -122,7 +124,7 @@ pub fn attempt(
             launch.ranks,
             keeping,
             &job.facts,
-            world(folder, launch.ranks).as_deref(),
+            job.world.as_deref(),
         ),
         node: job.scratch.as_ref().map(crate::launch::node_script),
         request: request(common, folder, step, number, tree),
@@ -131,9 +133,10 @@ pub fn attempt(
 
 /// The library that notes which world MPI gave a rank, where there are several to tell. The loader takes a path with a blank or a colon
 /// for several; then nothing is noted.
-fn world(folder: &RunFolder, ranks: u32) -> Option<String> {
+fn world(folder: &RunFolder, launch: &Launch) -> Option<String> {
     let path = text(&folder.world());
-    (ranks > 1 && !path.contains([' ', ':', '\t'])).then_some(path)
+    let several = launch.ranks > 1 || launch.kind == Kind::None;
+    (several && !path.contains([' ', ':', '\t'])).then_some(path)
 }
 
 fn keep(folder: &RunFolder, step: &Step) -> Option<Keep> {

@@ -16,7 +16,7 @@ use super::state::{Event, RunState};
 use super::stored::{self, Stored};
 use super::trees::{Origin, Trees};
 use super::{DriveError, Driven, LEASE, Request, Run};
-use crate::launch::{FACTS_SCRIPT, Place, WORLD};
+use crate::launch::{FACTS_SCRIPT, LAUNCHER, Place, WORLD};
 use crate::lease::{self, Claim, Life};
 use crate::plan::Plan;
 
@@ -106,6 +106,7 @@ pub fn begin(
     place_program(&folder).map_err(failed)?;
     fs_err::write(folder.facts(), FACTS_SCRIPT).map_err(failed)?;
     fs_err::write(folder.world(), WORLD).map_err(failed)?;
+    place_launcher(&folder.launchers()).map_err(failed)?;
     let started = Utc::now();
     let stored = Stored::of(&request, &folder, started);
     stored::write(&folder, &stored, &request.plan, &inherited)?;
@@ -213,6 +214,19 @@ fn place_program(folder: &RunFolder) -> std::io::Result<()> {
     let program = std::env::current_exe()?;
     fs_err::hard_link(&program, folder.program())
         .or_else(|_| fs_err::copy(&program, folder.program()).map(drop))
+}
+
+/// Puts the script that goes before launchers where it stays; runs side by side share it.
+fn place_launcher(dir: &Path) -> std::io::Result<()> {
+    let file = dir.join("launcher.sh");
+    if fs_err::read_to_string(&file).is_ok_and(|text| text == LAUNCHER) {
+        return Ok(());
+    }
+    fs_err::create_dir_all(dir)?;
+    let mut part = tempfile::NamedTempFile::new_in(dir)?;
+    std::io::Write::write_all(&mut part, LAUNCHER.as_bytes())?;
+    part.persist(&file).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// A run that has ended, or may still, and tests all that is asked for.

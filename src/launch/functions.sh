@@ -277,12 +277,16 @@ hpc_ci_ranks() { # COMMAND...: while the controller is away, srun is tried again
   return "$code"
 }
 
-hpc_ci_harness() { # COMMAND...: it starts MPI by itself, with the launch prefix at hand
+hpc_ci_harness() { # COMMAND...: it starts MPI by itself, with the launch prefix at hand, and launchers of ours before those of PATH
   local word prefix=
   for word in "${hpc_ci_launch[@]}"; do printf -v word '%q' "$word"; prefix+="$word "; done
   hpc_ci_profiles
+  mkdir -p "$HPC_CI_OUT/launches"
+  : >"$HPC_CI_OUT/launches/beside"
+  export HPC_CI_WRAPPER=$HPC_CI_STEP_DIR/rank.sh HPC_CI_NOTE=$HPC_CI_OUT/launches/beside HPC_CI_LIVE_PROFILE=$hpc_ci_folder/once
+  hpc_ci_add_launchers "$hpc_ci_launchers"
   if [ -n "$hpc_ci_preload" ]; then
-    export HPC_CI_LIVE_PROFILE=$hpc_ci_folder/once LD_PRELOAD=$hpc_ci_preload${LD_PRELOAD:+:$LD_PRELOAD}
+    export LD_PRELOAD=$hpc_ci_preload${LD_PRELOAD:+:$LD_PRELOAD} ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0
   fi
   HPC_CI_LAUNCH=${prefix% } LLVM_PROFILE_FILE=$hpc_ci_folder/once.$hpc_ci_pattern "$@"
 }

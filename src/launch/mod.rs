@@ -192,6 +192,10 @@ pub struct Job {
     pub variables: Vec<(String, String)>,
     /// How the counters of ranks that die are kept.
     pub keeping: Keeping,
+    /// Where [`WORLD`] stands, if ranks are to tell of their world.
+    pub world: Option<String>,
+    /// The folder of [`LAUNCHER`], for commands that start MPI by themselves.
+    pub launchers: String,
     /// What runs once per rank.
     pub program: Program,
     /// What runs once before.
@@ -248,6 +252,9 @@ pub struct Facts {
 
 /// The library that notes which world MPI gave each rank; `world.c` is its source.
 pub const WORLD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libworld.so"));
+
+/// The script that stands before the launchers of a command that starts MPI by itself.
+pub const LAUNCHER: &str = include_str!("launcher.sh");
 
 /// The script that describes a node.
 pub const FACTS_SCRIPT: &str = include_str!("facts.sh");

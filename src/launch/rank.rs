@@ -50,11 +50,11 @@ fi
         )
     };
     let pattern = keeping.pattern();
-    let libraries: Vec<&str> = world.into_iter().chain(keeping.library()).collect();
+    let libraries = super::script::preload(world, keeping);
     let preload = if libraries.is_empty() {
         String::new()
     } else {
-        preload(&libraries.join(":"))
+        preload(&libraries)
     };
     let describe = describe(facts);
     let binding = if facts.measures { BINDING } else { "" };
@@ -64,6 +64,8 @@ fi
 # Our own tools are found, and load, whatever the environment of the step says.
 own() {{ PATH=/usr/bin:/bin:$PATH; unset LD_LIBRARY_PATH LD_PRELOAD; "$@"; }}
 now() {{ own date +%s.%N; }}
+# A launcher may hide our variables from its ranks.
+[ -n "${{HPC_CI_OUT:-}}" ] || exec "$@"
 rank={rank}
 {alone}{check_size}host=$(own uname -n)
 {describe}HPC_CI_RANK=$rank
@@ -74,6 +76,7 @@ HPC_CI_NOTE=$HPC_CI_OUT/ranks/r${{rank:-x}}.$host.$$
 export HPC_CI_RANK HPC_CI_NOTE LLVM_PROFILE_FILE
 note=$HPC_CI_NOTE
 printf 'start %s %s\n' "$host" "$(now)" >"$note"
+[ -z "${{HPC_CI_LAUNCHED:-}}" ] || printf 'launch %s\n' "$HPC_CI_LAUNCHED" >>"$note"
 {binding}if [ "${{rank:-0}}" = 0 ] && [ -n "${{SLURM_STEP_ID:-}}" ]; then
   printf '%s.%s\n' "$SLURM_JOB_ID" "$SLURM_STEP_ID" >"$HPC_CI_OUT/srun-step"
 fi

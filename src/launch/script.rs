@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use shell_words::quote;
 
-use super::{Cwd, Job, Keep, Kind, Launch, Place, Program};
+use super::{Cwd, Job, Keep, Keeping, Kind, Launch, Place, Program};
 
 /// Functions that every script needs: refusing, the exit record, time, the search for the program's MPI.
 const FUNCTIONS: &str = include_str!("functions.sh");
@@ -34,6 +34,7 @@ hpc_ci_ranks={ranks}
 hpc_ci_pmi={pmi}
 hpc_ci_pattern={pattern}
 hpc_ci_preload={preload}
+hpc_ci_launchers={launchers}
 hpc_ci_facts={facts}
 hpc_ci_run_nodes={nodes}
 hpc_ci_measures={measures}
@@ -52,7 +53,8 @@ export HPC_CI_STEP_DIR
         ranks = job.launch.ranks,
         pmi = job.launch.pmi.word(),
         pattern = job.keeping.pattern(),
-        preload = quote(job.keeping.library().unwrap_or_default()),
+        preload = quote(&preload(job.world.as_deref(), &job.keeping)),
+        launchers = quote(&job.launchers),
         facts = quote(&job.facts.script),
         nodes = quote(&job.facts.nodes),
         measures = if job.facts.measures { "1" } else { "" },
@@ -82,6 +84,12 @@ impl Job {
             .find(|(name, _)| name == "SLURM_JOB_ID");
         id.map(|(_, value)| value.as_str())
     }
+}
+
+/// Returns the libraries that are loaded into all processes below a rank, as `LD_PRELOAD` lists them.
+pub(super) fn preload(world: Option<&str>, keeping: &Keeping) -> String {
+    let libraries: Vec<&str> = world.into_iter().chain(keeping.library()).collect();
+    libraries.join(":")
 }
 
 fn kind_word(kind: Kind) -> &'static str {

@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use super::benchmark::{Baseline, BenchmarkError, Reference};
 use super::clean::{one_line, shortened};
 use super::record::{
-    Better, BuildRecord, Conditions, Hpc, JobRecord, KeptFiles, Note, Outcome, Part, ProfileState,
-    Status,
+    Better, BuildRecord, Conditions, HarnessRecord, Hpc, JobRecord, KeptFiles, Note, Outcome, Part,
+    ProfileState, Status,
 };
 use super::reports::Merged;
 
@@ -126,6 +126,8 @@ pub struct StepResult {
     pub ranks: u32,
     /// The size of the world that MPI told its ranks; `None` where none of them said so.
     pub mpi_world: Option<u32>,
+    /// What was seen of its launches, if its command starts MPI by itself.
+    pub harness: Option<HarnessRecord>,
     /// How long the last attempt took.
     pub elapsed: Option<Duration>,
     /// The largest resident set of a process.
@@ -310,6 +312,7 @@ pub(crate) mod example {
             nodes: vec!["n1".to_owned(), "n2".to_owned()],
             ranks: 4,
             mpi_world: Some(4),
+            harness: None,
             elapsed: Some(Duration::from_millis(2_250)),
             max_rss_bytes: Some(41_943_040),
             report: None,

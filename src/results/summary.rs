@@ -288,6 +288,7 @@ fn step_record(step: &StepResult, folder: &Utf8Path) -> StepRecord {
         nodes: step.nodes.clone(),
         ranks: step.ranks,
         mpi_world: step.mpi_world,
+        harness: step.harness,
         elapsed_seconds: step.elapsed.map(seconds),
         max_rss_bytes: step.max_rss_bytes,
         attempts: step.attempts(),

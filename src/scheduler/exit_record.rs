@@ -47,6 +47,29 @@ pub struct ExitRecord {
     /// How each rank fared that began, by its own note; those of one launch after those of the one before it.
     #[serde(default)]
     pub ranks: Vec<RankExit>,
+    /// What was seen of the launches of a command that starts MPI by itself.
+    #[serde(skip)]
+    pub harness: Harness,
+}
+
+/// The launches of a command that starts MPI by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Harness {
+    /// Those with our wrapper between launcher and program.
+    pub launches: Vec<Launched>,
+    /// How many had options that were not understood, so that their ranks are unknown.
+    pub unknown: u32,
+    /// How many processes started MPI past the wrapper.
+    pub beside: u32,
+}
+
+/// One of these launches.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Launched {
+    /// How many ranks it asked for, where it said so.
+    pub ranks: Option<u32>,
+    /// The sizes of the worlds that its ranks saw.
+    pub sizes: Vec<u32>,
 }
 
 /// An exit record that cannot be read.

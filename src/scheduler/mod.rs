@@ -13,7 +13,7 @@ pub mod pending;
 pub mod slurm;
 pub mod verdict;
 
-pub use exit_record::{ExitRecord, InvalidExitRecord, RankExit};
+pub use exit_record::{ExitRecord, Harness, InvalidExitRecord, Launched, RankExit};
 pub use job::{
     Accounting, Array, Dependency, Estimate, ExitStatus, JobId, JobRecord, JobRequest, JobState,
     JobStatus, Observation, Phase, StepRecord,

@@ -305,7 +305,7 @@ fn taken_away(record: &JobRecord, evidence: &Evidence<'_>) -> Option<Verdict> {
 /// What the notes of the ranks say against a launcher that ended with 0.
 fn contradicted(exit: &ExitRecord, record: Option<&JobRecord>) -> Option<Verdict> {
     if exit.launches == 0 {
-        return None;
+        return alone_in_harness(exit);
     }
     let failed = |rank: &&RankExit| rank.exit_code.is_some_and(|code| code != 0);
     if let Some(rank) = exit.ranks.iter().find(failed) {
@@ -358,6 +358,23 @@ fn alone(exit: &ExitRecord) -> Option<Verdict> {
         exit.process_manager
     );
     Some(Verdict::new(Outcome::LaunchFailed, message))
+}
+
+/// The same of a launch by a command that starts MPI by itself.
+fn alone_in_harness(exit: &ExitRecord) -> Option<Verdict> {
+    let mut several = exit.harness.launches.iter().filter_map(|launch| {
+        let ranks = launch.ranks.filter(|ranks| *ranks > 1)?;
+        Some((ranks, &launch.sizes))
+    });
+    let alone = |sizes: &[u32]| !sizes.is_empty() && sizes.iter().all(|size| *size == 1);
+    let (ranks, _) = several.find(|(_, sizes)| alone(sizes))?;
+    Some(Verdict::new(
+        Outcome::LaunchFailed,
+        format!(
+            "its command started {ranks} ranks, but MPI ran each of them alone, in a world of one: the launcher belongs to another MPI \
+             than the program"
+        ),
+    ))
 }
 
 /// Whether ranks with this MPI find each other under this process manager; true where that is not known.

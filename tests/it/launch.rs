@@ -21,6 +21,8 @@ fn job(dir: &Path, ranks: u32, line: &str) -> Job {
         environment: NO_ENVIRONMENT.into(),
         variables: Vec::new(),
         keeping: Keeping::Nothing,
+        world: None,
+        launchers: String::new(),
         program: Program::Shell(line.into()),
         before: Vec::new(),
         after: Vec::new(),

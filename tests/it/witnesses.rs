@@ -276,3 +276,128 @@ fn the_library_of_worlds_stands_in_nobodys_way() {
     project.commit();
     project.run(LOCAL).exits_with(0);
 }
+
+/// A project of CTest, whose configuration looks for the launcher and holds on to its path.
+const CMAKE: &str = "cmake_minimum_required(VERSION 3.18)\nproject(t C)\nfind_package(MPI REQUIRED)\nenable_testing()
+add_executable(size size.c)\ntarget_link_libraries(size MPI::MPI_C)
+add_test(NAME two COMMAND ${MPIEXEC_EXECUTABLE} --allow-run-as-root --oversubscribe ${MPIEXEC_NUMPROC_FLAG} 2 $<TARGET_FILE:size>)
+add_test(NAME three COMMAND ${MPIEXEC_EXECUTABLE} --allow-run-as-root --oversubscribe ${MPIEXEC_NUMPROC_FLAG} 3 $<TARGET_FILE:size>)\n";
+
+/// Harnesses that start MPI by themselves: their ranks leave notes, and where they cannot, that is said.
+#[test]
+fn ranks_of_a_harness_are_seen() {
+    let project = Project::new(Home::Here);
+    project.file("size.c", SIZE).file("CMakeLists.txt", CMAKE).file(
+        "Makefile",
+        "MPIRUN = mpirun --allow-run-as-root --oversubscribe\ncheck: plain\n\t$(MPIRUN) -np 2 -x A=b ./plain\n\t$(MPIRUN) -np 1 ./plain : -np 1 ./plain\nplain: size.c\n\tmpicc.openmpi -o $@ $<\n",
+    );
+    let step = |name: &str, command: &str| {
+        format!(
+            "[[test]]\nname = \"{name}\"\nlauncher = \"none\"\nranks = 2\nbuild = \"tests\"\ncommand = '''\n{command}\n'''\n"
+        )
+    };
+    project.file(
+        "hpc.toml",
+        &[
+            "[build.tests]\ncommand = '''\ncmake -S . -B out && cmake --build out\nmpicc.mpich -o mpich size.c\n'''\ncoverage = \"llvm\"\n[environment]\nvariables = { OMPI_CC = \"clang\", CC = \"clang\" }\n".to_owned(),
+            step("ctest", "ctest --test-dir out --output-on-failure"),
+            step("make", "make check"),
+            step("python", "python3 -c 'import subprocess as s; s.run([\"mpiexec\", \"--allow-run-as-root\", \"--oversubscribe\", \"-n\", \"2\", \"out/size\"], check=True)'"),
+            step("prefix", "$HPC_CI_LAUNCH out/size"),
+            step("absolute", "\"$(PATH=/usr/bin type -P mpiexec)\" --allow-run-as-root --oversubscribe -n 2 out/size"),
+            step("unknown", "mpiexec --allow-run-as-root --oversubscribe --report-bindings-strangely 2 out/size || true"),
+            step("alone", "mpiexec.openmpi --allow-run-as-root --oversubscribe -n 2 ./mpich"),
+            step("nothing", "true"),
+        ]
+        .concat(),
+    );
+    project.commit();
+    let ended = project.run(LOCAL).exits_with(3);
+    let seen = |step: &str| {
+        let seen = ended.step(step)["harness"].clone();
+        ["launches", "unknown", "beside"].map(|key| seen[key].as_u64().unwrap())
+    };
+    assert_eq!(seen("ctest"), [2, 0, 0], "{}", ended.log("ctest"));
+    assert_eq!(seen("make"), [2, 0, 0], "{}", ended.log("make"));
+    assert_eq!(seen("python"), [1, 0, 0]);
+    assert_eq!(seen("prefix"), [1, 0, 0]);
+    assert_eq!(seen("absolute"), [0, 0, 2]);
+    assert_eq!(seen("unknown"), [0, 1, 0]);
+    assert_eq!(seen("nothing"), [0, 0, 0]);
+    let alone = ended.step("alone");
+    assert_eq!(alone["outcome"], "launch_failed", "{alone:#}");
+    assert!(
+        ended
+            .err
+            .contains("some ranks of `absolute` and 2 other steps are unknown"),
+        "{}",
+        ended.err
+    );
+    let meta = ended.json("artifacts/meta.json");
+    let ledger = &meta["runs"][0]["ranks"];
+    let steps = ledger["steps"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{meta:#}"));
+    let expected = |name: &str| {
+        let step = steps.iter().find(|step| step["step"] == name).unwrap();
+        (step["expected"].as_u64(), step["used"].as_u64())
+    };
+    assert_eq!(expected("ctest"), (Some(3), Some(3)), "{ledger:#}");
+    assert_eq!(expected("make"), (Some(2), Some(2)), "{ledger:#}");
+    assert_eq!(expected("absolute"), (Some(0), Some(0)), "{ledger:#}");
+}
+
+/// The same in a job, where launchers start their daemons by srun.
+#[test]
+fn cluster_ranks_of_a_harness_are_seen_in_a_job() {
+    let project = Project::new(Home::Cluster);
+    project.file("size.c", SIZE);
+    let step = |name: &str, command: &str| {
+        format!(
+            "[[test]]\nname = \"{name}\"\nlauncher = \"none\"\nranks = 2\nnodes = 2\ncommand = '{command}'\n"
+        )
+    };
+    project.file(
+        "hpc.toml",
+        &[
+            "[scheduler]\ntime = \"2m\"\n[build.tests]\ncommand = 'mpicc.openmpi -o ompi size.c; mpicc.mpich -o mpich size.c'\n".to_owned(),
+            step("srun", "srun -n 2 -N 2 --mpi=pmi2 ./mpich && srun --ntasks=2 --mpi=pmix ./ompi"),
+            step("mpirun", "mpirun -np 2 --map-by node ./ompi"),
+            step("prefix", "$HPC_CI_LAUNCH ./ompi"),
+            step("alone", "srun -n 2 --mpi=none ./mpich"),
+        ]
+        .concat(),
+    );
+    project.commit();
+    let ended = project.run(&["--tests-only"]);
+    let seen = |step: &str| {
+        let step = ended.step(step);
+        let seen = &step["harness"];
+        let seen = ["launches", "unknown", "beside"].map(|key| seen[key].as_u64().unwrap());
+        (seen, step["outcome"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(
+        seen("srun"),
+        ([2, 0, 0], "passed".to_owned()),
+        "{}",
+        ended.err
+    );
+    assert_eq!(
+        seen("mpirun"),
+        ([1, 0, 0], "passed".to_owned()),
+        "{}",
+        ended.err
+    );
+    assert_eq!(
+        seen("prefix"),
+        ([1, 0, 0], "passed".to_owned()),
+        "{}",
+        ended.err
+    );
+    assert_eq!(
+        seen("alone"),
+        ([1, 0, 0], "launch_failed".to_owned()),
+        "{}",
+        ended.err
+    );
+}

@@ -43,7 +43,8 @@ pub use results::{BenchmarksPart, CoveragePart, Hpc, HpcResults, TestsPart};
 pub use run::{BuildRecord, JobRecord, Note, NoteKind, RunEntry, RunParts, RunStep};
 
 pub use steps::{
-    Disagreement, Failing, KeptFiles, RanksSaying, StepRecord, SuiteCounts, TestsSummary,
+    Disagreement, Failing, HarnessRecord, KeptFiles, RanksSaying, StepRecord, SuiteCounts,
+    TestsSummary,
 };
 
 /// The version that every document states.

@@ -70,6 +70,17 @@ pub struct Failing {
     pub test_status: Option<CaseStatus>,
 }
 
+/// What was seen of the launches of a command that starts MPI by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HarnessRecord {
+    /// Launches with the per-rank wrapper, whose ranks left notes.
+    pub launches: u32,
+    /// Launches with options that were not understood, so that their ranks are unknown.
+    pub unknown: u32,
+    /// Processes that started MPI past the wrapper.
+    pub beside: u32,
+}
+
 /// One step in `tests/summary.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
@@ -94,6 +105,9 @@ pub struct StepRecord {
     /// The size of the world that MPI told its ranks: null where none of them said so, because it has no MPI, or one that cannot be asked.
     #[serde(default)]
     pub mpi_world: Option<u32>,
+    /// What was seen of its launches, if its command starts MPI by itself; null otherwise.
+    #[serde(default)]
+    pub harness: Option<HarnessRecord>,
     /// How long the last attempt took.
     pub elapsed_seconds: Option<f64>,
     /// The largest resident set of a process.

@@ -295,8 +295,8 @@ impl Page<'_> {
                 line("", finding);
             }
         }
-        if let Some(unproved) = self.unproved_worlds() {
-            line("ranks", &unproved);
+        for (number, unproved) in self.unproved_ranks().iter().enumerate() {
+            line(if number == 0 { "ranks" } else { "" }, unproved);
         }
         let of_steps = self.run.steps.iter().flat_map(|step| &step.kept);
         let kept: u64 = of_steps.map(|kept| kept.files).sum();
@@ -326,21 +326,27 @@ impl Page<'_> {
         text
     }
 
-    /// Passed steps of several ranks of which nothing proves that MPI joined them.
-    fn unproved_worlds(&self) -> Option<String> {
-        let unproved = self.run.steps.iter().filter(|step| {
-            step.ranks > 1 && step.mpi_world.is_none() && step.status() == Status::Passed
+    /// What is not known of the ranks of steps that passed.
+    fn unproved_ranks(&self) -> Vec<String> {
+        let passed = || {
+            let steps = self.run.steps.iter();
+            steps.filter(|step| step.status() == Status::Passed)
+        };
+        let without_world = passed()
+            .filter(|step| step.ranks > 1 && step.harness.is_none() && step.mpi_world.is_none());
+        let past_us = passed().filter(|step| {
+            let seen = step.harness.unwrap_or_default();
+            let none = step.harness.is_some() && step.ranks > 1 && seen.launches == 0;
+            none || seen.unknown > 0 || seen.beside > 0
         });
-        let names: Vec<&str> = unproved.map(|step| step.name.as_str()).collect();
-        let first = one_line(names.first()?);
-        Some(match names.len() {
-            1 => format!("no rank of `{first}` told the size of its MPI world"),
-            several => format!(
-                "no rank of `{first}` and {} {} told the size of its MPI world",
-                several - 1,
-                plural(several - 1, "other step"),
-            ),
-        })
+        let lines = [
+            some_of(without_world)
+                .map(|steps| format!("no rank of {steps} told the size of its MPI world")),
+            some_of(past_us).map(|steps| {
+                format!("some ranks of {steps} are unknown: it starts MPI past what can be seen")
+            }),
+        ];
+        lines.into_iter().flatten().collect()
     }
 
     /// The last line, which says it all.
@@ -426,6 +432,16 @@ impl Page<'_> {
         }
         one_line(parts.into_iter().collect::<camino::Utf8PathBuf>().as_str())
     }
+}
+
+/// The first of some steps, and how many more there are.
+fn some_of<'a>(steps: impl Iterator<Item = &'a StepResult>) -> Option<String> {
+    let names: Vec<&str> = steps.map(|step| step.name.as_str()).collect();
+    let first = one_line(names.first()?);
+    Some(match names.len() - 1 {
+        0 => format!("`{first}`"),
+        more => format!("`{first}` and {more} other {}", plural(more, "step")),
+    })
 }
 
 /// The failing tests of a step's report, a line each.
