@@ -119,7 +119,7 @@ pub(super) fn exit_record(attempt: &Path) -> Option<ExitRecord> {
         let time = |note: &RankNote| note.end.map_or(f64::INFINITY, |(_, time)| time);
         time(a).total_cmp(&time(b))
     });
-    let expected = record.ranks_expected.unwrap_or_default();
+    let expected = record.ranks_expected;
     record.harness = harness(&dir, &notes);
     record.ranks = notes
         .into_iter()

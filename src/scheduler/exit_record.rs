@@ -33,8 +33,7 @@ pub struct ExitRecord {
     #[serde(default)]
     pub nodes: Option<String>,
     /// How many ranks were asked for.
-    #[serde(default)]
-    pub ranks_expected: Option<u32>,
+    pub ranks_expected: u32,
     /// Which part around the program failed, if one did: `before`, `after`.
     #[serde(default)]
     pub failed_part: Option<String>,
@@ -87,9 +86,10 @@ impl ExitRecord {
     /// be late on a network file system.
     #[must_use]
     pub fn unheard(&self) -> Vec<u32> {
-        let Some(expected) = self.ranks_expected.filter(|_| self.launches > 0) else {
+        if self.launches == 0 {
             return Vec::new();
-        };
+        }
+        let expected = self.ranks_expected;
         let mut ends = BTreeMap::<Option<u32>, u32>::new();
         for rank in self.ranks.iter().filter(|rank| rank.exit_code.is_some()) {
             *ends.entry(rank.rank).or_default() += 1;

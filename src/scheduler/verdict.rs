@@ -323,7 +323,7 @@ fn contradicted(exit: &ExitRecord, record: Option<&JobRecord>) -> Option<Verdict
         return Some(verdict);
     }
     let unheard = exit.unheard();
-    let expected = exit.ranks_expected.unwrap_or_default();
+    let expected = exit.ranks_expected;
     let first = unheard.first()?;
     let who = match unheard.len() {
         1 => format!("rank {first}"),
@@ -338,7 +338,10 @@ fn contradicted(exit: &ExitRecord, record: Option<&JobRecord>) -> Option<Verdict
 /// Each rank must have taken part: an MPI library under a launcher that it does not understand runs every rank alone, and ends
 /// with 0.
 fn alone(exit: &ExitRecord) -> Option<Verdict> {
-    let expected = exit.ranks_expected.filter(|ranks| *ranks > 1)?;
+    let expected = exit.ranks_expected;
+    if expected < 2 {
+        return None;
+    }
     let mut sizes = exit.ranks.iter().filter_map(|rank| rank.size);
     let help = "set `launcher`, `pmi` or `MPIEXEC` to what the program's MPI understands";
     if let Some(size) = sizes.find(|size| *size != expected) {

@@ -80,7 +80,9 @@ const STATES: &[(&str, &str, Phase, Meaning)] = &[
 ];
 
 fn exit(code: i32) -> ExitRecord {
-    let text = format!(r#"{{"schema_version":1,"exit_code":{code},"started":1,"ended":2}}"#);
+    let text = format!(
+        r#"{{"schema_version":1,"exit_code":{code},"started":1,"ended":2,"ranks_expected":1,"launches":0}}"#
+    );
     ExitRecord::parse(text.as_bytes()).unwrap()
 }
 
