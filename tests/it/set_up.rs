@@ -509,3 +509,54 @@ fn hpc_toml_sets_no_variable_that_changes_shells() {
         ended.err
     );
 }
+
+/// All modules must be loaded in the end, whatever a later one or a set-up line does.
+#[test]
+fn a_module_that_something_else_unloads_is_noticed() {
+    let project = Project::new(Home::Here);
+    project
+        .file("modules/a/1", "#%Module\nsetenv A 1\n")
+        .file("modules/b/1", "#%Module\nmodule unload a\nsetenv B 1\n")
+        .file("modules/c/1", "#%Module\nsetenv C 1\n");
+    let modules = project.dir.join("modules");
+    let step = |name: &str, modules: &str, set_up: &str| {
+        format!(
+            "[[test]]\nname = \"{name}\"\ncommand = 'env'\nenvironment = {{ modules = {modules}, setup = {set_up} }}\n"
+        )
+    };
+    project.file(
+        "hpc.toml",
+        &[
+            format!("[environment]\nuse = [\"{}\"]\n", modules.display()),
+            step("well", r#"["a", "c"]"#, "[]"),
+            step("order", r#"["b", "a"]"#, "[]"),
+            step("lost", r#"["a", "c", "b"]"#, "[]"),
+            step("line", r#"["a", "c"]"#, "'module unload a'"),
+            step("none", r#"["a", "nothing"]"#, "[]"),
+        ]
+        .concat(),
+    );
+    project.commit();
+    let ended = project.run(HERE).exits_with(3);
+    for (step, outcome, message) in [
+        ("well", "passed", ""),
+        ("order", "passed", ""),
+        (
+            "lost",
+            "launch_failed",
+            "module `a` is not loaded any more once `b` was loaded",
+        ),
+        (
+            "line",
+            "launch_failed",
+            "module `a` is not loaded any more after the set-up lines",
+        ),
+        ("none", "launch_failed", "module `nothing` did not load"),
+    ] {
+        let step = ended.step(step);
+        assert_eq!(step["outcome"], outcome, "{step:#}");
+        let told = step["message"].as_str().unwrap_or_default();
+        assert!(told.contains(message), "{told}");
+    }
+    assert!(ended.log("well").contains("C=1"));
+}
