@@ -8,7 +8,8 @@ use hpc_ci::launch::{
 };
 
 /// An environment of no modules, set-up lines and variables.
-const NO_ENVIRONMENT: &str = "hpc_ci_set_up() { :; }\nhpc_ci_enter() { :; }\n";
+const NO_ENVIRONMENT: &str =
+    "hpc_ci_set_up_text=\nhpc_ci_enter() { :; }\nhpc_ci_add_launchers() { :; }\n";
 
 fn job(dir: &Path, ranks: u32, line: &str) -> Job {
     let text = |path: &Path| path.to_str().unwrap().to_owned();

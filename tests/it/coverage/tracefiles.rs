@@ -25,7 +25,7 @@ printf 'SF:src/generated.jl\nDA:1,1\nend_of_record\nSF:/usr/share/julia/base.jl\
 [ $HPC_CI_RANK != 3 ] || printf '\000\001 no tracefile' >broken.info
 '''
 ranks = 4
-environment = { setup = 'export TREE=$hpc_ci_tree' }
+environment = { setup = 'export TREE=$PWD' }
 "#,
     );
     let run = run(&project, &[]).exits_with(0);
