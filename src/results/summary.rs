@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::clean::one_line;
 use super::record::{
     BenchmarksPart, BenchmarksSummary, BuildRecord, CoveragePart, Disagreement, Failing, KeptFiles,
     Mark, NoteKind, Part, RanksSaying, RunEntry, RunParts, RunStatus, RunStep, SCHEMA_VERSION,
@@ -316,6 +317,7 @@ fn step_record(step: &StepResult, folder: &Utf8Path) -> StepRecord {
     }
 }
 
+        notes: step.notes.iter().map(|note| one_line(note)).collect(),
 fn disagreement(test: &MergedCase) -> Disagreement {
     let ranks = test.by_rank.iter();
     Disagreement {

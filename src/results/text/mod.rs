@@ -283,7 +283,13 @@ impl Page<'_> {
                     step.attempts()
                 )
             });
-        builds.chain(flaky).chain(notes).collect()
+        let of_steps = self.run.steps.iter().flat_map(|step| {
+            let name = self.ink.paint(Tone::Strong, &one_line(&step.name));
+            let word = self.ink.paint(Tone::Odd, "NOTE  ");
+            let notes = step.notes.iter();
+            notes.map(move |note| format!("{word}  {name}  {}\n", one_line(note)))
+        });
+        builds.chain(flaky).chain(of_steps).chain(notes).collect()
     }
 
     fn feet(&self) -> String {
