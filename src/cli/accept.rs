@@ -7,7 +7,7 @@ use super::args::{Format, Global};
 use super::console::Console;
 use super::past::{Past, PastArgs};
 use crate::error::{Error, Exit};
-use crate::results::benchmark::in_force;
+use crate::results::benchmark::{in_force, measured_median};
 use crate::results::record::{Accepted, Before, BenchmarkRecord, HistoryEntry, SCHEMA_VERSION};
 
 /// Arguments of `accept`.
@@ -109,7 +109,8 @@ fn chosen_metrics<'r>(
 ) -> Result<Vec<(&'r str, &'r BenchmarkRecord)>, Error> {
     if names.is_empty() {
         // A metric without a value has nothing to accept.
-        let measured = run.benchmarks.iter().filter(|(_, it)| it.median.is_some());
+        let measured = run.benchmarks.iter();
+        let measured = measured.filter(|(_, it)| measured_median(it).is_some());
         return Ok(measured.map(|(name, it)| (name.as_str(), it)).collect());
     }
     let find = |name: &String| {
@@ -124,7 +125,7 @@ fn chosen_metrics<'r>(
 }
 
 fn median(name: &str, record: &BenchmarkRecord) -> Result<f64, Error> {
-    record.median.ok_or_else(|| Error::NotAcceptable {
+    measured_median(record).ok_or_else(|| Error::NotAcceptable {
         what: format!("metric `{name}` has no value"),
     })
 }

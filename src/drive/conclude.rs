@@ -13,6 +13,7 @@ use super::cover::Covered;
 use super::live::Attempt;
 use super::meta::Surroundings;
 use super::progress::{Observer, Progress};
+use super::reports::Heard;
 use super::state::{BuildFailure, BuildState, RunState};
 use super::stored::put;
 use super::{DriveError, Finished, Run, collect, facts, keep, measure, meta, reports, toolchain};
@@ -26,7 +27,6 @@ use crate::results::record::{
     BuildRecord, Conditions, CoverageSummary, FileCoverage, HarnessRecord, Hpc, JobRecord,
     KeptFiles, Note, NoteKind, ObjectList, Part, Ratio, RunEntry, RunStatus, SCHEMA_VERSION,
 };
-use crate::results::reports::Merged;
 use crate::results::text::Style;
 use crate::results::{
     BenchmarkInput, CoverageFigures, EarlierAttempt, FinishedRun, PartLogs, StepResult, history,
@@ -251,6 +251,7 @@ impl Conclusion<'_> {
         let record = attempt.and_then(|attempt| attempt.end.record.as_ref());
         let outcome = verdict.map_or(Outcome::Lost, |verdict| verdict.outcome);
         let ended_well = outcome == Outcome::Passed;
+        let heard = self.heard(index, state.attempt);
         StepResult {
             name: step.name.clone(),
             slug: step.slug.clone(),
@@ -279,7 +280,8 @@ impl Conclusion<'_> {
                 .and_then(|attempt| Some(seen(&attempt.exit.as_ref()?.harness))),
             elapsed: attempt.and_then(Attempt::elapsed),
             max_rss_bytes: record.and_then(crate::scheduler::JobRecord::max_rss),
-            report: self.report(index, state.attempt),
+            report: heard.report,
+            notes: heard.notes,
             earlier: (1..state.attempt)
                 .filter_map(|number| self.earlier(index, number))
                 .collect(),
@@ -304,9 +306,12 @@ impl Conclusion<'_> {
         Some(kept.listed(number, self.relative(&folder)))
     }
 
-    fn report(&self, index: usize, number: u32) -> Option<Merged> {
+    fn heard(&self, index: usize, number: u32) -> Heard {
         let step = &self.run.request.plan.steps[index];
-        let ended = self.attempts.get(&(index, number))?.end.verdict.outcome;
+        let Some(attempt) = self.attempts.get(&(index, number)) else {
+            return Heard::default();
+        };
+        let ended = attempt.end.verdict.outcome;
         reports::read(step, &self.run.folder.attempt(&step.slug, number), ended)
     }
 
@@ -317,7 +322,8 @@ impl Conclusion<'_> {
             message: attempt.end.verdict.message.clone(),
             job_id: attempt.end.job.as_ref().map(ToString::to_string),
             failed_tests: self
-                .report(index, number)
+                .heard(index, number)
+                .report
                 .into_iter()
                 .flat_map(|report| report.cases)
                 .filter(|it| it.case.status.is_failure())

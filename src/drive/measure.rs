@@ -193,7 +193,7 @@ fn by_pattern(metric: &Metric, benchmark: &Benchmark, outputs: &[String]) -> Fig
         name: metric.name.clone().unwrap_or_default(),
         unit: metric.unit.clone(),
         better: direction(metric.better.unwrap_or_default()),
-        samples: benchmark::Metric::new(pattern, benchmark.valid.as_deref())
+        samples: benchmark::Metric::new(pattern, benchmark.valid.as_deref(), &metric.unit)
             .and_then(|metric| metric.samples(outputs.iter().map(String::as_str))),
     }
 }

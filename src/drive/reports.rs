@@ -9,31 +9,74 @@ use crate::scheduler::{Outcome, Status, Verdict};
 /// Reports and logs beyond this are not read.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// Returns what the reports of an attempt that ended so say; none if the step is one test.
-pub(super) fn read(step: &Step, attempt: &Path, outcome: Outcome) -> Option<Merged> {
+/// Of many ranks, each may be told the same of.
+const MOST_NOTES: usize = 5;
+
+/// What the reports of an attempt say, and what is to be said of them.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// None if the step is one test.
+    pub(super) report: Option<Merged>,
+    /// What of them was not understood or not believed, a line each.
+    pub(super) notes: Vec<String>,
+}
+
+/// Returns what the reports of an attempt that ended so say.
+pub(super) fn read(step: &Step, attempt: &Path, outcome: Outcome) -> Heard {
     let ran = matches!(outcome.status(), Status::Passed | Status::Failed);
     let is_test = matches!(step.kind, StepKind::Test) && step.expect == Expect::Pass;
     if !ran || !is_test {
-        return None;
+        return Heard::default();
     }
-    if let Some(ResultsFile { format, path, .. }) = &step.results {
-        let format = known(*format)?;
-        return match path {
+    let report = match &step.results {
+        Some(ResultsFile { format, path, .. }) => known(*format).and_then(|format| match path {
             Some(pattern) => files(step, attempt, format, pattern, outcome),
             None => Some(log(attempt, format)),
-        };
+        }),
+        None => return guessed(step, attempt, outcome).unwrap_or_default(),
+    };
+    // Where the step failed anyway, what is wrong with its report is no verdict of its own.
+    let failed = outcome.status() == Status::Failed;
+    let mut notes = Vec::new();
+    if let Some(report) = &report {
+        notes.extend_from_slice(if failed { &report.problems } else { &[] });
+        notes.extend_from_slice(&report.notes);
     }
+    let more = notes.len().saturating_sub(MOST_NOTES);
+    notes.truncate(MOST_NOTES);
+    notes.extend((more > 0).then(|| format!("and {more} more of its reports")));
+    Heard { report, notes }
+}
+
+/// What stands in the output though nobody asked for it. Where anything speaks against it, the step is one test.
+fn guessed(step: &Step, attempt: &Path, outcome: Outcome) -> Option<Heard> {
     let text = text(&attempt.join("log.txt")).ok()?;
     let found = recognise(&text)?;
     // Ranks that print over one another make no sense together, and of those that print one after the other each tells of the same
-    // tests: which of both happens is chance. Then the step is one test, as without a report.
-    let of_one = found.problems.is_empty() && !found.repeats;
-    (step.resources.ranks == 1 || of_one).then(|| merge(vec![of_log(Ok(found))], None))
+    // tests: which of both happens is chance.
+    if step.resources.ranks > 1 && (found.repeats || !found.problems.is_empty()) {
+        return None;
+    }
+    let dialect = found.dialect.as_str();
+    let merged = merge(vec![of_log(Ok(found))], None);
+    Some(match reports::contradiction(outcome, &merged) {
+        None => Heard {
+            notes: merged.notes.clone(),
+            report: Some(merged),
+        },
+        Some(why) => Heard {
+            report: None,
+            notes: vec![format!(
+                "its output looks like {dialect} and is not taken for a report ({why}); the step is one test, unless `results` says \
+                 what to read"
+            )],
+        },
+    })
 }
 
 /// Returns the verdict on an attempt once its reports were heard too.
 pub(super) fn judged(verdict: Verdict, step: &Step, attempt: &Path) -> Verdict {
-    let report = read(step, attempt, verdict.outcome);
+    let report = read(step, attempt, verdict.outcome).report;
     let heard = report.and_then(|report| reports::verdict(verdict.outcome, &report));
     match heard {
         Some((outcome, message)) => Verdict {
@@ -119,7 +162,9 @@ pub(super) fn kept(folder: &Path) -> Vec<(String, Result<String, ReportError>)> 
 fn absent(kept: &Path, pattern: &str) -> String {
     let stale = fs_err::read_to_string(kept.join("stale")).unwrap_or_default();
     match stale.lines().next() {
-        Some(file) => format!("the report `{file}` is older than the step"),
+        Some(file) => format!(
+            "the report `{file}` was there before the step began, and the step has not written it"
+        ),
         None => format!("it left no report `{pattern}`"),
     }
 }

@@ -1,15 +1,71 @@
-mkdir -p "$HPC_CI_OUT/results" && : >"$HPC_CI_OUT/results/begun"
+mkdir -p "$HPC_CI_OUT/results"
 
-# PATTERN [FOLDER]: copies the reports written since the step began; it looks where the step ran, then in its own folder
+# A report is told from one that was there before by what it is, and not by when it was written: clocks of nodes differ. Nothing is
+# moved aside either, since other steps may be at work in the same tree.
+declare -A hpc_ci_old=()
+
+hpc_ci_prints() { # FILE...: what a write changes, a line for each
+  local file
+  # Opening makes a network file system ask its server again.
+  for file in "$@"; do : <"$file"; done 2>/dev/null
+  printf '%s\0' "$@" | xargs -0 stat -L -c '%d %i %s|%y|%z|%n' -- 2>/dev/null
+}
+
+hpc_ci_look() { # PATTERN: sets the arrays hpc_ci_bases, where reports are looked for, and hpc_ci_found, those that match here
+  local IFS= file
+  hpc_ci_bases=("$PWD") hpc_ci_found=()
+  case $1 in /*) ;; *) hpc_ci_bases+=("$HPC_CI_STEP_DIR") ;; esac
+  for file in $1; do [ ! -f "$file" ] || hpc_ci_found+=("$file"); done
+}
+
+# PATTERN: remembers the files that match before the step, or a launch of it, begins
+hpc_ci_remember_results() {
+  local id written changed file clock young tries=0
+  while :; do
+    hpc_ci_old=() clock= young=
+    while IFS='|' read -r id written changed file; do
+      if [ -z "$clock" ]; then clock=$changed; continue; fi
+      hpc_ci_old["$id|$written|$changed"]=1
+      [ "$changed" != "$clock" ] || young=1
+    done < <(
+      shopt -s nullglob globstar
+      files=()
+      hpc_ci_look "$1"
+      for base in "${hpc_ci_bases[@]}"; do
+        cd -- "$base" || continue
+        hpc_ci_look "$1"
+        for file in "${hpc_ci_found[@]}"; do
+          case $file in /*) files+=("$file") ;; *) files+=("$base/$file") ;; esac
+        done
+      done
+      [ ${#files[@]} != 0 ] || exit 0
+      echo >"$HPC_CI_OUT/results/clock"
+      hpc_ci_prints "$HPC_CI_OUT/results/clock" "${files[@]}"
+    )
+    # File systems count milliseconds, or seconds: what is written again before theirs has moved on would look untouched.
+    [ -n "$young" ] && [ "$tries" -lt 40 ] || break
+    tries=$((tries + 1))
+    sleep 0.05
+  done
+}
+
+# PATTERN [FOLDER]: copies the reports that the step has written; it looks where the step ran, then in the folder of its own
 hpc_ci_keep_results() (
   shopt -s nullglob globstar
-  IFS= number=0 begun=$HPC_CI_OUT/results/begun kept=$HPC_CI_OUT/results${2:+/$2}
+  number=0 kept=$HPC_CI_OUT/results${2:+/$2}
   mkdir -p "$kept"
-  for base in "$PWD" "$HPC_CI_OUT"; do
+  hpc_ci_look "$1"
+  for base in "${hpc_ci_bases[@]}"; do
     cd -- "$base" || continue
-    for file in $1; do
-      [ -f "$file" ] || continue
-      if [ "$begun" -nt "$file" ]; then
+    hpc_ci_look "$1"
+    declare -A new=()
+    if [ ${#hpc_ci_found[@]} != 0 ] && [ ${#hpc_ci_old[@]} != 0 ]; then
+      while IFS='|' read -r id written changed file; do
+        [ -n "${hpc_ci_old["$id|$written|$changed"]:-}" ] || new["/$file"]=1
+      done < <(hpc_ci_prints "${hpc_ci_found[@]}")
+    fi
+    for file in "${hpc_ci_found[@]}"; do
+      if [ ${#hpc_ci_old[@]} != 0 ] && [ -z "${new["/$file"]:-}" ]; then
         printf '%s\n' "$file" >>"$kept/stale"
         continue
       fi
@@ -17,14 +73,13 @@ hpc_ci_keep_results() (
       cp -- "$file" "$kept/$number.report" && printf '%s' "$file" >"$kept/$number.name"
     done
     [ "$number" = 0 ] || break
-    case $1 in /*) break ;; esac
   done
 )
 
 hpc_ci_reported() { # PATTERN COMMAND...: one launch of hpc_ci_repeat, whose reports are kept apart from those of the others
   local pattern=$1 code
   shift
-  : >"$HPC_CI_OUT/results/begun"
+  hpc_ci_remember_results "$pattern"
   "$@"
   code=$?
   hpc_ci_keep_results "$pattern" "$number"

@@ -327,8 +327,12 @@ fn body(job: &Job) -> String {
         writeln!(text, "  {start}").expect("a String takes any text");
     }
     text.push_str("}\n");
-    if job.reports.is_some() {
+    if let Some(pattern) = &job.reports {
         text.push_str(RESULTS);
+        if !repeats {
+            writeln!(text, "hpc_ci_remember_results {}", quote(pattern))
+                .expect("a String takes any text");
+        }
     }
     if let Some(keep) = &job.keep {
         text.push_str(&keeping(keep));

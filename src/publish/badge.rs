@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::branch::history::{Run, Standing};
-use crate::results::record::{RunStatus, SuiteCounts};
+use crate::results::record::{BenchmarkRecord, RunStatus, Status, SuiteCounts};
 
 /// How long Shields may keep it; less than this it does not believe.
 const CACHE_SECONDS: u32 = 300;
@@ -130,7 +130,9 @@ fn benchmarks(run: Option<&Run>) -> Badge {
     let all = summary.benchmarks.values();
     let regressed = all.clone().filter(|it| it.regressed).count();
     let measured = all.clone().filter(|it| it.median.is_some()).count();
-    let unmeasured = summary.benchmarks.len() - measured;
+    let skipped = |it: &&BenchmarkRecord| it.status == Some(Status::Skipped);
+    let skipped = all.clone().filter(skipped).count();
+    let unmeasured = summary.benchmarks.len() - measured - skipped;
     let worst = summary.worst_regression_pct.map(|worst| match worst {
         worst if worst > 0.0 => format!("worst regression {worst:.1} %"),
         _ => "none worse".to_owned(),

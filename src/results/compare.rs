@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::benchmark::{Baseline, TOLERANCE_PCT, in_unit, percent_change, stands_out, worse_by};
+use super::benchmark::{
+    Baseline, TOLERANCE_PCT, in_unit, measured_median, percent_change, stands_out, worse_by,
+};
 use super::clean::one_line;
 use super::record::{
     BaselineSource, BenchmarkRecord, Better, CoverageFigure, HistoryEntry, RunStatus,
@@ -143,7 +145,7 @@ fn pair(a: Option<BenchmarkRecord>, b: Option<BenchmarkRecord>) -> Option<Pair> 
         _ => (None, Verdict::NotComparable),
     };
     let value = |record: BenchmarkRecord| Value {
-        median: record.median,
+        median: measured_median(&record),
         unit: record.unit,
         samples: record.samples.len(),
     };
@@ -159,7 +161,7 @@ fn pair(a: Option<BenchmarkRecord>, b: Option<BenchmarkRecord>) -> Option<Pair> 
 }
 
 fn judge(a: &BenchmarkRecord, b: &BenchmarkRecord) -> (Option<f64>, Verdict) {
-    let before = a.median.and_then(|median| {
+    let before = measured_median(a).and_then(|median| {
         let before = Baseline {
             commit: String::new(),
             run: None,
@@ -172,7 +174,7 @@ fn judge(a: &BenchmarkRecord, b: &BenchmarkRecord) -> (Option<f64>, Verdict) {
     });
     let delta = before
         .as_ref()
-        .zip(b.median)
+        .zip(measured_median(b))
         .and_then(|(before, median)| percent_change(median, before.median));
     let (Some(before), Some(delta)) = (before, delta) else {
         return (None, Verdict::NotComparable);

@@ -134,6 +134,8 @@ pub struct StepResult {
     pub max_rss_bytes: Option<u64>,
     /// What its report says; none if the step is one test.
     pub report: Option<Merged>,
+    /// What else is to be said of it, a line each.
+    pub notes: Vec<String>,
     /// The attempts before the last one.
     pub earlier: Vec<EarlierAttempt>,
     /// Slurm's last word on it.
@@ -316,6 +318,7 @@ pub(crate) mod example {
             elapsed: Some(Duration::from_millis(2_250)),
             max_rss_bytes: Some(41_943_040),
             report: None,
+            notes: Vec::new(),
             earlier: Vec::new(),
             slurm_state: Some("COMPLETED".to_owned()),
             log: Some(format!("runs/r7/logs/{name}.log").into()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::clean::one_line;
 use super::record::{
     BenchmarksPart, BenchmarksSummary, BuildRecord, CoveragePart, Disagreement, Failing, KeptFiles,
     Mark, NoteKind, Part, RanksSaying, RunEntry, RunParts, RunStatus, RunStep, SCHEMA_VERSION,
@@ -181,7 +182,10 @@ pub fn part_status(run: &FinishedRun, part: Part) -> RunStatus {
     if !run.scope.contains(&part) {
         return RunStatus::Skipped;
     }
-    let steps = steps_of(run, part).map(|step| run_status(step.status()));
+    let steps = steps_of(run, part).map(|step| match run_status(step.status()) {
+        RunStatus::Passed if measured_nothing(run, step) => RunStatus::Skipped,
+        status => status,
+    });
     let builds = run
         .builds
         .iter()
@@ -194,6 +198,7 @@ pub fn part_status(run: &FinishedRun, part: Part) -> RunStatus {
         // Where the step itself did not pass, its status already says whose turn it is.
         part == Part::Benchmarks
             && input.samples.is_err()
+            && !benchmark::is_skipped(input)
             && !matches!(input.samples, Err(benchmark::BenchmarkError::Step { .. }))
     });
     let out_of_bounds = run.benchmarks.iter().filter(|input| {
@@ -209,6 +214,13 @@ pub fn part_status(run: &FinishedRun, part: Part) -> RunStatus {
         .chain(status_of_notes(run, Some(part)))
         .max()
         .unwrap_or(RunStatus::Skipped)
+}
+
+/// Whether the program of a benchmark skipped all that it was to measure.
+fn measured_nothing(run: &FinishedRun, step: &StepResult) -> bool {
+    let mut inputs = run.benchmarks.iter().filter(|it| it.step == step.name);
+    let first = inputs.next();
+    first.is_some_and(benchmark::is_skipped) && inputs.all(benchmark::is_skipped)
 }
 
 /// The counts of all suites together.
@@ -307,6 +319,7 @@ fn step_record(step: &StepResult, folder: &Utf8Path) -> StepRecord {
             .flat_map(Merged::disagreements)
             .map(disagreement)
             .collect(),
+        notes: step.notes.iter().map(|note| one_line(note)).collect(),
         kept: step
             .kept
             .iter()
@@ -498,6 +511,17 @@ mod tests {
         assert_eq!(part_status(&run, Part::Benchmarks), RunStatus::Passed);
         run.benchmarks[0].samples = Err(benchmark::BenchmarkError::NoOutput);
         assert_eq!(part_status(&run, Part::Benchmarks), RunStatus::Error);
+        let skipped = || benchmark::BenchmarkError::Skipped {
+            text: "no GPU".to_owned(),
+        };
+        run.benchmarks[0].samples = Err(skipped());
+        assert_eq!(part_status(&run, Part::Benchmarks), RunStatus::Skipped);
+        let mut measured = example::run().benchmarks[0].clone();
+        measured.metric = Some("other".to_owned());
+        run.benchmarks.push(measured);
+        assert_eq!(part_status(&run, Part::Benchmarks), RunStatus::Passed);
+        run.benchmarks.pop();
+        run.benchmarks[0].samples = Err(benchmark::BenchmarkError::NoOutput);
         assert!(marks(&example::run()).contains(&Mark::InfrastructureDamaged));
         run.steps.clear();
         assert_eq!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::benchmark::{in_force, percent_change};
+use super::benchmark::{in_force, measured_median, percent_change};
 use super::clean::one_line;
 use super::record::{Accepted, BenchmarkRecord, HistoryEntry, SCHEMA_VERSION};
 use super::summary::total;
@@ -115,15 +115,15 @@ fn rows(series: &[(&HistoryEntry, &BenchmarkRecord)]) -> Vec<Vec<Cell>> {
     series
         .iter()
         .map(|(run, record)| {
-            let value = record.median.zip(record.spread);
+            let median = measured_median(record);
+            let value = median.zip(record.spread);
             let shown = value.map(|(median, _)| format!("{} {}", figure(median), record.unit));
             let spread = value.map(|(_, spread)| format!("+- {}", figure(spread.mad)));
-            let change = record.median.zip(before).and_then(|(now, (unit, before))| {
+            let change = median.zip(before).and_then(|(now, (unit, before))| {
                 // A change of the unit is no change of the figure.
                 (unit == record.unit.as_str()).then(|| percent_change(now, before))?
             });
-            before = record
-                .median
+            before = median
                 .map(|median| (record.unit.as_str(), median))
                 .or(before);
             // The change before it is that from the row above.

@@ -1,10 +1,12 @@
 //! Benchmarks of real programs, what they are compared with, and how they are remembered.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::local::{here, project, run};
+use crate::support::tools::{full, python};
 use crate::support::{Ended, Home, Project, schema};
 
 const PROGRAMS: &str = r#"
@@ -420,6 +422,244 @@ fn a_slower_commit_is_compared_remembered_and_accepted() {
     let moved: Value = serde_json::from_str(&moved.exits_with(0).out).unwrap();
     assert_eq!(moved[0]["before"]["commit"], second.as_str());
     output(&project, &["compare", "main", "nosuch"]).exits_with(2);
+}
+
+/// Rows that a program skipped have times of 0, which are no measurement and no 100 % better.
+#[test]
+fn a_skipped_row_is_no_measurement() {
+    let project = Project::new(Home::Here);
+    project.copy("tests/data/benchmarks").file(
+        "hpc.toml",
+        r#"
+[workspace]
+state = "../state"
+[[benchmark]]
+name = "sample"
+command = "cat tests/data/benchmarks/skipped.json"
+repetitions = 2
+warmup = 0
+results = { format = "google-benchmark" }
+[[benchmark]]
+name = "all of it"
+command = "sed 's/\"iterations\":908/\"skipped\":true,\"iterations\":0/' tests/data/benchmarks/skipped.json"
+repetitions = 1
+warmup = 0
+results = { format = "google-benchmark" }
+[[benchmark]]
+name = "errors"
+command = "echo errors: 0"
+repetitions = 1
+warmup = 0
+metric = { pattern = 'errors: (\d+)', unit = "errors" }
+"#,
+    );
+    project.commit();
+    // What was skipped is no error, and no value either.
+    let run_of = run(&project, &[]).exits_with(0).documents_are_valid();
+    let found = metrics(&run_of);
+    for metric in ["sample:axpy_gpu/1024", "all of it:axpy_gpu/1024"] {
+        let record = &found[metric];
+        assert_eq!(record["status"], "skipped", "{record:#}");
+        assert_eq!(
+            record["message"],
+            "its program skipped it: no GPU on this node"
+        );
+        assert_eq!(
+            (&record["median"], &record["samples"]),
+            (&Value::Null, &json!([]))
+        );
+    }
+    assert_eq!(
+        found["sample:axpy/1024"]["samples"],
+        json!([52000.0, 52000.0])
+    );
+    assert_eq!(found["errors"]["median"], 0.0);
+    let said = "NO RUN  sample:axpy_gpu/1024  its program skipped it: no GPU on this node";
+    assert!(run_of.err.contains(said), "{}", run_of.err);
+    // A run in which all was skipped has measured nothing.
+    let nothing = run(&project, &["all of it"]).exits_with(3);
+    let results = nothing.json("hpc-results.json");
+    assert_eq!(results["benchmarks"]["status"], "skipped");
+    // And nothing is there to compare with, or to accept.
+    let again = run(&project, &["--baseline", "main"]).exits_with(0);
+    let summary = again.json("artifacts/benchmarks/summary.json");
+    assert_eq!(summary["worst_regression_pct"], 0.0);
+    let record = &summary["benchmarks"]["sample:axpy_gpu/1024"];
+    assert_eq!(record["delta_vs_baseline_pct"], Value::Null);
+    let refused = ["accept", "sample:axpy_gpu/1024", "--reason", "x"];
+    output(&project, &refused).exits_with(2);
+}
+
+/// What is no measurement is an error with its reason, in every format, and a time of 0 never a median.
+#[test]
+fn a_time_of_0_is_an_error() {
+    let google = r#"{"benchmarks":[{"name":"f","run_type":"iteration","time_unit":"ns","iterations":5,"real_time":0.0}]}"#;
+    let figures = [
+        ("google", "google-benchmark", "google:f", google, "has 0 ns"),
+        (
+            "bmf",
+            "bmf",
+            "bmf:f:latency",
+            r#"{"f":{"latency":{"value":0}}}"#,
+            "has 0 ns",
+        ),
+        (
+            "action",
+            "github-action-benchmark",
+            "action:f",
+            r#"[{"name":"f","unit":"ms/iter","value":-1}]"#,
+            "has -1 ms/iter",
+        ),
+        (
+            "criterion",
+            "criterion",
+            "criterion:f",
+            "f  time:   [0.0 ns 0.0 ns 0.0 ns]",
+            "has 0 ns",
+        ),
+    ];
+    let mut toml = r#"
+[workspace]
+state = "../state"
+[[benchmark]]
+name = "pattern"
+command = "echo time: 0.00 s"
+repetitions = 1
+warmup = 0
+metric = { pattern = 'time: (\S+)', unit = "s" }
+"#
+    .to_owned();
+    for (name, format, _, text, _) in figures {
+        writeln!(
+            toml,
+            "[[benchmark]]\nname = \"{name}\"\nrepetitions = 1\nwarmup = 0\ncommand = '''echo '{text}' '''\n\
+             results = {{ format = \"{format}\" }}"
+        )
+        .unwrap();
+    }
+    let project = project(&toml);
+    let run = run(&project, &[]).exits_with(3).documents_are_valid();
+    let found = metrics(&run);
+    let pattern = ("pattern", "has 0 s");
+    let others = figures.iter().map(|(_, _, metric, _, why)| (*metric, *why));
+    for (metric, why) in others.chain([pattern]) {
+        let record = &found[metric];
+        let message = format!("repetition 1 {why}, which is no measurement");
+        assert_eq!(record["message"], message, "{record:#}");
+        assert_eq!(
+            (&record["status"], &record["median"]),
+            (&json!("error"), &Value::Null)
+        );
+    }
+}
+
+/// Earlier versions took skipped rows for 0 ns, and wrote them into the history and into accepted baselines.
+#[test]
+fn a_stored_0_is_never_compared_with() {
+    let project = Project::new(Home::Here);
+    project
+        .file("hpc.toml", SLEEPS)
+        .file("figure", "time: 80 ms\n");
+    project.commit();
+    run(&project, &[]).exits_with(0);
+    project.file("figure", "time: 100 ms\n");
+    let second = project.commit();
+    run(&project, &[]).exits_with(0);
+    let accept = ["accept", "--reason", "as it is"];
+    output(&project, &accept).exits_with(0);
+    // The second result, and what was accepted of it, as an earlier version would have written them.
+    let history = project.dir.with_file_name("state").join("history");
+    let mut changed = 0;
+    for file in std::fs::read_dir(&history).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let zero = text.replace("100.0", "0.0");
+        changed += usize::from(zero != text);
+        std::fs::write(&path, zero).unwrap();
+    }
+    assert_eq!(changed, 2, "{}", history.display());
+    git(&project, &["checkout", "-q", "-b", "feature"]);
+    project.file("figure", "time: 120 ms\n");
+    let third = project.commit();
+    for arguments in [&[][..], &["--baseline", &second[..10]]] {
+        let run = run(&project, arguments).exits_with(0).documents_are_valid();
+        let summary = run.json("artifacts/benchmarks/summary.json");
+        let solver = &summary["benchmarks"]["solver"];
+        assert_eq!(solver["median"], 120.0);
+        assert_eq!(
+            (
+                &solver["delta_vs_baseline_pct"],
+                &solver["baseline"],
+                &solver["regressed"]
+            ),
+            (&Value::Null, &Value::Null, &json!(false)),
+            "{solver:#}"
+        );
+        assert_eq!(summary["worst_regression_pct"], Value::Null);
+    }
+    let compared =
+        output(&project, &["compare", &second, &third, "--format", "json"]).exits_with(0);
+    let compared: Value = serde_json::from_str(&compared.out).unwrap();
+    assert_eq!(
+        compared["benchmarks"]["solver"][0]["verdict"],
+        "not_comparable"
+    );
+    assert_eq!(compared["worst_regression_pct"], Value::Null);
+    let trend = output(&project, &["trend", "solver"]).exits_with(0);
+    assert!(
+        trend.out.contains("no value") && !trend.out.contains("-100"),
+        "{}",
+        trend.out
+    );
+    let refused = ["accept", "solver", "--of", &second, "--reason", "x"];
+    output(&project, &refused).exits_with(2);
+}
+
+/// Of Google Benchmark, 1.8 was the first to skip rows. Debian 12 has 1.7.
+#[test]
+fn rows_that_google_benchmark_skips_for_real() {
+    if !full() {
+        return;
+    }
+    let mut toml = "[workspace]\nstate = \"../state\"\n".to_owned();
+    let versions = ["1.8.3", "1.9.5"];
+    for version in versions {
+        let bin = python(
+            &format!("google-benchmark-{version}"),
+            &format!("google-benchmark=={version}"),
+        );
+        writeln!(
+            toml,
+            "[[benchmark]]\nname = \"{version}\"\nrepetitions = 2\nwarmup = 0\n\
+             command = \"{} tests/data/benchmarks/google_skip.py --benchmark_min_time=0.001s --benchmark_out=out.json \
+             --benchmark_out_format=json\"\nserial = \"out\"\n\
+             results = {{ format = \"google-benchmark\", path = \"out.json\" }}",
+            bin.join("python").display()
+        )
+        .unwrap();
+    }
+    let project = Project::new(Home::Here);
+    project
+        .copy("tests/data/benchmarks")
+        .file("hpc.toml", &toml);
+    project.commit();
+    let run = run(&project, &[]).exits_with(3).documents_are_valid();
+    let found = metrics(&run);
+    for version in versions {
+        let of = |name: &str| &found[format!("{version}:{name}")];
+        let samples = of("axpy")["samples"].as_array().unwrap().len();
+        assert_eq!(samples, 2, "{found:#}");
+        let skipped = of("axpy_gpu");
+        assert_eq!(
+            (&skipped["status"], &skipped["message"]),
+            (
+                &json!("skipped"),
+                &json!("its program skipped it: no GPU on this node")
+            )
+        );
+        assert_eq!(of("axpy_broken")["message"], "repetition 1 says: no device");
+        assert_eq!(of("axpy_broken")["status"], "error");
+    }
 }
 
 /// It said nothing and ended with 0.

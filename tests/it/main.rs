@@ -16,6 +16,7 @@ mod cluster_life;
 mod cluster_measure;
 mod cluster_outages;
 mod cluster_progress;
+mod cluster_reports;
 mod cluster_secrets;
 mod cluster_strategies;
 mod cluster_templates;

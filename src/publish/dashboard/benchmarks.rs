@@ -3,7 +3,7 @@
 use super::super::branch::history::{Run, Standing};
 use super::chart::{Chart, Point, Series};
 use super::words::{Sign, day, figure, short, signed};
-use crate::results::benchmark::TOLERANCE_PCT;
+use crate::results::benchmark::{TOLERANCE_PCT, measured_median};
 use crate::results::record::{BenchmarkRecord, Better, Status};
 
 /// Charts on the page; beyond them, metrics are in the table alone.
@@ -93,9 +93,7 @@ fn bench(number: usize, name: &str, record: &BenchmarkRecord, runs: &[&Run]) -> 
                         day(run.entry.finished_at),
                         short(&run.entry.commit)
                     ),
-                    record
-                        .median
-                        .map_or_else(|| "no value".to_owned(), with_unit),
+                    measured_median(record).map_or_else(|| "no value".to_owned(), with_unit),
                     between(record).unwrap_or_else(|| "–".to_owned()),
                 )
             })
@@ -142,7 +140,7 @@ fn chart(
     limit: Option<f64>,
 ) -> Option<Chart> {
     let points = history.iter().map(|(run, it)| {
-        let value = it.median;
+        let value = measured_median(it);
         let day = day(run.entry.finished_at);
         let shown = value.map_or_else(
             || "no value".to_owned(),

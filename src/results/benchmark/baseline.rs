@@ -1,9 +1,9 @@
 //! What a metric is compared with, in the contract's order: the one that was asked for, the accepted one, that of the merge base
-//! with the default branch. Only results of the same key are compared, ever.
+//! with the default branch. Only results of the same key are compared, ever, and only what can have been measured.
 
 use std::collections::BTreeMap;
 
-use super::Baseline;
+use super::{Baseline, is_measured, measured_median};
 use crate::results::record::{Accepted, BaselineSource, HistoryEntry};
 
 /// Where baselines may come from.
@@ -58,7 +58,7 @@ impl Baselines {
                     commit: run.commit.clone(),
                     run: Some(run.run.clone()),
                     unit: record.unit.clone(),
-                    median: record.median?,
+                    median: measured_median(record)?,
                     samples: record.samples.clone(),
                     source,
                 })
@@ -66,7 +66,7 @@ impl Baselines {
     }
 }
 
-/// Returns the accepted baseline that is in force: the newest.
+/// Returns the accepted baseline that is in force: the newest of those that can have been measured.
 #[must_use]
 pub fn in_force<'a>(
     accepted: impl DoubleEndedIterator<Item = &'a Accepted>,
@@ -74,5 +74,8 @@ pub fn in_force<'a>(
     key: &BTreeMap<String, String>,
 ) -> Option<&'a Accepted> {
     let mut newest_first = accepted.rev();
-    newest_first.find(|it| it.benchmark == metric && it.key == *key)
+    newest_first.find(|it| {
+        let mut all = it.samples.iter().chain([&it.median]);
+        it.benchmark == metric && it.key == *key && all.all(|&value| is_measured(&it.unit, value))
+    })
 }

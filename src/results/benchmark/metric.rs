@@ -4,6 +4,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::super::clean::{one_line, shortened};
 use super::super::record::Outcome;
+use super::is_measured;
 
 /// How much of a text an error shows.
 const SHOWN: usize = 60;
@@ -13,15 +14,17 @@ const SHOWN: usize = 60;
 pub struct Metric {
     pattern: Regex,
     valid: Option<Regex>,
+    unit: String,
 }
 
 impl Metric {
     /// Returns the metric that `pattern` finds: by its group `value`, or else by its first one. In both patterns `^` and
     /// `$` mean lines. A repetition counts only if `valid` matches somewhere in its output.
-    pub fn new(pattern: &str, valid: Option<&str>) -> Result<Self, BenchmarkError> {
+    pub fn new(pattern: &str, valid: Option<&str>, unit: &str) -> Result<Self, BenchmarkError> {
         let metric = Self {
             pattern: compile(pattern)?,
             valid: valid.map(compile).transpose()?,
+            unit: unit.to_owned(),
         };
         if metric.pattern.captures_len() < 2 {
             return Err(BenchmarkError::NoGroup {
@@ -61,11 +64,11 @@ impl Metric {
             })?;
         let shown = || shortened(&one_line(text), SHOWN);
         match parse(text) {
-            Some(value) if value.is_finite() => Ok(value),
-            Some(_) => Err(BenchmarkError::NotFinite {
+            Some(value) if !value.is_finite() => Err(BenchmarkError::NotFinite {
                 repetition,
                 text: shown(),
             }),
+            Some(value) => measured(repetition, value, &self.unit),
             None => Err(BenchmarkError::NotANumber {
                 repetition,
                 text: shown(),
@@ -74,9 +77,38 @@ impl Metric {
     }
 }
 
+/// Returns a value that was measured, and an error for one that cannot have been.
+pub(super) fn measured(repetition: usize, value: f64, unit: &str) -> Result<f64, BenchmarkError> {
+    if is_measured(unit, value) {
+        return Ok(value);
+    }
+    let unit = shortened(&one_line(unit), SHOWN);
+    Err(BenchmarkError::NotMeasured {
+        repetition,
+        value,
+        unit,
+    })
+}
+
 /// Why a benchmark gave no value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum BenchmarkError {
+    /// Its program left it out, in every repetition.
+    #[error("its program skipped it: {text}")]
+    Skipped {
+        /// Its words.
+        text: String,
+    },
+    /// A time or a rate of 0, or below.
+    #[error("repetition {repetition} has {value} {unit}, which is no measurement")]
+    NotMeasured {
+        /// Which launch, from 1.
+        repetition: usize,
+        /// The value.
+        value: f64,
+        /// Its unit.
+        unit: String,
+    },
     /// The pattern is not a regular expression.
     #[error("`{pattern}` is not a regular expression")]
     Pattern {
@@ -181,6 +213,9 @@ impl BenchmarkError {
             Self::Instrumented => Some(
                 "build it in [build.benchmarks] without `-C instrument-coverage` or `-fprofile-instr-generate`",
             ),
+            Self::NotMeasured { .. } => Some(
+                "a time and a rate are above 0; does the program measure with a clock that is fine enough?",
+            ),
             Self::NotValid { .. } => Some("compare `valid` with the log of the step"),
             Self::NotANumber { .. } => {
                 Some("narrow the group of `metric.pattern` to the number itself")
@@ -234,7 +269,16 @@ mod tests {
     use super::*;
 
     fn read(pattern: &str, valid: Option<&str>, outputs: &[&str]) -> Result<Vec<f64>, String> {
-        Metric::new(pattern, valid)
+        read_in("", pattern, valid, outputs)
+    }
+
+    fn read_in(
+        unit: &str,
+        pattern: &str,
+        valid: Option<&str>,
+        outputs: &[&str],
+    ) -> Result<Vec<f64>, String> {
+        Metric::new(pattern, valid, unit)
             .and_then(|metric| metric.samples(outputs.iter().copied()))
             .map_err(|error| error.to_string())
     }
@@ -265,6 +309,23 @@ mod tests {
             &["iteration: 5\niteration: 4.5\n"],
             &[4.5],
         );
+    }
+
+    #[test]
+    fn a_time_of_0_is_no_measurement_and_a_count_of_0_is_one() {
+        let read = |unit, outputs: &[&str]| read_in(unit, "=(.*)", None, outputs);
+        assert_eq!(read("errors", &["=0", "=2"]), Ok(vec![0.0, 2.0]));
+        assert_eq!(read("%", &["=-3"]), Ok(vec![-3.0]));
+        let refused = |unit, outputs: &[&str], why: &str| {
+            let why = format!("repetition {why}, which is no measurement");
+            assert_eq!(read(unit, outputs), Err(why));
+        };
+        refused("ms", &["=1", "=0"], "2 has 0 ms");
+        refused("ms", &["=0.000"], "1 has 0 ms");
+        refused("s", &["=-0.0"], "1 has -0 s");
+        refused("s", &["=-1"], "1 has -1 s");
+        refused("MB/s", &["=0"], "1 has 0 MB/s");
+        refused("ns/iter", &["=0"], "1 has 0 ns/iter");
     }
 
     #[test]

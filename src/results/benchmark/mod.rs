@@ -2,7 +2,8 @@
 //!
 //! A metric gives one sample a repetition: the last match of its pattern in the output of that launch. A repetition
 //! without a match, without its line of validity or with a value that is not finite makes the metric an error, never a 0
-//! and never a shorter list. The median comes with an interval by order statistics, which holds for any distribution as
+//! and never a shorter list; so does a time of 0, and a row that its program skipped. What cannot have been measured is never a
+//! baseline either, wherever it comes from. The median comes with an interval by order statistics, which holds for any distribution as
 //! long as the samples are independent. Whether a change is a regression of the *code* is for a paired comparison to say;
 //! here it only has to stand out of the scatter.
 
@@ -23,7 +24,7 @@ use super::record::{
 pub use baseline::{Baselines, in_force};
 pub use metric::{BenchmarkError, Metric, all_valid};
 pub use reference::{Reference, of_place};
-pub use unit::Unit;
+pub use unit::{Unit, is_measured};
 
 /// The interval of a median holds it at least with this probability.
 pub const LEVEL: f64 = 0.95;
@@ -48,14 +49,41 @@ pub struct Baseline {
     pub source: BaselineSource,
 }
 
+impl Baseline {
+    /// Returns whether it can have been measured: earlier versions took rows that were skipped for 0 ns.
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        let mut all = self.samples.iter().chain([&self.median]);
+        all.all(|&value| is_measured(&self.unit, value))
+    }
+}
+
+/// Returns the median of a result, if it can have been measured.
+#[must_use]
+pub fn measured_median(record: &BenchmarkRecord) -> Option<f64> {
+    let mut all = record.samples.iter().chain(&record.median);
+    let measured = all.all(|&value| is_measured(&record.unit, value));
+    record.median.filter(|_| measured)
+}
+
+/// Returns whether its program left a metric out.
+#[must_use]
+pub fn is_skipped(input: &BenchmarkInput) -> bool {
+    matches!(input.samples, Err(BenchmarkError::Skipped { .. }))
+}
+
 /// Returns the record of one metric.
 #[must_use]
 pub fn record(input: &BenchmarkInput) -> BenchmarkRecord {
     let (samples, message) = match &input.samples {
-        Ok(samples) if samples.iter().all(|sample| sample.is_finite()) => {
+        Ok(samples)
+            if samples
+                .iter()
+                .all(|&sample| is_measured(&input.unit, sample)) =>
+        {
             (samples.as_slice(), None)
         }
-        Ok(_) => (&[][..], Some("a sample is not finite".to_owned())),
+        Ok(_) => (&[][..], Some("a sample is no measurement".to_owned())),
         Err(error) => (&[][..], Some(error.to_string())),
     };
     let message = message.or_else(|| {
@@ -71,7 +99,7 @@ pub fn record(input: &BenchmarkInput) -> BenchmarkRecord {
     let compared = median
         .zip(input.baseline.as_ref())
         .and_then(|(median, baseline)| {
-            let baseline = in_unit(baseline, &input.unit)?;
+            let baseline = in_unit(baseline, &input.unit).filter(Baseline::is_measured)?;
             Some((percent_change(median, baseline.median), baseline))
         });
     let delta = compared.as_ref().and_then(|(delta, _)| *delta);
@@ -95,6 +123,7 @@ pub fn record(input: &BenchmarkInput) -> BenchmarkRecord {
             source: Some(baseline.source),
         }),
         status: Some(match (&message, reference) {
+            _ if is_skipped(input) => Status::Skipped,
             (Some(_), _) => Status::Error,
             (None, Some(reference)) if !reference.within => Status::Failed,
             (None, _) => Status::Passed,
@@ -429,6 +458,44 @@ mod tests {
         );
         broken.samples = Ok(vec![1.0, f64::NAN]);
         assert_eq!(super::record(&broken).status, Some(Status::Error));
+        broken.samples = Ok(vec![1.0, 0.0]);
+        let record = super::record(&broken);
+        assert_eq!((record.median, record.status), (None, Some(Status::Error)));
+        broken.samples = Err(BenchmarkError::Skipped {
+            text: "no GPU".to_owned(),
+        });
+        let record = super::record(&broken);
+        assert_eq!(
+            (record.median, record.status, record.message.as_deref()),
+            (
+                None,
+                Some(Status::Skipped),
+                Some("its program skipped it: no GPU")
+            )
+        );
+    }
+
+    #[test]
+    fn what_was_not_measured_is_no_baseline() {
+        let change = |unit, now: &[f64], before: &[f64]| {
+            let record = record(&input(unit, Better::Lower, now, Some((unit, before))));
+            (record.delta_vs_baseline_pct, record.baseline.is_some())
+        };
+        assert_eq!(change("ms", &[2.0], &[4.0]), (Some(-50.0), true));
+        for before in [
+            &[0.0][..],
+            &[-1.0],
+            &[0.0, 4.0, 5.0],
+            &[f64::NAN],
+            &[f64::INFINITY],
+            &[],
+        ] {
+            assert_eq!(change("ms", &[2.0], before), (None, false), "{before:?}");
+        }
+        // A count of 0 is one, and no number of percent away from another.
+        assert_eq!(change("errors", &[2.0], &[0.0]), (None, true));
+        assert_eq!(change("errors", &[0.0], &[0.0]), (None, true));
+        assert_eq!(change("errors", &[0.0], &[2.0]), (Some(-100.0), true));
     }
 
     proptest! {

@@ -79,6 +79,37 @@ impl Unit {
     }
 }
 
+/// Returns whether a value can have been measured in a unit. Nothing takes no time, and no rate is 0; a count may be.
+#[must_use]
+pub fn is_measured(unit: &str, value: f64) -> bool {
+    value.is_finite() && (value > 0.0 || !is_of_time(unit))
+}
+
+/// Whether a unit is one of time, or one by time: `ns`, `MB/s`, `ns/iter`, `ops/sec`, `ns/day`.
+fn is_of_time(name: &str) -> bool {
+    let bases = ["s", "1/s", "B/s", "flop/s"];
+    let is_time = |word: &str| {
+        let word = word.trim();
+        Unit::of(word).is_some_and(|unit| unit.base == "s")
+            || matches!(
+                word.to_ascii_lowercase().as_str(),
+                "d" | "day"
+                    | "days"
+                    | "hr"
+                    | "hrs"
+                    | "hours"
+                    | "mins"
+                    | "secs"
+                    | "ps"
+                    | "picoseconds"
+            )
+            || Unit::of(&word.to_ascii_lowercase()).is_some_and(|unit| unit.base == "s")
+    };
+    let known = Unit::of(name).is_some_and(|unit| bases.contains(&unit.base));
+    let by_time = name.split('/').flat_map(|part| part.split(" per "));
+    known || by_time.into_iter().any(is_time) || name.trim().to_ascii_lowercase().ends_with("hz")
+}
+
 /// Moves the decimal point in the text of the number, since 123.4 / 1000.0 is not 0.1234 to the last digit.
 fn shifted(value: f64, power: i32) -> f64 {
     let text = format!("{value:e}");
@@ -117,6 +148,59 @@ fn binary_prefix(prefix: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_time_and_no_rate_is_0() {
+        let of_time = [
+            "s",
+            "ms",
+            "ns",
+            "µs",
+            "min",
+            "h",
+            "MB/s",
+            "GFLOPS",
+            "Gflop/s",
+            "1/s",
+            "items/s",
+            "Hz",
+            "ns/iter",
+            "ms/op",
+            "us / call",
+            "ops/sec",
+            "iter/sec",
+            "ns/day",
+            "cells per second",
+            "steps/min",
+            "GHz",
+            "ps",
+            "Seconds",
+            "MS",
+        ];
+        let others = [
+            "",
+            "B",
+            "MiB",
+            "errors",
+            "iterations",
+            "%",
+            "J",
+            "W",
+            "m/step",
+            "residual",
+            "B/cell",
+        ];
+        for unit in of_time {
+            assert!(is_measured(unit, 1e-9), "{unit}");
+            for value in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY] {
+                assert!(!is_measured(unit, value), "{unit} {value}");
+            }
+        }
+        for unit in others {
+            assert!(is_measured(unit, 0.0) && is_measured(unit, -1.0), "{unit}");
+            assert!(!is_measured(unit, f64::NAN), "{unit}");
+        }
+    }
 
     #[test]
     fn units_are_normalised_and_never_guessed() {

@@ -141,6 +141,9 @@ pub struct StepRecord {
     /// Tests that its ranks do not agree on.
     #[serde(default)]
     pub disagreements: Vec<Disagreement>,
+    /// What else is to be said of it: what of its output was not believed, or of its report not known.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The files that were kept of its attempts, by `keep`.
     #[serde(default)]
     pub kept: Vec<KeptFiles>,

@@ -14,6 +14,9 @@ use super::{Case, CaseStatus, Dialect, Report, ReportError};
 
 const TITLE: &str = "Test Summary:";
 
+/// What Julia says behind a table in which something failed.
+const FAILED: &str = "Some tests did not pass: ";
+
 /// Returns whether a text looks like it.
 pub(super) fn is_likely(text: &str) -> bool {
     text.lines().any(|line| Columns::of(line).is_some())
@@ -31,6 +34,7 @@ pub(super) fn read(text: &str) -> Result<Report, ReportError> {
             columns = Some(found);
             tables += 1;
         } else if let Some(row) = columns.as_ref().and_then(|columns| columns.row(line)) {
+            report.problems.extend(row.problem.clone());
             rows.push(row);
         } else {
             report.cases.extend(cases(&std::mem::take(&mut rows)));
@@ -38,6 +42,17 @@ pub(super) fn read(text: &str) -> Result<Report, ReportError> {
         }
     }
     report.cases.extend(cases(&rows));
+    let failed = report.cases.iter().any(|case| case.status.is_failure());
+    let end = text
+        .lines()
+        .find_map(|line| Some(line.split_once(FAILED)?.1));
+    if let Some(said) = end.filter(|_| !failed) {
+        let message = format!(
+            "it ends with `{}`, and no test of it failed",
+            said.trim_end_matches('.')
+        );
+        report.problems.push(message);
+    }
     if tables == 0 {
         return Err(ReportError::Not {
             what: "summary of Julia's tests",
@@ -47,8 +62,13 @@ pub(super) fn read(text: &str) -> Result<Report, ReportError> {
     Ok(report)
 }
 
-/// The columns of a table: name, and where the text of each ends behind the bar.
-struct Columns(Vec<(String, usize)>);
+/// The columns of a table.
+struct Columns {
+    /// How far from the margin the bar stands, by characters.
+    bar: usize,
+    /// Name, and where the text of each ends behind the bar.
+    titles: Vec<(String, usize)>,
+}
 
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Row {
@@ -56,6 +76,8 @@ struct Row {
     name: String,
     counts: Counts,
     seconds: Option<f64>,
+    /// What of it cannot be read, or does not add up.
+    problem: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,34 +91,61 @@ struct Counts {
 impl Columns {
     fn of(line: &str) -> Option<Self> {
         let titles = line.strip_prefix(TITLE)?.trim_start().strip_prefix('|')?;
-        let columns = words(titles)
+        let bar = line.chars().count() - titles.chars().count() - 1;
+        let titles = words(titles)
             .map(|(word, end)| (word.to_owned(), end))
             .collect::<Vec<_>>();
-        (!columns.is_empty()).then_some(Self(columns))
+        (!titles.is_empty()).then_some(Self { bar, titles })
     }
 
     fn row(&self, line: &str) -> Option<Row> {
         let (name, values) = line.rsplit_once('|')?;
+        // Wide characters of a name shift the bar, and lines behind the table may have one of their own.
+        let figures = |word: &str| word.parse::<u64>().is_ok() || seconds(word).is_some();
+        let mut all = words(values).map(|(word, _)| word);
+        if name.chars().count() != self.bar && !all.all(figures) {
+            return None;
+        }
         let depth = name.len() - name.trim_start().len();
         let mut row = Row {
             depth,
             name: name.trim().to_owned(),
             ..Row::default()
         };
+        let mut total = None;
         for (value, end) in words(values) {
-            // `No tests` stands there in words.
-            let Some((column, _)) = self.0.iter().find(|(_, at)| *at == end) else {
-                continue;
+            let number = value.parse::<u64>().ok();
+            let title = self.titles.iter().find(|(_, at)| *at == end);
+            let counter = match (title.map(|(title, _)| title.as_str()), number) {
+                (Some("Pass"), _) => &mut row.counts.pass,
+                (Some("Fail"), _) => &mut row.counts.fail,
+                (Some("Error"), _) => &mut row.counts.error,
+                (Some("Broken"), _) => &mut row.counts.broken,
+                (Some("Total"), _) => total.insert(0),
+                (Some("Time"), _) => {
+                    row.seconds = seconds(value);
+                    continue;
+                }
+                // `No tests` stands there in words.
+                (None, None) | (_, Some(0)) => continue,
+                _ => {
+                    let problem = format!("`{value}` of its set `{}` is not known", row.name);
+                    row.problem = Some(problem);
+                    continue;
+                }
             };
-            let number = || value.parse::<u64>().ok();
-            match column.as_str() {
-                "Pass" => row.counts.pass = number()?,
-                "Fail" => row.counts.fail = number()?,
-                "Error" => row.counts.error = number()?,
-                "Broken" => row.counts.broken = number()?,
-                "Time" => row.seconds = seconds(value),
-                _ => {}
+            if let Some(number) = number {
+                *counter = number;
+            } else {
+                row.problem = Some(format!("`{value}` of its set `{}` is no number", row.name));
             }
+        }
+        let sum = row.counts.sum();
+        if let Some(total) = total.filter(|&total| total != sum && row.problem.is_none()) {
+            let name = &row.name;
+            let problem =
+                format!("its set `{name}` has {total} tests in all, and {sum} can be read");
+            row.problem = Some(problem);
         }
         Some(row)
     }
@@ -155,6 +204,11 @@ impl Counts {
             error: self.error.saturating_sub(other.error),
             broken: self.broken.saturating_sub(other.broken),
         }
+    }
+
+    fn sum(self) -> u64 {
+        let counts = [self.pass, self.fail, self.error, self.broken];
+        counts.into_iter().fold(0, u64::saturating_add)
     }
 
     fn status(self) -> CaseStatus {

@@ -103,6 +103,11 @@ impl Reader {
 
     fn end_program(&mut self, totals: Option<&Totals>) {
         let Some(announced) = self.announced.take() else {
+            if let Some(totals) = totals {
+                let message =
+                    format!("there are the totals of a test program without its tests: {totals}");
+                self.problems.push(message);
+            }
             return;
         };
         if let Some(totals) = totals.filter(|_| self.current.is_empty()) {
@@ -145,9 +150,19 @@ impl Reader {
                 self.problems
                     .push("a test program ended before it could add up".to_owned());
             }
-            Some(totals) if *totals != counted => self.problems.push(format!(
+            Some(totals) if totals.counts() != counted.counts() => self.problems.push(format!(
                 "a test program counted {totals}, and {counted} can be read"
             )),
+            Some(totals) if totals.sum() != announced => self.problems.push(format!(
+                "a test program was to run {announced} tests, and counted {}",
+                totals.sum()
+            )),
+            Some(totals) if totals.is_ok != (totals.failed == 0) => {
+                let word = if totals.is_ok { "ok" } else { "FAILED" };
+                self.problems.push(format!(
+                    "a test program calls itself {word}, and counted {totals}"
+                ));
+            }
             Some(_) => {}
         }
         self.failed.clear();
@@ -177,8 +192,10 @@ fn bounded(count: u64) -> usize {
 }
 
 /// How many tests ended how. Benchmarks are `measured`, and pass.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Totals {
+    /// What it calls itself.
+    is_ok: bool,
     passed: u64,
     failed: u64,
     ignored: u64,
@@ -188,21 +205,30 @@ impl Totals {
     /// Reads `test result: ok. 3 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.08s`.
     fn of(line: &str) -> Option<Self> {
         let rest = line.strip_prefix("test result: ")?;
-        let (_, counts) = rest.split_once(". ")?;
+        let (word, counts) = rest.split_once(". ")?;
         let count = |word: &str| {
             let part = counts.split("; ").find(|part| part.ends_with(word))?;
             part.split(' ').next()?.parse::<u64>().ok()
         };
         Some(Self {
+            is_ok: word == "ok",
             passed: count(" passed")?.saturating_add(count(" measured")?),
             failed: count(" failed")?,
             ignored: count(" ignored")?,
         })
     }
 
+    fn counts(&self) -> [u64; 3] {
+        [self.passed, self.failed, self.ignored]
+    }
+
+    fn sum(&self) -> u64 {
+        self.counts().into_iter().fold(0, u64::saturating_add)
+    }
+
     fn add(&mut self, status: CaseStatus) {
         match status {
-            CaseStatus::Failed => self.failed += 1,
+            CaseStatus::Failed | CaseStatus::TimedOut => self.failed += 1,
             CaseStatus::Skipped => self.ignored += 1,
             _ => self.passed += 1,
         }
@@ -215,6 +241,7 @@ impl std::fmt::Display for Totals {
             passed,
             failed,
             ignored,
+            ..
         } = self;
         write!(f, "{passed} passed, {failed} failed, {ignored} ignored")
     }

@@ -18,6 +18,15 @@ struct Line {
     name: String,
     #[serde(default)]
     test_count: Option<u64>,
+    /// What a suite counts at its end.
+    #[serde(default)]
+    passed: Option<u64>,
+    #[serde(default)]
+    failed: Option<u64>,
+    #[serde(default)]
+    ignored: Option<u64>,
+    #[serde(default)]
+    measured: Option<u64>,
     /// A number, or `"0.001s"` in older versions.
     #[serde(default)]
     exec_time: Value,
@@ -42,7 +51,7 @@ pub(super) fn read(text: &str) -> Result<Report, ReportError> {
     for line in text.lines().filter_map(parse) {
         reader.line(&line);
     }
-    reader.end_suite(false);
+    reader.end_suite(None);
     if reader.suites == 0 {
         return Err(ReportError::Not {
             what: "JSON of a Rust test program",
@@ -67,6 +76,8 @@ struct Reader {
     suites: usize,
     announced: Option<u64>,
     heard: u64,
+    /// How the tests of the suite ended: passed, failed, ignored.
+    ended: [u64; 3],
     /// Where the tests of the current suite stand in `cases`.
     current: HashMap<String, usize>,
     cases: Vec<Case>,
@@ -77,11 +88,11 @@ impl Reader {
     fn line(&mut self, line: &Line) {
         match (line.kind.as_str(), line.event.as_str()) {
             ("suite", "started") => {
-                self.end_suite(false);
+                self.end_suite(None);
                 self.suites += 1;
                 self.announced = Some(line.test_count.unwrap_or(0));
             }
-            ("suite", "ok" | "failed") => self.end_suite(true),
+            ("suite", "ok" | "failed") => self.end_suite(Some(line)),
             ("test", "started") => {
                 self.case(&line.name);
             }
@@ -93,9 +104,21 @@ impl Reader {
                     ("ignored", _) => CaseStatus::Skipped,
                     ("timeout", _) => return,
                     ("ok", _) => CaseStatus::Passed,
+                    // A bench has no event of its end.
                     _ if line.kind == "bench" => CaseStatus::Passed,
-                    _ => return,
+                    _ => {
+                        self.problems.push(format!(
+                            "the event `{event}` of `{}` is not known",
+                            line.name
+                        ));
+                        CaseStatus::Lost
+                    }
                 };
+                match status {
+                    CaseStatus::Passed => self.ended[0] += 1,
+                    CaseStatus::Skipped => self.ended[2] += 1,
+                    _ => self.ended[1] += 1,
+                }
                 let at = self.case(&line.name);
                 let case = &mut self.cases[at];
                 // nextest numbers attempts: `#2`.
@@ -127,22 +150,55 @@ impl Reader {
         self.cases.len() - 1
     }
 
-    fn end_suite(&mut self, complete: bool) {
+    /// Ends a suite, with its last line if there is one.
+    fn end_suite(&mut self, end: Option<&Line>) {
         let Some(announced) = self.announced.take() else {
             return;
         };
         let heard = std::mem::take(&mut self.heard);
+        let ended = std::mem::take(&mut self.ended);
         // nextest speaks of a program again for each attempt; its names are unique.
+        let before = self.current.len();
         self.current.retain(|name, _| name.contains('$'));
-        if complete {
-            return;
-        }
+        let is_nextest = before > 0 && self.current.len() == before;
         let missing = announced.saturating_sub(heard);
-        self.problems.push(if missing > 0 {
-            format!("nothing was heard of {missing} of {announced} tests")
-        } else {
-            "a test program ended before it could add up".to_owned()
-        });
+        let Some(end) = end else {
+            self.problems.push(if missing > 0 {
+                format!("nothing was heard of {missing} of {announced} tests")
+            } else {
+                "a test program ended before it could add up".to_owned()
+            });
+            return;
+        };
+        // It counts those that it ignored in every attempt, and announces all of them each time.
+        let compared = if is_nextest { 2 } else { 3 };
+        if missing > 0 && !is_nextest {
+            self.problems.push(format!(
+                "nothing was heard of {missing} of {announced} tests"
+            ));
+        }
+        let passed = end
+            .passed
+            .map(|passed| passed.saturating_add(end.measured.unwrap_or(0)));
+        let said = [passed, end.failed, end.ignored];
+        let mut pairs = said.iter().zip(ended).take(compared);
+        let shown = |counts: [u64; 3]| {
+            let [passed, failed, ignored] = counts;
+            format!("{passed} passed, {failed} failed, {ignored} ignored")
+        };
+        if pairs.any(|(said, read)| said.is_some_and(|said| said != read)) {
+            let said = shown(said.map(Option::unwrap_or_default));
+            let read = shown(ended);
+            self.problems.push(format!(
+                "a test program counted {said}, and {read} can be read"
+            ));
+        } else if (end.event == "ok") != (ended[1] == 0) {
+            let read = shown(ended);
+            self.problems.push(format!(
+                "a test program calls itself {}, and {read} can be read",
+                end.event
+            ));
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Merged {
     pub cases: Vec<MergedCase>,
     /// What is missing or cannot be read, a line each.
     pub problems: Vec<String>,
+    /// What of it is not known and does no harm, a line each.
+    pub notes: Vec<String>,
 }
 
 /// A test with what its ranks say.
@@ -72,6 +74,10 @@ pub fn merge(reports: Vec<RankReport>, ranks: Option<u32>) -> Merged {
         merged
             .problems
             .extend(problems.map(|problem| format!("`{file}`: {problem}")));
+        let notes = report.notes.iter();
+        merged
+            .notes
+            .extend(notes.map(|note| format!("`{file}`: {note}")));
         heard.extend(rank.map(u64::from));
         for case in report.cases {
             // Several files without ranks are several test programs.

@@ -13,7 +13,11 @@ mod libtest;
 mod libtest_json;
 mod merge;
 mod tap;
+#[cfg(test)]
+mod tests;
+mod totals;
 mod verdict;
+mod words;
 mod xml;
 
 use std::fmt;
@@ -23,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::clean::{one_line, printable, shortened};
 
 pub use merge::{Merged, MergedCase, RankReport, merge};
-pub use verdict::verdict;
+pub use verdict::{contradiction, verdict};
 
 /// How long a message may be.
 const MESSAGE: usize = 300;
@@ -211,6 +215,26 @@ pub enum Dialect {
     Julia,
 }
 
+impl Dialect {
+    /// Returns the word that stands in the documents.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Junit => "junit",
+            Self::Nextest => "nextest",
+            Self::Pytest => "pytest",
+            Self::Ctest => "ctest",
+            Self::GoogleTest => "google-test",
+            Self::Catch2 => "catch2",
+            Self::TestReports => "test-reports",
+            Self::Libtest => "libtest",
+            Self::LibtestJson => "libtest-json",
+            Self::Tap => "tap",
+            Self::Julia => "julia",
+        }
+    }
+}
+
 /// What one report says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -220,6 +244,8 @@ pub struct Report {
     pub cases: Vec<Case>,
     /// What keeps it from being the whole truth: it was cut short, or contradicts itself.
     pub problems: Vec<String>,
+    /// What of it is not known and does no harm.
+    pub notes: Vec<String>,
     /// Whether a name stood there more than once.
     pub repeats: bool,
 }
@@ -230,6 +256,7 @@ impl Report {
             dialect,
             cases: Vec::new(),
             problems: Vec::new(),
+            notes: Vec::new(),
             repeats: false,
         }
     }

@@ -22,6 +22,12 @@ pub(super) fn read(text: &str) -> Result<Report, ReportError> {
     }
     reader.end_program();
     let mut report = Report::new(Dialect::Tap);
+    let failed = |(case, _): &(Case, String)| case.status.is_failure();
+    if reader.failed_by_prove && reader.problems.is_empty() && !reader.cases.iter().any(failed) {
+        reader
+            .problems
+            .push("`prove` calls it FAIL, and no test of it failed".to_owned());
+    }
     report.problems = reader.problems;
     report.cases = reader
         .cases
@@ -38,38 +44,42 @@ pub(super) fn read(text: &str) -> Result<Report, ReportError> {
 
 #[derive(Default)]
 struct Reader {
-    /// The program that `prove` says it runs.
+    /// The program that `prove` says it runs, and how wide its line is: those of one `prove` end below one another.
     program: Option<String>,
-    /// Where its tests begin, and how many it planned.
-    begin: usize,
+    width: Option<usize>,
+    /// How many tests it planned.
     planned: Option<u64>,
+    /// The numbers of its tests.
+    numbers: Vec<u64>,
     /// Each test, and what stands below it.
     cases: Vec<(Case, String)>,
     /// Programs that skip themselves.
     skipped: Vec<Case>,
     problems: Vec<String>,
+    failed_by_prove: bool,
 }
 
 impl Reader {
     fn line(&mut self, line: &str) {
-        if let Some((program, said)) = program(line) {
+        if let Some(program) = self.program_of_prove(line) {
             self.end_program();
-            self.program = Some(program.to_owned());
-            if let Some(why) = said.strip_prefix("skipped") {
+            self.width = Some(program.width);
+            self.program = Some(program.name.to_owned());
+            if let Some(why) = program.said.strip_prefix("skipped") {
                 self.skip_all(why.trim_start_matches(':').trim());
             }
         } else if let Some(plan) = plan(line) {
-            if let Some(why) = plan.skips_all() {
-                self.skip_all(why);
-            }
-            let planned = self.planned.unwrap_or(0).saturating_add(plan.count);
-            self.planned = Some(planned);
+            self.plan(&plan);
+        } else if line.starts_with("TAP version ") {
+            self.end_program();
         } else if line == "ok" && self.program.is_some() && self.planned == Some(self.heard()) {
             // What `prove` thinks of the program.
-        } else if let Some(case) = test(line) {
-            let number = self.heard() + 1;
+        } else if let Some((number, case)) = test(line) {
+            let next = || self.numbers.last().map_or(1, |last| last.saturating_add(1));
+            let number = number.unwrap_or_else(next);
+            self.numbers.push(number);
             let name = if case.name.is_empty() {
-                format!("test {number}")
+                format!("test {}", self.heard())
             } else {
                 case.name
             };
@@ -78,6 +88,8 @@ impl Reader {
         } else if let Some(reason) = line.strip_prefix("Bail out!") {
             self.problems
                 .push(format!("it bailed out: {}", super::one_line(reason)));
+        } else if line == "Result: FAIL" && self.program.is_some() {
+            self.failed_by_prove = true;
         } else if line.starts_with("# Subtest") {
             // Belongs to the test that comes.
         } else if let Some((_, detail)) = self.cases.last_mut()
@@ -88,9 +100,42 @@ impl Reader {
         }
     }
 
+    /// Reads what `prove --verbose` writes before the output of a program, `t/halo.t .. `, and instead of one that skips itself.
+    /// Programs print much the same, `mesh.vtk ...`: `prove` begins with such a line, and has all of them end in one column.
+    fn program_of_prove<'l>(&self, line: &'l str) -> Option<Program<'l>> {
+        let first = self.planned.is_none() && self.cases.is_empty() && self.skipped.is_empty();
+        let is_next = |width| self.width.map_or(first, |of_first| of_first == width);
+        Program::of(line).filter(|program| is_next(program.width))
+    }
+
+    fn plan(&mut self, plan: &Plan<'_>) {
+        if let Some(why) = plan.skips_all() {
+            self.skip_all(why);
+        }
+        if let Some(planned) = self.planned {
+            // The next of several programs; its tests may have come before its plan.
+            let beyond = self.heard().saturating_sub(planned);
+            let behind = if beyond == plan.count { beyond } else { 0 };
+            self.split_off(behind);
+        }
+        self.planned = Some(plan.count);
+    }
+
+    /// Ends the program before its last `count` tests.
+    fn split_off(&mut self, count: u64) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let cases = self.cases.split_off(self.cases.len().saturating_sub(count));
+        let numbers = self
+            .numbers
+            .split_off(self.numbers.len().saturating_sub(count));
+        self.end_program();
+        self.cases.extend(cases);
+        self.numbers = numbers;
+    }
+
     /// How many tests of the program were reported.
     fn heard(&self) -> u64 {
-        (self.cases.len() - self.begin) as u64
+        self.numbers.len() as u64
     }
 
     fn named(&self, name: &str) -> String {
@@ -109,26 +154,76 @@ impl Reader {
 
     fn end_program(&mut self) {
         let heard = self.heard();
-        if let Some(planned) = self.planned.take().filter(|&planned| planned != heard) {
+        let planned = self.planned.take();
+        if let Some(planned) = planned.filter(|&planned| planned != heard) {
             let message = format!("{planned} tests were planned, and {heard} were reported");
-            if let Some(missing) = planned.checked_sub(heard).filter(|&missing| missing > 0) {
-                let name = self.named("(tests that were planned)");
-                let why = format!("nothing was heard of {missing} of {planned} tests");
-                let case = Case::new(name, CaseStatus::Lost).because(&why);
-                self.cases.push((case, String::new()));
-            }
             self.problems.push(self.named(&message));
         }
-        self.begin = self.cases.len();
+        let numbers = std::mem::take(&mut self.numbers);
+        if planned.is_some() {
+            return self.check(numbers, planned);
+        }
+        // Without plans, a program begins where the numbers do.
+        let mut rest = numbers;
+        while !rest.is_empty() {
+            let again = rest.iter().skip(1).position(|&number| number == 1);
+            let next = rest.split_off(again.map_or(rest.len(), |at| at + 1));
+            self.check(rest, None);
+            rest = next;
+        }
+    }
+
+    /// Checks that each test that was planned is there once.
+    fn check(&mut self, mut numbers: Vec<u64>, planned: Option<u64>) {
+        let heard = numbers.len() as u64;
+        let most = planned.unwrap_or(heard);
+        numbers.sort_unstable();
+        let twice = numbers.windows(2).find(|pair| pair[0] == pair[1]);
+        let beyond = numbers.iter().find(|number| !(1..=most).contains(number));
+        if let Some([number, ..]) = twice {
+            let message = format!("test number {number} stands there twice");
+            self.problems.push(self.named(&message));
+        } else if let Some(number) = beyond.filter(|_| heard <= most) {
+            let limit = match planned {
+                Some(planned) => format!("its plan of {planned}"),
+                None => format!("the {heard} that were reported"),
+            };
+            let message = format!("test number {number} is beyond {limit}");
+            self.problems.push(self.named(&message));
+        }
+        numbers.dedup();
+        let known = numbers.iter().filter(|number| (1..=most).contains(*number));
+        let missing = most.saturating_sub(known.count() as u64);
+        if missing > 0 {
+            let name = self.named("(tests that were planned)");
+            let why = format!("nothing was heard of {missing} of {most} tests");
+            let case = Case::new(name, CaseStatus::Lost).because(&why);
+            self.cases.push((case, String::new()));
+        }
     }
 }
 
-/// Reads what `prove --verbose` writes before the output of a program, `t/halo.t .. `, and instead of one that skips itself.
-fn program(line: &str) -> Option<(&str, &str)> {
-    let (program, rest) = line.split_once(" ..")?;
-    let said = rest.trim_start_matches('.').trim();
-    let is_path = !program.is_empty() && !program.contains(char::is_whitespace);
-    (is_path && (said.is_empty() || said.starts_with("skipped"))).then_some((program, said))
+/// A line of `prove`.
+struct Program<'l> {
+    name: &'l str,
+    said: &'l str,
+    /// Where its dots end.
+    width: usize,
+}
+
+impl<'l> Program<'l> {
+    fn of(line: &'l str) -> Option<Self> {
+        let (name, dots) = line.split_once(" ..")?;
+        let rest = dots.trim_start_matches('.');
+        let said = rest.trim();
+        let is_path = name.contains(['.', '/']) && !name.contains(char::is_whitespace);
+        let is_prove = rest.starts_with(' ') && (said.is_empty() || said.starts_with("skipped"));
+        (is_path && is_prove).then_some(Self {
+            name,
+            said,
+            width: line.len() - rest.len(),
+        })
+    }
 }
 
 /// Whether an indented line belongs to a subtest, and not to a block of YAML.
@@ -168,8 +263,8 @@ fn plan(line: &str) -> Option<Plan<'_>> {
     })
 }
 
-/// Reads `not ok 2 - name # TODO why`.
-fn test(line: &str) -> Option<Case> {
+/// Reads `not ok 2 - name # TODO why`: the number, if it has one, and the test.
+fn test(line: &str) -> Option<(Option<u64>, Case)> {
     let (good, rest) = match line.strip_prefix("not ok") {
         Some(rest) => (false, rest),
         None => (true, line.strip_prefix("ok")?),
@@ -179,9 +274,9 @@ fn test(line: &str) -> Option<Case> {
     }
     let rest = rest.trim_start();
     let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let rest = match rest.as_bytes().get(digits) {
-        None | Some(b' ') => &rest[digits..],
-        Some(_) => rest,
+    let (number, rest) = match rest.as_bytes().get(digits) {
+        None | Some(b' ') => (rest[..digits].parse().ok(), &rest[digits..]),
+        Some(_) => (None, rest),
     };
     let (text, directive) = directive(rest);
     let text = text.trim();
@@ -193,7 +288,8 @@ fn test(line: &str) -> Option<Case> {
         None if good => (CaseStatus::Passed, ""),
         None => (CaseStatus::Failed, ""),
     };
-    Some(Case::new(name.replace("\\#", "#"), status).because(message))
+    let case = Case::new(name.replace("\\#", "#"), status).because(message);
+    Some((number, case))
 }
 
 enum Directive {

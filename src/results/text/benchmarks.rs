@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use super::{figure, short};
 use crate::results::benchmark::TOLERANCE_PCT;
 use crate::results::clean::one_line;
-use crate::results::record::{BenchmarkRecord, Better};
+use crate::results::record::{BenchmarkRecord, Better, Status};
 use crate::results::table::{Cell, Tone};
 
 /// Returns the row of a metric.
 pub(super) fn row(name: &str, record: &BenchmarkRecord) -> Vec<Cell> {
     let name = Cell::text(one_line(name), Tone::Plain);
     let Some((median, spread)) = record.median.zip(record.spread) else {
-        return vec![name, Cell::figure("no value", Tone::Bad)];
+        return match record.status {
+            Some(Status::Skipped) => vec![name, Cell::figure("skipped", Tone::Odd)],
+            _ => vec![name, Cell::figure("no value", Tone::Bad)],
+        };
     };
     let (change, tone) = change(record);
     vec![

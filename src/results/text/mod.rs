@@ -11,7 +11,9 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::clean::{end_of_log, one_line, shortened};
-use super::record::{Mark, NoteKind, Part, ProfileState, RunEntry, RunStatus, Status, SuiteCounts};
+use super::record::{
+    BenchmarkRecord, Mark, NoteKind, Part, ProfileState, RunEntry, RunStatus, Status, SuiteCounts,
+};
 use super::summary::{self, plural, steps_of};
 use super::table::{Cell, Ink, Tone, table};
 use super::{CoverageFigures, FinishedRun, StepResult, benchmark, units};
@@ -129,6 +131,7 @@ impl Page<'_> {
             let message = record.message.as_ref()?;
             let status = match record.status {
                 Some(Status::Failed) => RunStatus::Failed,
+                Some(Status::Skipped) => RunStatus::Skipped,
                 _ => RunStatus::Error,
             };
             Some(format!(
@@ -283,7 +286,13 @@ impl Page<'_> {
                     step.attempts()
                 )
             });
-        builds.chain(flaky).chain(notes).collect()
+        let of_steps = self.run.steps.iter().flat_map(|step| {
+            let name = self.ink.paint(Tone::Strong, &one_line(&step.name));
+            let word = self.ink.paint(Tone::Odd, "NOTE  ");
+            let notes = step.notes.iter();
+            notes.map(move |note| format!("{word}  {name}  {}\n", one_line(note)))
+        });
+        builds.chain(flaky).chain(of_steps).chain(notes).collect()
     }
 
     fn feet(&self) -> String {
@@ -395,9 +404,16 @@ impl Page<'_> {
     /// What a passing step does not say of the metrics in it.
     fn values(&self) -> Option<String> {
         let (benchmarks, _) = benchmark::records(&self.run.benchmarks);
-        let missing = benchmarks.values().filter(|it| it.median.is_none()).count();
+        let is_skipped = |it: &&BenchmarkRecord| it.status == Some(Status::Skipped);
+        let skipped = benchmarks.values().filter(is_skipped).count();
+        let missing = benchmarks.values().filter(|it| it.median.is_none()).count() - skipped;
         let regressed = benchmarks.values().filter(|it| it.regressed).count();
-        let said = [(missing, "without a value"), (regressed, "regressed")]
+        let all = [
+            (missing, "without a value"),
+            (skipped, "skipped"),
+            (regressed, "regressed"),
+        ];
+        let said = all
             .into_iter()
             .filter(|(count, _)| *count > 0)
             .map(|(count, said)| format!("{count} {said}"))

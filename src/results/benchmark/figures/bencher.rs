@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json as value};
 
 use super::super::super::record::{BenchmarkRecord, Better};
 use super::super::Unit;
-use super::{Told, json};
+use super::{Told, json, left_out};
 
 pub(super) fn read_bmf(text: &str, better: Better) -> Result<Vec<Told>, String> {
     let document = json(text, '{', '}')?;
@@ -21,9 +21,15 @@ pub(super) fn read_bmf(text: &str, better: Better) -> Result<Vec<Told>, String> 
             .as_object()
             .ok_or_else(|| format!("`{benchmark}` is no object"))?;
         for (measure, figure) in measures {
-            let value = figure.get("value").and_then(Value::as_f64);
-            let value =
-                value.ok_or_else(|| format!("`{measure}` of `{benchmark}` has no value"))?;
+            let value = figure["value"].as_f64();
+            let values = match (left_out(figure), value) {
+                (Some(why), _) => Err(why),
+                (None, value) => {
+                    Ok(vec![value.ok_or_else(|| {
+                        format!("`{measure}` of `{benchmark}` has no value")
+                    })?])
+                }
+            };
             let (unit, better) = match measure.as_str() {
                 "latency" => ("ns", Better::Lower),
                 "throughput" => ("op/s", Better::Higher),
@@ -33,7 +39,7 @@ pub(super) fn read_bmf(text: &str, better: Better) -> Result<Vec<Told>, String> 
                 name: format!("{benchmark}:{measure}"),
                 unit: unit.to_owned(),
                 better,
-                values: Ok(vec![value]),
+                values,
             });
         }
     }
@@ -46,11 +52,15 @@ pub(super) fn read_action(text: &str, better: Better) -> Result<Vec<Told>, Strin
     let told = entries.iter().map(|entry| {
         let name = entry["name"].as_str().ok_or("an entry has no name")?;
         let value = entry["value"].as_f64();
+        let values = match (left_out(entry), value) {
+            (Some(why), _) => Err(why),
+            (None, value) => Ok(vec![value.ok_or_else(|| format!("`{name}` has no value"))?]),
+        };
         Ok(Told {
             name: name.to_owned(),
             unit: entry["unit"].as_str().unwrap_or_default().to_owned(),
             better,
-            values: Ok(vec![value.ok_or_else(|| format!("`{name}` has no value"))?]),
+            values,
         })
     });
     told.collect()

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::super::record::Better;
-use super::Told;
+use super::{NoValue, Told};
 
 pub(super) fn read(texts: &[(&str, &str)]) -> Result<Vec<Told>, String> {
     let mut of_files = BTreeMap::<String, (bool, Vec<f64>)>::new();
@@ -72,6 +72,9 @@ fn per_iteration(iterations: Option<&Value>, totals: Option<&Value>) -> Result<V
     };
     match (list(iterations), list(totals)) {
         (Some(iterations), Some(totals)) if iterations.len() == totals.len() => {
+            if iterations.iter().any(|&count| count <= 0.0) {
+                return Err("a sample of it made no iteration".to_owned());
+            }
             let pairs = totals.iter().zip(&iterations);
             Ok(pairs.map(|(total, count)| total / count).collect())
         }
@@ -132,7 +135,7 @@ fn printed(text: &str) -> Vec<Told> {
                 values: value
                     .parse()
                     .map(|value| vec![value])
-                    .map_err(|_| format!("`{value}` is not a number")),
+                    .map_err(|_| NoValue::Fault(format!("`{value}` is not a number"))),
             })
         });
         told.extend(found);

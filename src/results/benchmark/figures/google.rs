@@ -1,9 +1,12 @@
-//! The JSON of Google Benchmark. Each row of `run_type` `iteration` is a sample; aggregates are made of those.
+//! The JSON of Google Benchmark. Each row of `run_type` `iteration` is a sample; aggregates are made of those. Rows with `skipped`
+//! (since 1.8) or `error_occurred` have times of 0.
 
 use serde_json::Value;
 
 use super::super::super::record::Better;
-use super::{Told, json};
+use super::{NoValue, Told, json, left_out};
+
+const ONLY_AGGREGATES: &str = "it lists only aggregates";
 
 pub(super) fn read(text: &str, warnings: &mut Vec<String>) -> Result<Vec<Told>, String> {
     let document = json(text, '{', '}')?;
@@ -21,9 +24,9 @@ pub(super) fn read(text: &str, warnings: &mut Vec<String>) -> Result<Vec<Told>, 
     for row in rows.iter().filter(|row| is_sample(row)) {
         let name = row["run_name"].as_str().or_else(|| row["name"].as_str());
         let name = name.ok_or("a benchmark has no name")?;
-        if row["error_occurred"] == true {
-            let message = row["error_message"].as_str().unwrap_or("an error occurred");
-            push(&mut told, name, "", Better::Lower, Err(message.to_owned()));
+        if let Some(why) = left_out(row) {
+            let unit = row["time_unit"].as_str().unwrap_or_default();
+            push(&mut told, name, unit, Better::Lower, Err(why));
             continue;
         }
         let unit = row["time_unit"].as_str().unwrap_or("ns");
@@ -38,7 +41,17 @@ pub(super) fn read(text: &str, warnings: &mut Vec<String>) -> Result<Vec<Told>, 
         }
     }
     if told.is_empty() && !rows.is_empty() {
-        return Err("it lists only aggregates".to_owned());
+        return Err(ONLY_AGGREGATES.to_owned());
+    }
+    // With `--benchmark_report_aggregates_only`, rows that were skipped are all that is left of the others.
+    for row in rows.iter().filter(|row| row["run_type"] == "aggregate") {
+        let is_fit = matches!(row["aggregate_name"].as_str(), Some("BigO" | "RMS"));
+        let name = row["run_name"].as_str().filter(|_| !is_fit);
+        if let Some(name) = name.filter(|name| !told.iter().any(|one| one.name == *name)) {
+            let unit = row["time_unit"].as_str().unwrap_or_default();
+            let why = NoValue::Fault(ONLY_AGGREGATES.to_owned());
+            push(&mut told, name, unit, Better::Lower, Err(why));
+        }
     }
     Ok(told)
 }
@@ -58,20 +71,22 @@ fn number(row: &Value, key: &str) -> Option<f64> {
     row.get(key)?.as_f64()
 }
 
-fn push(told: &mut Vec<Told>, name: &str, unit: &str, better: Better, value: Result<f64, String>) {
-    let known = told.iter_mut().find(|one| one.name == name);
-    match (known, value) {
-        (Some(one), Ok(value)) => {
-            if let Ok(values) = &mut one.values {
-                values.push(value);
-            }
-        }
-        (Some(one), Err(message)) => one.values = Err(message),
-        (None, value) => told.push(Told {
+fn push(told: &mut Vec<Told>, name: &str, unit: &str, better: Better, value: Result<f64, NoValue>) {
+    let Some(known) = told.iter_mut().find(|one| one.name == name) else {
+        told.push(Told {
             name: name.to_owned(),
             unit: unit.to_owned(),
             better,
             values: value.map(|value| vec![value]),
-        }),
-    }
+        });
+        return;
+    };
+    known.values = match (std::mem::replace(&mut known.values, Ok(Vec::new())), value) {
+        (Ok(mut values), Ok(value)) => {
+            values.push(value);
+            Ok(values)
+        }
+        (Err(why), other) => Err(why.and(other.map(|_| ()))),
+        (Ok(_), Err(why)) => Err(why.and(Ok(()))),
+    };
 }
