@@ -40,6 +40,7 @@ pub mod coverage;
 pub mod doctor;
 pub mod drive;
 pub mod error;
+pub mod foreign;
 pub mod git;
 pub mod init;
 pub mod launch;

@@ -17,6 +17,7 @@ use crate::drive::known;
 use crate::drive::start::{PASSING, Reopened, reopen};
 use crate::drive::{Driven, Stay};
 use crate::error::{Error, Exit};
+use crate::foreign;
 use crate::lease::{Claim, Life};
 
 /// Between two looks at a run that another process drives.
@@ -250,7 +251,8 @@ async fn pass_by(
 
 /// Prints the result of a run that has ended.
 fn again(folder: &RunFolder, code: u8, global: &Global, console: &Console) -> Result<Exit, Error> {
-    let summary = fs_err::read_to_string(folder.summary()).map_err(Error::File)?;
+    let summary =
+        foreign::read_to_string(folder.summary(), foreign::DOCUMENT).map_err(Error::File)?;
     console.say(&summary);
     let exit = Exit::of_run(code);
     print_results(folder, exit, global)?;

@@ -15,6 +15,7 @@ use crate::drive::known::{self, Known};
 use crate::drive::state::{BuildState, Progress};
 use crate::drive::{folder, keep};
 use crate::error::{Error, Exit};
+use crate::foreign;
 use crate::lease::{Claim, Life};
 use crate::scheduler::{JobState, Observation, Phase, QueryError, pending};
 
@@ -106,7 +107,7 @@ pub(super) async fn report(args: ReportArgs, global: &Global) -> Result<Exit, Er
         super::print(text.as_bytes())?;
         return Ok(Exit::Unfinished);
     }
-    let mut text = fs_err::read(path).map_err(Error::File)?;
+    let mut text = foreign::read(path, foreign::DOCUMENT).map_err(Error::File)?;
     if text.last() != Some(&b'\n') {
         text.push(b'\n');
     }

@@ -14,6 +14,7 @@ use super::state::{Event, Part};
 use super::submit::{Ground, taken};
 use super::watch::{CANCEL_PATIENCE, Watch};
 use super::{collect, keep};
+use crate::foreign;
 use crate::scheduler::admission::{Demand, admit};
 use crate::scheduler::{JobId, Outcome, QueryError, Verdict};
 
@@ -298,7 +299,7 @@ impl Watch<'_, '_> {
 
     /// Whether the script of an attempt ever ran: what it left must not be added to that of another run of it.
     fn has_started(&self, index: usize) -> bool {
-        let left = collect::names(&self.attempt_folder(index));
+        let left = foreign::names(&self.attempt_folder(index));
         left.iter()
             .any(|name| name == "ranks" || name.starts_with("restart-"))
     }

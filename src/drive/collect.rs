@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::coverage::live;
+use crate::foreign::{self, names};
 use crate::process::tail;
 use crate::results::record::{ProfileStorage, StorageKind};
 use crate::scheduler::{ExitRecord, Harness, Launched, RankExit};
@@ -95,6 +96,7 @@ pub(super) fn last_start(attempt: &Path) -> PathBuf {
     let last = numbers
         .iter()
         .filter_map(|name| name.strip_prefix("restart-")?.parse().ok())
+        .filter(|number| fs_err::symlink_metadata(restart(*number)).is_ok_and(|it| it.is_dir()))
         .max();
     last.map_or_else(|| attempt.to_owned(), restart)
 }
@@ -110,7 +112,7 @@ pub(super) fn has_started(attempt: &Path) -> bool {
 /// is no record, or none that can be read.
 pub(super) fn exit_record(attempt: &Path) -> Option<ExitRecord> {
     let dir = last_start(attempt);
-    let text = fs_err::read(dir.join("exit.json")).ok()?;
+    let text = foreign::read(dir.join("exit.json"), foreign::RECORD).ok()?;
     let mut record: ExitRecord = serde_json::from_slice(&text)
         .inspect_err(|error| tracing::warn!(dir = %dir.display(), %error, "unreadable exit record"))
         .ok()?;
@@ -139,7 +141,7 @@ pub(super) fn harness(start: &Path, notes: &[RankNote]) -> Harness {
     let dir = start.join("launches");
     let mut harness = Harness::default();
     for name in names(&dir) {
-        let text = fs_err::read_to_string(dir.join(&name)).unwrap_or_default();
+        let text = foreign::read_to_string(dir.join(&name), foreign::RECORD).unwrap_or_default();
         if name == "beside" {
             let worlds = text
                 .lines()
@@ -164,18 +166,18 @@ pub(super) fn harness(start: &Path, notes: &[RankNote]) -> Harness {
 
 /// Returns what the script of an attempt saw of its node.
 pub(super) fn host(attempt: &Path) -> Option<Host> {
-    let text = fs_err::read(last_start(attempt).join("exit.json")).ok()?;
+    let text = foreign::read(last_start(attempt).join("exit.json"), foreign::RECORD).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
 /// Returns the last lines of a log; empty if there is none.
 pub(super) fn log_tail(path: &Path) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = fs_err::File::open(path)?;
+        let mut file = foreign::open(path)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     tail(
@@ -190,7 +192,7 @@ pub(super) fn rank_notes(start: &Path) -> Vec<RankNote> {
     names(&dir)
         .iter()
         .filter_map(|name| {
-            let text = fs_err::read_to_string(dir.join(name)).ok()?;
+            let text = foreign::read_to_string(dir.join(name), foreign::NOTE).ok()?;
             Some(rank_note(name, &text))
         })
         .collect()
@@ -204,7 +206,8 @@ pub(super) fn storage(start: &Path) -> Vec<ProfileStorage> {
     nodes
         .into_iter()
         .filter_map(|node| {
-            let choice = fs_err::read_to_string(dir.join(&node).join("use")).ok()?;
+            let choice =
+                foreign::read_to_string(dir.join(&node).join("use"), foreign::NOTE).ok()?;
             let (kind, rest) = choice.trim_end().split_once(' ')?;
             let (storage, reason) = match kind {
                 "scratch" => (StorageKind::Scratch, None),
@@ -284,16 +287,6 @@ pub(super) fn files(start: &Path, folder: &str, ending: &str) -> Vec<PathBuf> {
 pub(super) fn name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
-}
-
-/// Names in a directory. Reading it also makes a network file system refresh what it knows of it.
-pub(super) fn names(dir: &Path) -> Vec<String> {
-    let Ok(entries) = fs_err::read_dir(dir) else {
-        return Vec::new();
-    };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect()
 }
 
 #[cfg(test)]

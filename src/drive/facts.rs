@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::Run;
 use super::collect::{self, Host};
 use super::live::Attempt;
+use crate::foreign;
 use crate::plan::{Step, StepKind};
 use crate::results::record::{
     Binding, Conditions, Health, NodeConditions, NodeInfo, StepLaunch, ranges,
@@ -42,12 +43,12 @@ impl Nodes {
     pub(super) fn read(run: &Run) -> Self {
         let folder = run.folder.nodes();
         let mut nodes = Self::default();
-        for host in collect::names(&folder) {
+        for host in foreign::names(&folder) {
             let told = folder.join(&host);
             if let Some(info) = read(&told.join("node.json")) {
                 nodes.by_host.insert(host.clone(), info);
             }
-            let hashes = fs_err::read(told.join("libraries")).unwrap_or_default();
+            let hashes = foreign::read(told.join("libraries"), foreign::RECORD).unwrap_or_default();
             nodes
                 .libraries
                 .insert(host, sums(&String::from_utf8_lossy(&hashes)));
@@ -125,7 +126,7 @@ fn is_node(host: &str, name: &str) -> bool {
 }
 
 fn read<T: DeserializeOwned>(file: &Path) -> Option<T> {
-    let bytes = fs_err::read(file).ok()?;
+    let bytes = foreign::read(file, foreign::RECORD).ok()?;
     serde_json::from_str(&String::from_utf8_lossy(&bytes))
         .inspect_err(
             |error| tracing::warn!(file = %file.display(), %error, "unreadable facts of a node"),
@@ -145,7 +146,7 @@ pub(super) fn conditions(
     }
     let start = collect::last_start(folder);
     let told = start.join("nodes");
-    let hosts = collect::names(&told);
+    let hosts = foreign::names(&told);
     let nodes = attempt.end.nodes.iter().map(|name| {
         let host = hosts.iter().find(|host| is_node(host, name));
         let moment = |file: &str| read(&told.join(host?).join(file));

@@ -17,6 +17,7 @@ use super::live::{Attempt, told_end};
 use super::progress::{Attempted, Observer, Progress as Tell, Stage, StageKind};
 use super::state::{BuildState, RunState};
 use super::stored;
+use crate::foreign;
 use crate::plan::Plan;
 
 /// Between two looks whether steps have begun.
@@ -229,7 +230,7 @@ impl Drop for Following {
 fn begun(attempt: &Path) -> Option<(DateTime<Utc>, Vec<String>)> {
     let ranks = collect::last_start(attempt).join("ranks");
     let since = fs_err::metadata(&ranks).ok()?.modified().ok()?;
-    let names = collect::names(&ranks);
+    let names = foreign::names(&ranks);
     let hosts = names.iter().filter_map(|name| {
         let (_, rest) = name.split_once('.')?;
         Some(rest.rsplit_once('.')?.0.to_owned())

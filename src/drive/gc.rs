@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
-use super::collect::names;
 use super::folder::{self, RunFolder};
 use super::{DriveError, known};
+use crate::foreign;
+use crate::foreign::names;
 use crate::results::store;
 
 /// The beginning of a run's name while it is removed.
@@ -125,7 +126,7 @@ fn tree_of(workspace: &Path, id: &str) -> PathBuf {
 /// What a run and its trees hold. That of one that has ended is noted down, since it does not change any more.
 fn bytes(workspace: &Path, run: &RunFolder) -> u64 {
     let note = run.root().join("bytes");
-    let noted = fs_err::read_to_string(&note).ok();
+    let noted = foreign::read_to_string(&note, foreign::NOTE).ok();
     if let Some(bytes) = noted.and_then(|text| text.trim().parse().ok()) {
         return bytes;
     }

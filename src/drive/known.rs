@@ -7,6 +7,7 @@ use super::folder::RunFolder;
 use super::state::RunState;
 use super::stored::{self, Stored};
 use super::{DriveError, LEASE, build_job, cover_job, journal};
+use crate::foreign;
 use crate::launch::Place;
 use crate::lease::{self, Claim, Life};
 use crate::plan::Plan;
@@ -100,7 +101,7 @@ pub fn is_alive(claim: &Claim) -> bool {
 /// Returns the record of a run that has ended.
 pub fn entry(folder: &RunFolder) -> Result<Option<RunEntry>, DriveError> {
     let path = folder.record();
-    match fs_err::read(&path) {
+    match foreign::read(&path, foreign::DOCUMENT) {
         Ok(text) => serde_json::from_slice(&text)
             .map(Some)
             .map_err(|source| DriveError::Unreadable { path, source }),

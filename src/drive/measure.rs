@@ -7,6 +7,7 @@ use super::live::Attempt;
 use super::meta::Surroundings;
 use super::{collect, reports, toolchain};
 use crate::config::{Better, Reference};
+use crate::foreign;
 use crate::plan::{Benchmark, Metric, ResultsFormat, Step, StepKind};
 use crate::results::BenchmarkInput;
 use crate::results::benchmark::figures::{self, Figure, FigureFile, FigureFormat};
@@ -220,7 +221,7 @@ fn kept_files(start: &Path, repetitions: usize) -> Vec<Vec<FigureFile>> {
 }
 
 fn sample_logs(start: &Path) -> Vec<PathBuf> {
-    let mut names: Vec<String> = collect::names(start)
+    let mut names: Vec<String> = foreign::names(start)
         .into_iter()
         .filter(|name| name.starts_with("sample-"))
         .collect();

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::RunFolder;
 use super::request::{self, Common, Made};
 use super::state::Part;
+use crate::foreign;
 use crate::launch;
 use crate::plan::group::{Group, Pack};
 use crate::plan::{Disposition, Expect, Plan};
@@ -38,7 +39,7 @@ pub(super) struct PackFile {
 
 impl PackFile {
     pub(super) fn read(path: &Path) -> std::io::Result<Self> {
-        let file: Self = serde_json::from_slice(&fs_err::read(path)?)?;
+        let file: Self = serde_json::from_slice(&foreign::read(path, foreign::DOCUMENT)?)?;
         if file.version != VERSION {
             let what = format!("`pack.json` of version {}", file.version);
             return Err(std::io::Error::other(what));

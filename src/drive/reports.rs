@@ -146,7 +146,7 @@ fn files(
 
 /// Returns the reports that a script kept in a folder: the path at which each was found, and its text.
 pub(super) fn kept(folder: &Path) -> Vec<(String, Result<String, ReportError>)> {
-    let mut numbers = super::collect::names(folder)
+    let mut numbers = crate::foreign::names(folder)
         .iter()
         .filter_map(|name| name.strip_suffix(".report")?.parse::<u64>().ok())
         .collect::<Vec<_>>();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use super::Stay;
 use super::adopt::Doubt;
 use super::ends::{Answer, Books};
 use super::folder::{RunFolder, ended_name};
@@ -20,9 +21,9 @@ use super::prepare::Prepare;
 use super::progress::{Attempted, Observer, Progress as Tell};
 use super::state::{Event, Part, RunState};
 use super::submit::{Ground, Submission};
-use super::{Stay, collect};
 use crate::cancel::Cancel;
 use crate::config::Walltime;
+use crate::foreign;
 use crate::plan::Plan;
 use crate::scheduler::{JobId, JobStatus, Phase, QueryError, Scheduler, pending};
 
@@ -279,7 +280,7 @@ impl Watch<'_, '_> {
     fn arrivals(&mut self) -> bool {
         let before = self.arrived.len();
         self.arrived
-            .extend(collect::names(&self.setting.folder.ended()));
+            .extend(foreign::names(&self.setting.folder.ended()));
         let arrival = self.arrived.len() > before;
         if arrival {
             self.arrival = Some(Instant::now());

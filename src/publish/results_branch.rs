@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::branch::{self, BranchError, Existing, KEPT_RUNS, folder};
 use super::material::Material;
 use crate::config::Disclosure;
+use crate::foreign;
 use crate::git::{Access, Changes, Location, Pushed, Secret, Token, Update, update_branch};
 
 /// The branch, and how it is reached.
@@ -42,7 +43,7 @@ impl Target {
         material: &Material,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Delivered, BranchError> {
-        let read = |path: &str| fs_err::read(material.file(path)?).ok();
+        let read = |path: &str| foreign::read(material.file(path)?, foreign::DOCUMENT).ok();
         let folders = folder::folders(&material.meta, &material.runs, &read, self.disclosure)?;
         let secret = self.token.clone();
         let access = Access {

@@ -25,6 +25,7 @@ use super::prepare::Prepare;
 use super::stored::put;
 use super::{collect, late};
 use crate::config::Memory;
+use crate::foreign;
 use crate::plan::{Cwd, KeepBounds, Step};
 use crate::results::StepResult;
 use crate::results::record::{KeptFiles, Note, NoteKind};
@@ -171,7 +172,7 @@ pub fn kept(attempt: &Path) -> Option<(PathBuf, Kept)> {
     if !data.is_file() || data.len() > LARGEST_RECORD {
         return None;
     }
-    let kept: Kept = serde_json::from_slice(&fs_err::read(&path).ok()?).ok()?;
+    let kept: Kept = serde_json::from_slice(&foreign::read(&path, foreign::DOCUMENT).ok()?).ok()?;
     Some((start.join(FOLDER), kept))
 }
 

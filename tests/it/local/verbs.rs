@@ -115,7 +115,7 @@ fn plan_shows_scripts_and_leaves_nothing_behind() {
     assert_eq!(steps.len(), 7);
     for step in steps {
         let script = step["script"].as_str().unwrap();
-        assert!(script.starts_with("#!/bin/bash\n"), "{script}");
+        assert!(script.starts_with("#!/bin/bash -p\n"), "{script}");
         let name = step["step"]["name"].as_str().unwrap();
         assert!(script.contains(name), "{name}: {script}");
         assert!(step["submit"].as_str().unwrap().starts_with("bash "));
