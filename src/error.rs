@@ -2,9 +2,11 @@
 
 use std::error::Error as _;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 
 use crate::drive::DriveError;
 use crate::git::GitError;
+use crate::remedy;
 use crate::results::clean::printable;
 
 /// How hpc-ci ends; the numbers are those of the contract.
@@ -194,7 +196,11 @@ impl Error {
             | Self::NothingToDetach
             | Self::NoAllocation
             | Self::NoSuchCommand { .. }
-            | Self::Git(GitError::NotARepository { .. } | GitError::NoCommits { .. })
+            | Self::Git(
+                GitError::NotARepository { .. }
+                | GitError::NoFolder { .. }
+                | GitError::NoCommits { .. },
+            )
             | Self::Drive(DriveError::NoRun { .. })
             | Self::Paths(_)
             | Self::UnknownRun { .. }
@@ -259,19 +265,22 @@ impl Error {
                 "start hpc-ci inside `salloc` or a job, or let it submit jobs with `--scheduler slurm`"
                     .to_owned(),
             ),
-            Self::Settings(_) => Some(
-                "`--config PATH` (or HPC_CI_CONFIG) names a file that you may read".to_owned(),
-            ),
+            Self::Settings(error) if error.kind() != ErrorKind::NotFound => {
+                remedy::of_named(error)
+            }
+            Self::Settings(_) => {
+                Some("`--config PATH` (or HPC_CI_CONFIG) names the file to read".to_owned())
+            }
+            Self::File(error) | Self::Output(error) | Self::Object { source: error, .. } => {
+                remedy::of_named(error)
+            }
             Self::Config(_)
             | Self::History(_)
             | Self::NoHistory
             | Self::Process(_)
             | Self::Fetch(_)
-            | Self::Object { .. }
             | Self::Paths(_)
             | Self::Node(_)
-            | Self::File(_)
-            | Self::Output(_)
             | Self::Runtime(_) => None,
         }
     }

@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("plan", &["config"]),
-    ("git", &[]),
-    ("build", &["process"]),
+    ("git", &["remedy"]),
+    ("build", &["process", "remedy"]),
     ("launch", &[]),
     ("scheduler", &["process"]),
     ("coverage", &[]),
     ("llvm", &["process", "coverage"]),
-    ("results", &["lease", "scheduler"]),
-    ("publish", &["cancel", "config", "git", "results"]),
+    ("results", &["lease", "remedy", "scheduler"]),
+    ("publish", &["cancel", "config", "git", "remedy", "results"]),
     ("process", &[]),
     ("cancel", &[]),
-    ("lease", &["process"]),
+    ("lease", &["process", "remedy"]),
+    ("remedy", &[]),
     (
         "drive",
         &[
@@ -33,6 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "plan",
             "process",
             "publish",
+            "remedy",
             "results",
             "scheduler",
         ],
@@ -66,7 +68,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "error",
         &[
-            "build", "config", "coverage", "drive", "git", "plan", "process", "publish", "results",
+            "build", "config", "coverage", "drive", "git", "plan", "process", "publish", "remedy",
+            "results",
         ],
     ),
     (
@@ -101,6 +104,7 @@ const PURE: &[&str] = &[
     "launch/",
     "build/environment.rs",
     "build/instrument.rs",
+    "remedy.rs",
     "scheduler/job.rs",
     "scheduler/verdict.rs",
     "scheduler/pending.rs",

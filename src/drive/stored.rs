@@ -189,9 +189,15 @@ pub fn read(folder: &RunFolder) -> Result<Stored, DriveError> {
         schema_version: u32,
     }
     let path = folder.request();
-    let text = fs_err::read(&path).map_err(|source| DriveError::NoRun {
-        run: folder.id().to_owned(),
-        source,
+    let text = fs_err::read(&path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => DriveError::NoRun {
+            run: folder.id().to_owned(),
+            source,
+        },
+        _ => DriveError::Request {
+            path: path.clone(),
+            source,
+        },
     })?;
     let unreadable = |source| DriveError::Unreadable {
         path: path.clone(),

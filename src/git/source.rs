@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use git2::ErrorCode;
+
 use super::access::Access;
 use super::dirty::{self, Dirty};
 use super::error::GitError;
@@ -222,12 +224,15 @@ impl Found {
 }
 
 fn head_of(repository: Repository) -> Result<Found, GitError> {
-    let no_commits = || GitError::NoCommits {
-        place: repository.shown(),
+    let failed = |error: git2::Error| match error.code() {
+        ErrorCode::UnbornBranch => GitError::NoCommits {
+            place: repository.shown(),
+        },
+        _ => repository.without_head(&error),
     };
     let (commit, branch) = {
-        let head = repository.git.head().map_err(|_| no_commits())?;
-        let commit = head.peel_to_commit().map_err(|_| no_commits())?;
+        let head = repository.git.head().map_err(failed)?;
+        let commit = head.peel_to_commit().map_err(failed)?;
         let branch = head.is_branch().then(|| head.shorthand().ok()).flatten();
         (CommitId(commit.id()), branch.map(str::to_owned))
     };
