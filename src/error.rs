@@ -136,14 +136,9 @@ pub enum Error {
         /// What it may be.
         runs: Vec<String>,
     },
-    /// No step is called so, and a command nearly is.
-    #[error("no step is called `{name}`")]
-    NoSuchCommand {
-        /// What was asked for.
-        name: String,
-        /// The command that may have been meant.
-        command: String,
-    },
+    /// A first word that is a command, or nearly one, and no part of a step's name.
+    #[error(transparent)]
+    Misread(#[from] crate::plan::misread::Misread),
     /// Steps are to run in an allocation, and there is none.
     #[error("steps are to run inside an allocation, and here is none: SLURM_JOB_ID is not set")]
     NoAllocation,
@@ -195,7 +190,7 @@ impl Error {
             | Self::AmbiguousRun { .. }
             | Self::NothingToDetach
             | Self::NoAllocation
-            | Self::NoSuchCommand { .. }
+            | Self::Misread(_)
             | Self::Git(
                 GitError::NotARepository { .. }
                 | GitError::NoFolder { .. }
@@ -258,9 +253,7 @@ impl Error {
                 "`--scheduler slurm` submits jobs; to go on after a logout, `nohup hpc-ci &`"
                     .to_owned(),
             ),
-            Self::NoSuchCommand { command, .. } => Some(format!(
-                "for the command: `hpc-ci {command}`, with options behind it; for steps, `hpc-ci plan --list` shows all names"
-            )),
+            Self::Misread(misread) => Some(misread.help()),
             Self::NoAllocation => Some(
                 "start hpc-ci inside `salloc` or a job, or let it submit jobs with `--scheduler slurm`"
                     .to_owned(),

@@ -18,6 +18,7 @@ pub mod group;
 mod later;
 mod limits;
 mod matrix;
+pub mod misread;
 mod needs;
 mod side_job;
 mod slug;
