@@ -27,6 +27,8 @@ pub struct LocalSource {
     path: PathBuf,
     bare: bool,
     origin: Option<Location>,
+    /// The repository itself, which work trees share.
+    home: PathBuf,
 }
 
 /// Which commit is wanted.
@@ -80,6 +82,7 @@ impl Source {
             path: repository.path().to_path_buf(),
             bare: repository.git.is_bare(),
             origin: repository.origin.clone(),
+            home: repository.git.commondir().to_path_buf(),
         })
     }
 
@@ -93,6 +96,28 @@ impl Source {
             },
             Self::Remote(place) => place.name(),
         }
+    }
+
+    /// Returns what every clone and every address of the repository have in common: host and path of where it is fetched from,
+    /// else where it stands on this machine.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match (self.remote(), self) {
+            (Some(Location::Remote(remote)), _) => remote.identity(),
+            (Some(Location::Path(path)), _) => standing(path),
+            (None, Self::Local(local)) => standing(&local.home),
+            (None, Self::Remote(place)) => place.without_credentials(),
+        }
+    }
+
+    /// Returns a way to ask whether a local repository holds a commit; none for one on the network.
+    #[must_use]
+    pub fn holds(&self) -> Option<impl Fn(&str) -> bool + use<>> {
+        let Self::Local(local) = self else {
+            return None;
+        };
+        let repository = local.open().ok()?;
+        Some(move |commit: &str| commit.parse().is_ok_and(|id| repository.has(id)))
     }
 
     /// Returns where it is fetched from, if from anywhere.
@@ -294,6 +319,13 @@ fn commit_elsewhere(
         tried,
         shallow: shallow.then(|| local.path.clone()),
     })
+}
+
+/// Returns where a repository stands, by whatever link or work tree it was found.
+fn standing(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let top = path.parent().filter(|_| path.ends_with(".git"));
+    top.unwrap_or(&path).display().to_string()
 }
 
 /// Returns a text that was no address in a form that can be shown: what stands before an `@` could be a password.

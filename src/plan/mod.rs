@@ -39,7 +39,7 @@ pub use crate::config::{
 use crate::config::{Site, Suite};
 pub use error::PlanError;
 pub use filter::{Filter, FilterError};
-pub use slug::slug;
+pub use slug::{project_key, slug};
 
 /// The commit that a plan is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
