@@ -140,6 +140,7 @@ const PURE: &[&str] = &[
     "publish/badge.rs",
     "publish/branch/",
     "publish/circumstances.rs",
+    "publish/disclosure.rs",
     "publish/codecov/fixes.rs",
     "publish/codecov/payload.rs",
     "publish/dashboard/",
