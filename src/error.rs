@@ -2,9 +2,11 @@
 
 use std::error::Error as _;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 
 use crate::drive::DriveError;
 use crate::git::GitError;
+use crate::remedy;
 use crate::results::clean::printable;
 
 /// How hpc-ci ends; the numbers are those of the contract.
@@ -134,14 +136,9 @@ pub enum Error {
         /// What it may be.
         runs: Vec<String>,
     },
-    /// No step is called so, and a command nearly is.
-    #[error("no step is called `{name}`")]
-    NoSuchCommand {
-        /// What was asked for.
-        name: String,
-        /// The command that may have been meant.
-        command: String,
-    },
+    /// A first word that is a command, or nearly one, and no part of a step's name.
+    #[error(transparent)]
+    Misread(#[from] crate::plan::misread::Misread),
     /// Steps are to run in an allocation, and there is none.
     #[error("steps are to run inside an allocation, and here is none: SLURM_JOB_ID is not set")]
     NoAllocation,
@@ -193,8 +190,12 @@ impl Error {
             | Self::AmbiguousRun { .. }
             | Self::NothingToDetach
             | Self::NoAllocation
-            | Self::NoSuchCommand { .. }
-            | Self::Git(GitError::NotARepository { .. } | GitError::NoCommits { .. })
+            | Self::Misread(_)
+            | Self::Git(
+                GitError::NotARepository { .. }
+                | GitError::NoFolder { .. }
+                | GitError::NoCommits { .. },
+            )
             | Self::Drive(DriveError::NoRun { .. })
             | Self::Paths(_)
             | Self::UnknownRun { .. }
@@ -252,26 +253,27 @@ impl Error {
                 "`--scheduler slurm` submits jobs; to go on after a logout, `nohup hpc-ci &`"
                     .to_owned(),
             ),
-            Self::NoSuchCommand { command, .. } => Some(format!(
-                "for the command: `hpc-ci {command}`, with options behind it; for steps, `hpc-ci plan --list` shows all names"
-            )),
+            Self::Misread(misread) => Some(misread.help()),
             Self::NoAllocation => Some(
                 "start hpc-ci inside `salloc` or a job, or let it submit jobs with `--scheduler slurm`"
                     .to_owned(),
             ),
-            Self::Settings(_) => Some(
-                "`--config PATH` (or HPC_CI_CONFIG) names a file that you may read".to_owned(),
-            ),
+            Self::Settings(error) if error.kind() != ErrorKind::NotFound => {
+                remedy::of_named(error)
+            }
+            Self::Settings(_) => {
+                Some("`--config PATH` (or HPC_CI_CONFIG) names the file to read".to_owned())
+            }
+            Self::File(error) | Self::Output(error) | Self::Object { source: error, .. } => {
+                remedy::of_named(error)
+            }
             Self::Config(_)
             | Self::History(_)
             | Self::NoHistory
             | Self::Process(_)
             | Self::Fetch(_)
-            | Self::Object { .. }
             | Self::Paths(_)
             | Self::Node(_)
-            | Self::File(_)
-            | Self::Output(_)
             | Self::Runtime(_) => None,
         }
     }

@@ -13,9 +13,11 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, Utc};
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::process::table;
+use crate::remedy;
 
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_secs(10);
@@ -102,6 +104,19 @@ pub struct Lease {
     before: Option<Claim>,
 }
 
+/// What became of a lease that this process took.
+#[derive(Debug)]
+pub enum Hold {
+    /// It is still this process's.
+    Kept,
+    /// This process was silent for so long that another took over.
+    Followed(Box<Claim>),
+    /// Its file or folder was removed, and nobody holds it.
+    Gone(io::Error),
+    /// The file server does not say.
+    Unknown(io::Error),
+}
+
 /// Takes the lease `name` on a folder if nobody alive holds it; else returns who does.
 pub fn take(folder: &Path, name: &str, purpose: &str) -> io::Result<Result<Lease, Claim>> {
     loop {
@@ -156,11 +171,39 @@ pub fn look(folder: &Path, name: &str) -> io::Result<Option<Claim>> {
 }
 
 impl Lease {
-    /// Returns whether this process still holds it: it may have been stopped for so long that another took over.
+    /// Returns whether this process still holds it, and if not, what became of it.
     #[must_use]
-    pub fn check(&self) -> bool {
+    pub fn check(&self) -> Hold {
         // To open a file asks the server, where to look at its name may not.
-        File::open(&self.path).is_ok()
+        let Err(error) = File::open(&self.path) else {
+            return Hold::Kept;
+        };
+        match remedy::number(&error) {
+            Some(Errno::ENOENT | Errno::ESTALE | Errno::ENOTDIR) => {}
+            _ => return Hold::Unknown(error),
+        }
+        let own = self
+            .path
+            .extension()
+            .and_then(|it| it.to_str()?.parse().ok());
+        let name = self.path.file_stem().and_then(|it| it.to_str());
+        let (Some(folder), Some(name), Some(own)) = (self.path.parent(), name, own) else {
+            return Hold::Unknown(error);
+        };
+        match look(folder, name) {
+            Ok(Some(claim)) if claim.number > own => Hold::Followed(Box::new(claim)),
+            Ok(_) => Hold::Gone(error),
+            Err(again) => match remedy::number(&again) {
+                Some(Errno::ESTALE | Errno::ENOTDIR) => Hold::Gone(again),
+                _ => Hold::Unknown(again),
+            },
+        }
+    }
+
+    /// Returns the folder that it is a claim on.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
     }
 
     /// Returns who held it before.
@@ -187,7 +230,7 @@ impl Drop for Lease {
             drop(stop);
             thread.join().ok();
         }
-        if !self.check() {
+        if !matches!(self.check(), Hold::Kept) {
             return;
         }
         self.holder.released = true;
@@ -453,9 +496,55 @@ mod tests {
         };
         write(dir.path(), 1, &asleep);
         let next = taken(dir.path()).unwrap();
-        assert!(!lost.check() && next.check());
+        let Hold::Followed(claim) = lost.check() else {
+            panic!("{:?}", lost.check());
+        };
+        assert!(
+            claim
+                .to_string()
+                .starts_with(&format!("process {} on ", std::process::id()))
+        );
+        assert!(matches!(next.check(), Hold::Kept));
         drop(lost);
-        assert!(next.check(), "what is lost cannot be let go");
+        assert!(
+            matches!(next.check(), Hold::Kept),
+            "what is lost cannot be let go"
+        );
+    }
+
+    #[test]
+    fn what_was_removed_was_not_taken_over() {
+        let check = |spoil: &dyn Fn(&Path), expected: fn(&Hold) -> bool| {
+            let dir = tempfile::tempdir().unwrap();
+            let folder = dir.path().join("run");
+            fs_err::create_dir(&folder).unwrap();
+            let lease = taken(&folder).unwrap();
+            spoil(&folder);
+            let hold = lease.check();
+            assert!(expected(&hold), "{hold:?}");
+        };
+        let gone = |hold: &Hold| matches!(hold, Hold::Gone(_));
+        check(&|_| {}, |hold| matches!(hold, Hold::Kept));
+        check(&|folder| fs_err::remove_dir_all(folder).unwrap(), gone);
+        check(
+            &|folder| fs_err::remove_file(folder.join("lease.1")).unwrap(),
+            gone,
+        );
+        check(
+            &|folder| {
+                fs_err::remove_dir_all(folder).unwrap();
+                fs_err::write(folder, "a file").unwrap();
+            },
+            gone,
+        );
+        check(
+            &|folder| {
+                fs_err::remove_file(folder.join("lease.1")).unwrap();
+                // As a file server does that answers with an error: here, a link that leads in a circle.
+                std::os::unix::fs::symlink("lease.1", folder.join("lease.1")).unwrap();
+            },
+            |hold| matches!(hold, Hold::Unknown(_)),
+        );
     }
 
     #[test]

@@ -13,20 +13,20 @@
 //! |---|---|---|
 //! | [`config`] | pure | nothing |
 //! | [`plan`] | pure | config |
-//! | [`git`] | edge | nothing |
-//! | [`build`] | edge | process |
+//! | [`git`] | edge | remedy |
+//! | [`build`] | edge | process, remedy |
 //! | [`launch`] | pure | nothing |
 //! | [`scheduler`] | edge | process |
 //! | [`coverage`] | edge | nothing |
 //! | [`llvm`] | edge | process, coverage (what an object is) |
-//! | [`results`] | pure, but for its store and history | scheduler (the words for outcomes) |
-//! | [`publish`] | edge | cancel, config, git, results |
+//! | [`results`] | pure, but for its store and history | lease, remedy, scheduler (the words for outcomes) |
+//! | [`publish`] | edge | cancel, config, git, remedy, results |
 //! | [`drive`] | edge | all of these |
 //! | [`doctor`] | edge, but for its findings | build, config, coverage, git, launch, llvm, plan, process, scheduler |
 //! | [`init`] | edge, but for what it makes of what it found | build, config, doctor, launch, plan, process, scheduler |
 //! | [`cli`] | edge | all of these |
 //!
-//! `process`, `cancel` and `lease` serve any edge; `error` wraps every room's error, so only `cli` and `main` import it. The table is
+//! `process`, `cancel`, `lease` and `remedy` serve any edge; `error` wraps every room's error, so only `cli` and `main` import it. The table is
 //! held by `tests/layering.rs`.
 //!
 //! What is absent on purpose: coverage starts no process; the scheduler and the coverage engine know nothing of `hpc.toml` and
@@ -49,5 +49,6 @@ pub mod llvm;
 pub mod plan;
 pub mod process;
 pub mod publish;
+pub mod remedy;
 pub mod results;
 pub mod scheduler;

@@ -8,21 +8,22 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("plan", &["config"]),
-    ("git", &["foreign"]),
-    ("build", &["foreign", "process"]),
+    ("git", &["foreign", "remedy"]),
+    ("build", &["foreign", "process", "remedy"]),
     ("launch", &[]),
     ("scheduler", &["process"]),
     ("coverage", &["foreign"]),
     ("llvm", &["process", "coverage", "foreign"]),
-    ("results", &["foreign", "lease", "scheduler"]),
+    ("results", &["foreign", "lease", "remedy", "scheduler"]),
     (
         "publish",
-        &["cancel", "config", "foreign", "git", "results"],
+        &["cancel", "config", "foreign", "git", "remedy", "results"],
     ),
     ("process", &[]),
     ("cancel", &[]),
     ("foreign", &[]),
-    ("lease", &["foreign", "process"]),
+    ("lease", &["foreign", "process", "remedy"]),
+    ("remedy", &[]),
     (
         "drive",
         &[
@@ -38,6 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "plan",
             "process",
             "publish",
+            "remedy",
             "results",
             "scheduler",
         ],
@@ -71,7 +73,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "error",
         &[
-            "build", "config", "coverage", "drive", "git", "plan", "process", "publish", "results",
+            "build", "config", "coverage", "drive", "git", "plan", "process", "publish", "remedy",
+            "results",
         ],
     ),
     (
@@ -107,6 +110,7 @@ const PURE: &[&str] = &[
     "launch/",
     "build/environment.rs",
     "build/instrument.rs",
+    "remedy.rs",
     "scheduler/job.rs",
     "scheduler/verdict.rs",
     "scheduler/pending.rs",
@@ -142,6 +146,7 @@ const PURE: &[&str] = &[
     "publish/badge.rs",
     "publish/branch/",
     "publish/circumstances.rs",
+    "publish/disclosure.rs",
     "publish/codecov/fixes.rs",
     "publish/codecov/payload.rs",
     "publish/dashboard/",

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::process::{Command, ProcessError, tail};
+use crate::remedy;
 use environment::Setup;
 use instrument::Mode;
 
@@ -85,7 +86,8 @@ impl BuildError {
             Self::Environment { .. } => {
                 Some("`hpc-ci config` shows the modules and set-up lines in force".to_owned())
             }
-            Self::Write { .. } | Self::Process(_) => None,
+            Self::Write { path, source } => remedy::of_file(source, path),
+            Self::Process(_) => None,
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) struct Global {
 )]
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct RunArgs {
-    /// Only steps whose name contains one of these.
+    /// Only steps whose name contains one of these. Behind `run` or `--` also where the first is a command, or nearly one.
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// Only steps that match: name(GLOB), suite(X), tag(X), ranks(N), with & | ! and parentheses.

@@ -28,15 +28,15 @@ mod strategies;
 mod trace;
 mod trend;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::near;
 use crate::drive::place;
 use crate::error::{Error, Exit};
 use crate::launch::Place;
-use crate::plan::PlanError;
+use crate::plan::misread::{self, Misread};
 use args::{Format, Global, RunArgs};
 use console::{Console, Extent};
 use setting::Setting;
@@ -60,6 +60,7 @@ const EXAMPLES: &str = "\
 Examples:
   hpc-ci                              run everything of hpc.toml, as Slurm jobs where there is Slurm
   hpc-ci --tests-only halo            the tests whose name holds `halo`
+  hpc-ci -- status                    the steps with `status` in their name: alone it is a command
   hpc-ci -E 'tag(nightly) & !ranks(64)'
   hpc-ci --scheduler local --ranks 2  under mpiexec on this machine, on two ranks
   hpc-ci --commit 1a2b3c4             a certain commit
@@ -79,7 +80,7 @@ Exit codes:
 enum Command {
     /// Runs the pipeline of hpc.toml (the default).
     #[command(
-        after_help = "Examples:\n  hpc-ci run                          the same as hpc-ci\n  hpc-ci run --tests-only status      the steps with `status` in their name, which alone is a command"
+        after_help = "Examples:\n  hpc-ci run                          the same as hpc-ci\n  hpc-ci run status                   the steps with `status` in their name, which alone is a command"
     )]
     Run(Box<RunArgs>),
     /// Writes an hpc.toml from what it finds here; `--ci` also what makes GitLab, GitHub or cron start hpc-ci.
@@ -169,10 +170,18 @@ pub fn main() -> Exit {
     let verbs = Cli::command();
     let is_verb = |word: &str| verbs.find_subcommand(word).is_some();
     let words = order::verb_first(std::env::args_os(), is_verb);
+    let first = order::first(&words).map(|(_, word)| word.to_owned());
     let parsed = without_empty_variables(Cli::command()).try_get_matches_from(words);
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
+            // The options of a command that was mistyped are no options of a run.
+            let command = first.filter(|word| !is_verb(word) && error.use_stderr());
+            if let Some(misread) = command.and_then(|word| misread(&word)) {
+                let console = Console::new(Extent::Usual, console::Color::default().on(), false);
+                console.fail(&Error::Misread(misread));
+                return Exit::Usage;
+            }
             // Help and version go to standard output, mistakes to standard error; clap knows which is which.
             error.print().ok();
             return if error.use_stderr() {
@@ -214,9 +223,9 @@ async fn dispatch(cli: Cli, console: &Arc<Console>) -> Result<Exit, Error> {
     let global = &cli.global;
     match cli.command {
         None => {
-            let names = cli.run.names.clone();
-            let ended = Box::pin(run::run(cli.run, global, console)).await;
-            ended.map_err(|error| command_meant(error, &names))
+            let words: Vec<OsString> = std::env::args_os().collect();
+            refuse_verbs(&cli.run.names, &words)?;
+            Box::pin(run::run(cli.run, global, console)).await
         }
         Some(Command::Run(args)) => Box::pin(run::run(*args, global, console)).await,
         Some(Command::Init(args)) => Box::pin(init::init(&args, console)).await,
@@ -270,28 +279,37 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_empty_variables)
 }
 
-/// Where nothing is called as was asked for, a command may have been meant.
-fn command_meant(error: Error, names: &[String]) -> Error {
-    let Error::Plan(PlanError::NothingSelected { near: steps, .. }) = &error else {
-        return error;
-    };
-    let commands = Cli::command();
-    let known: Vec<&str> = commands
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set())
-        .map(clap::Command::get_name)
-        .collect();
-    for name in names {
-        let exact = known.iter().copied().find(|command| command == name);
-        let nearest = || near(name, &known).filter(|_| steps.is_empty());
-        if let Some(command) = exact.or_else(nearest) {
-            return Error::NoSuchCommand {
-                name: name.clone(),
-                command: command.to_owned(),
-            };
-        }
+/// Returns the commands that there are.
+fn verbs() -> Vec<String> {
+    let mut commands = Cli::command();
+    commands.build();
+    let shown = commands.get_subcommands().filter(|it| !it.is_hide_set());
+    shown.map(|it| it.get_name().to_owned()).collect()
+}
+
+/// Refuses a first word that is a command or nearly one, unless `--` stands before it.
+fn refuse_verbs(names: &[String], words: &[OsString]) -> Result<(), Error> {
+    let behind = words.iter().position(|word| word == "--");
+    let literal = behind.map_or(0, |at| words.len() - at - 1);
+    let first = names.first().filter(|_| names.len() > literal);
+    match first.and_then(|word| misread(word)) {
+        Some(misread) => Err(Error::Misread(misread)),
+        None => Ok(()),
     }
-    error
+}
+
+/// Says what a word is instead of a part of a step's name, if it is a command or nearly one.
+fn misread(word: &str) -> Option<Misread> {
+    let verbs = verbs();
+    let verbs: Vec<&str> = verbs.iter().map(String::as_str).collect();
+    let commands = Cli::command();
+    let options: Vec<&str> = commands
+        .get_arguments()
+        .filter_map(clap::Arg::get_long)
+        .filter(|option| option.contains('-'))
+        .chain(["version"])
+        .collect();
+    misread::judge(word, &verbs, &options)
 }
 
 /// Returns a count with its noun.

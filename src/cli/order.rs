@@ -15,21 +15,28 @@ pub(super) fn verb_first(
     is_verb: impl Fn(&str) -> bool,
 ) -> Vec<OsString> {
     let mut words: Vec<OsString> = words.into_iter().collect();
+    if let Some((at, word)) = first(&words)
+        && is_verb(word)
+    {
+        words[1..=at].rotate_right(1);
+    }
+    words
+}
+
+/// Returns the first word that is none of the options of every verb, and where it stands.
+pub(super) fn first(words: &[OsString]) -> Option<(usize, &str)> {
     let mut at = 1;
-    while let Some(word) = words.get(at).and_then(|word| word.to_str()) {
+    loop {
+        let word = words.get(at)?.to_str()?;
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
         if FLAGS.contains(&word) || is_bundle(word) || VALUED.contains(&name) && !value.is_empty() {
             at += 1;
         } else if VALUED.contains(&word) {
             at += 2;
         } else {
-            if is_verb(word) {
-                words[1..=at].rotate_right(1);
-            }
-            break;
+            return Some((at, word));
         }
     }
-    words
 }
 
 /// `-vv`, `-vq`.

@@ -8,10 +8,11 @@ use clap::Args;
 use super::args::RunArgs;
 use super::console::Console;
 use super::setting::Setting;
+use crate::drive::history as elapsed;
 use crate::error::Error;
 use crate::git::{Access, Source, Wanted};
-use crate::plan::slug;
-use crate::results::history::History;
+use crate::plan::{project_key, slug};
+use crate::results::history::{Earlier, History};
 use crate::results::record::HistoryEntry;
 
 /// Where the settings of a project stand.
@@ -46,7 +47,12 @@ impl Past {
             (None, Ok(source)) => source.name(),
             (None, Err(_)) => return Err(source.err().map_or(Error::NoHistory, Error::Git)),
         };
-        let history = history(&setting, &name)?;
+        let identity = source.as_ref().map(Source::identity);
+        let key = project_key(&name, &identity.unwrap_or_else(|_| nowhere(&setting.base)));
+        let history = match source.as_ref().ok().and_then(Source::holds) {
+            Some(holds) => history(&setting, &name, &key, &holds, console)?,
+            None => at(&setting, &key)?,
+        };
         let found = history.runs()?;
         if found.unreadable > 0 {
             console.tell(&format!(
@@ -108,9 +114,50 @@ pub(super) fn resolve(source: &Source, word: &str, workspace: &Path) -> Option<S
     Some(found.commit.to_string())
 }
 
-/// Returns where the history of a project stands.
-pub(super) fn history(setting: &Setting, project: &str) -> Result<History, Error> {
+/// Returns where the history of a project stands. What an earlier hpc-ci kept under the project's bare name is taken over, if the
+/// project's repository holds all of its commits, and is told of if not.
+pub(super) fn history(
+    setting: &Setting,
+    project: &str,
+    key: &str,
+    holds: &dyn Fn(&str) -> bool,
+    console: &Console,
+) -> Result<History, Error> {
+    let history = at(setting, key)?;
+    let earlier = at(setting, &slug(project))?;
+    match history.take_over(&earlier, holds)? {
+        Earlier::None => {}
+        Earlier::Taken => {
+            console.tell(&format!(
+                "note: `{}`, of an earlier hpc-ci, is this project's history now: `{}`",
+                earlier.file(),
+                history.file()
+            ));
+            let state = setting.path(&setting.site.workspace.state);
+            let [from, to] = [&slug(project), key].map(|it| elapsed::file(&state, it));
+            // What steps took is learnt anew by the next run.
+            fs_err::rename(from, to).ok();
+        }
+        Earlier::Left { strange, all } => console.tell(&format!(
+            "note: `{}`, of an earlier hpc-ci, is left alone: {strange} of its {} are not of this repository, so that it may be of another \
+             project called `{project}`; if it is this one's: mv {} {}",
+            earlier.file(),
+            super::counted(all, "commit"),
+            shell_words::quote(earlier.file().as_str()),
+            shell_words::quote(history.file().as_str()),
+        )),
+    }
+    Ok(history)
+}
+
+/// Returns what stands for the address of a project without a repository: the folder of its settings.
+pub(super) fn nowhere(base: &Path) -> String {
+    let real = base.canonicalize();
+    real.as_deref().unwrap_or(base).display().to_string()
+}
+
+fn at(setting: &Setting, key: &str) -> Result<History, Error> {
     let state = setting.path(&setting.site.workspace.state);
     let state = Utf8PathBuf::from_path_buf(state).map_err(|_| Error::NoHistory)?;
-    Ok(History::new(&state, &slug(project)))
+    Ok(History::new(&state, key))
 }

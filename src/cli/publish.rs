@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::args::{Format, Global, RunArgs};
 use super::console::Console;
+use super::past;
 use super::setting::Setting;
 use crate::cancel::Cancel;
 use crate::config::Site;
@@ -21,6 +22,7 @@ use crate::drive::progress::{StageKind, Under};
 use crate::error::{Error, Exit};
 use crate::git::Source;
 use crate::launch::Place;
+use crate::plan::project_key;
 use crate::publish::http::{Http, Pace, ShownCall, Wire};
 use crate::publish::outbox::Lock;
 use crate::publish::{
@@ -178,13 +180,17 @@ impl<'a> Office<'a> {
             .clone()
             .or_else(|| source.as_ref().map(Source::name))
             .unwrap_or_else(|| "project".to_owned());
-        let identity = match remote {
+        let earlier = match remote {
             Some(remote) => remote.without_credentials(),
             None => base.display().to_string(),
         };
+        let identity = source.as_ref().map(Source::identity);
+        let key = project_key(&name, &identity.unwrap_or_else(|| past::nowhere(base)));
         let state = utf8(&base.join(&site.workspace.state))?;
+        let outbox = Outbox::new(&state, &key);
+        outbox.take_over(&state, &name, &earlier)?;
         Ok(Self {
-            outbox: Outbox::new(&state, &name, &identity),
+            outbox,
             site,
             base,
             source,

@@ -219,6 +219,7 @@ fn request(setting: &Setting, args: &RunArgs, planned: Planned, place: Place) ->
             coverage: !args.no_coverage && !args.benchmarks_only,
         },
         project: planned.project,
+        key: planned.key,
         baselines: planned.baselines,
         past: planned.history,
         source: planned.source,

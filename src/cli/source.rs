@@ -40,6 +40,8 @@ pub(super) struct Planned {
     pub(super) disk: Option<Disk>,
     /// The project's name.
     pub(super) project: String,
+    /// The name by which files of the state folder know it.
+    pub(super) key: String,
     /// What benchmarks are compared with.
     pub(super) baselines: Baselines,
     /// Where the run is to be remembered.
@@ -103,7 +105,10 @@ pub(super) fn plan(
         .as_ref()
         .filter(|_| in_place && dirty)
         .map(|dirty| dirty.diff_sha256.clone());
-    let history = past::history(setting, &project)?;
+    let key = plan::project_key(&project, &located.source.identity());
+    let repository = &located.found.repository;
+    let holds = |commit: &str| commit.parse().is_ok_and(|id| repository.has(id));
+    let history = past::history(setting, &project, &key, &holds, console)?;
     let baselines = Baselines {
         asked: args.baseline.as_ref().map(|word| {
             past::resolve(&located.source, word, &workspace).unwrap_or_else(|| word.clone())
@@ -137,6 +142,7 @@ pub(super) fn plan(
         credentials: located.credentials,
         workspace,
         project,
+        key,
         baselines,
         history,
     })

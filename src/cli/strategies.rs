@@ -42,7 +42,7 @@ pub(super) async fn compare(
 ) -> Vec<Compared> {
     let slurm = Slurm::new(scrub(std::env::vars_os(), &[]), DEADLINE);
     let cluster = slurm.outline().await.unwrap_or_default();
-    let history = History::read(state, &planned.project);
+    let history = History::read(state, &planned.key);
     let mut compared = Vec::new();
     for strategy in [Strategy::Jobs, Strategy::Array, Strategy::Packed] {
         let groups = groups(planned, strategy, &cluster, &history);

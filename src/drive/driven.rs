@@ -154,7 +154,7 @@ impl Driven {
                     source,
                 }
             })?;
-        let mut history = History::read(&run.request.state, &run.request.project);
+        let mut history = History::read(&run.request.state, &run.request.key);
         let cluster = run.outline(&scheduler, stay, observer, cancel).await;
         let Some(cluster) = cluster else {
             return Ok(Driving::Left(self.left()));
@@ -185,7 +185,7 @@ impl Driven {
             return Ok(Driving::Left(self.left()));
         }
         history.add(Utc::now().timestamp(), run.elapsed(&attempts));
-        if let Err(error) = history.write(&run.request.state, &run.request.project) {
+        if let Err(error) = history.write(&run.request.state, &run.request.key) {
             tracing::warn!(%error, "what the steps took cannot be remembered");
         }
         late::await_profiles(run, &attempts, observer).await;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::journal;
 use super::trees::TreeError;
 use crate::lease::Claim;
+use crate::remedy;
 
 /// A run that could not be driven to its end.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,14 @@ pub enum DriveError {
     NoRun {
         /// Its id.
         run: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Its request is there, and cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Request {
+        /// The request.
+        path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
     },
@@ -91,11 +100,10 @@ impl DriveError {
     #[must_use]
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Folder { .. } => Some(
-                "`root` of [workspace] says where runs stand; is there room, and may you write?"
-                    .to_owned(),
-            ),
-            Self::Tree(TreeError::Git(error)) => error.help(),
+            Self::Folder { path, source } => remedy::of_file(source, path).or_else(|| {
+                Some("`root` of [workspace] says where runs stand".to_owned())
+            }),
+            Self::Tree(error) => error.help(),
             Self::Store(error) => error.help(),
             Self::Path { .. } => {
                 Some("scripts and JSON need UTF-8: choose another `root` in [workspace]".to_owned())
@@ -104,6 +112,7 @@ impl DriveError {
                 "`LLVM_PROFILE_FILE` expands `%`, so profiles would get lost: choose another `root` in [workspace]".to_owned(),
             ),
             Self::NoRun { .. } => Some("`hpc-ci list` shows the runs of this workspace".to_owned()),
+            Self::Request { path, source } => remedy::of_file(source, path),
             Self::Newer { .. } => Some("use the hpc-ci that began the run".to_owned()),
             Self::Held { .. } => Some(
                 "`hpc-ci status` shows how far it is, `hpc-ci wait` waits for its end, `hpc-ci cancel` ends it".to_owned(),
@@ -112,7 +121,7 @@ impl DriveError {
                 "go on inside it (`srun --jobid={allocation} --overlap --pty bash`), or start a new run"
             )),
             Self::Journal(error) => error.help(),
-            Self::Tree(_) | Self::Unreadable { .. } | Self::Encode(_) | Self::Task(_) => None,
+            Self::Unreadable { .. } | Self::Encode(_) | Self::Task(_) => None,
         }
     }
 }

@@ -29,10 +29,10 @@ struct Times {
 }
 
 impl History {
-    /// Returns what is known of a project; nothing if there is no file, or none that can be read.
+    /// Returns what is known of the project that files know by `key`; nothing if there is no file, or none that can be read.
     #[must_use]
-    pub fn read(state: &Path, project: &str) -> Self {
-        let read = fs_err::read(file(state, project)).ok();
+    pub fn read(state: &Path, key: &str) -> Self {
+        let read = fs_err::read(file(state, key)).ok();
         let history = read.and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
         history
             .filter(|history| history.version == VERSION)
@@ -65,8 +65,8 @@ impl History {
     }
 
     /// Writes the file, whole or not at all. Of two runs that end at once the later one's word stands.
-    pub fn write(&self, state: &Path, project: &str) -> std::io::Result<()> {
-        let path = file(state, project);
+    pub fn write(&self, state: &Path, key: &str) -> std::io::Result<()> {
+        let path = file(state, key);
         let folder = path.parent().unwrap_or(state);
         fs_err::create_dir_all(folder)?;
         let written = Self {
@@ -80,9 +80,10 @@ impl History {
     }
 }
 
-fn file(state: &Path, project: &str) -> PathBuf {
-    let name = crate::plan::slug(project);
-    state.join("elapsed").join(format!("{name}.json"))
+/// Returns where a project's file stands.
+#[must_use]
+pub fn file(state: &Path, key: &str) -> PathBuf {
+    state.join("elapsed").join(format!("{key}.json"))
 }
 
 #[cfg(test)]
@@ -97,13 +98,13 @@ mod tests {
     #[test]
     fn the_longest_of_the_latest_runs_is_expected() {
         let dir = tempfile::tempdir().unwrap();
-        let mut history = History::read(dir.path(), "my/project");
+        let mut history = History::read(dir.path(), "my-project-1");
         assert_eq!(history.expected("halo"), None);
         for seconds in [90, 5, 7, 6] {
             history.add(1, took("halo", seconds));
         }
-        history.write(dir.path(), "my/project").unwrap();
-        let read = History::read(dir.path(), "my/project");
+        history.write(dir.path(), "my-project-1").unwrap();
+        let read = History::read(dir.path(), "my-project-1");
         assert_eq!(read.expected("halo"), Some(Duration::from_secs(7)));
         assert_eq!(History::read(dir.path(), "other").expected("halo"), None);
     }

@@ -8,10 +8,12 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
-use crate::lease::Lease;
+use crate::lease::{Claim, Hold, Lease};
+use crate::remedy;
 
 /// The version of the journal's lines.
 const VERSION: u32 = 1;
@@ -59,8 +61,27 @@ pub enum JournalError {
     #[error("an event cannot be written to the journal")]
     Encode(#[from] serde_json::Error),
     /// This process was silent for so long that another took the run over.
-    #[error("another process has taken this run over")]
-    TakenOver,
+    #[error("{by} has taken this run over")]
+    TakenOver {
+        /// Who has it now.
+        by: Box<Claim>,
+    },
+    /// The run folder was removed under the driver.
+    #[error("the run folder `{}` is gone", path.display())]
+    Vanished {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Nobody can tell whether this process still has the run.
+    #[error("cannot tell who drives the run in `{}`", path.display())]
+    Unanswered {
+        /// The run folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
 }
 
 impl JournalError {
@@ -71,13 +92,24 @@ impl JournalError {
             Self::Newer { .. } => Some(
                 "use the hpc-ci that began the run; its copy stands beside the journal".to_owned(),
             ),
-            Self::TakenOver => {
-                Some("`hpc-ci status` says who has it; its jobs are untouched".to_owned())
+            Self::TakenOver { .. } => {
+                Some("`hpc-ci status` shows how far it is; its jobs are untouched".to_owned())
             }
-            Self::Write { .. } => Some(
-                "is there room, and may you write? Jobs go on meanwhile, and `hpc-ci resume` follows them".to_owned(),
-            ),
-            Self::Read { .. } | Self::Damaged { .. } | Self::Encode(_) => None,
+            Self::Vanished { path, source } => Some(match remedy::number(source) {
+                Some(Errno::ESTALE) => remedy::of_file(source, path)?,
+                _ => "somebody removed it, and what it held is lost; `squeue --me` shows jobs that go on without it, and \
+                      `hpc-ci` begins a new run"
+                    .to_owned(),
+            }),
+            Self::Write { path, source } | Self::Unanswered { path, source } => {
+                let advice = remedy::of_file(source, path).map(|it| format!("{it}\n"));
+                Some(format!(
+                    "{}jobs go on meanwhile, and `hpc-ci resume` follows them",
+                    advice.unwrap_or_default()
+                ))
+            }
+            Self::Read { path, source } => remedy::of_file(source, path),
+            Self::Damaged { .. } | Self::Encode(_) => None,
         }
     }
 }
@@ -209,8 +241,14 @@ impl Journal {
         if events.is_empty() {
             return Ok(());
         }
-        if self.lease.as_ref().is_some_and(|lease| !lease.check()) {
-            return Err(JournalError::TakenOver);
+        if let Some(lease) = &self.lease {
+            let path = lease.folder().to_owned();
+            match lease.check() {
+                Hold::Kept => {}
+                Hold::Followed(by) => return Err(JournalError::TakenOver { by }),
+                Hold::Gone(source) => return Err(JournalError::Vanished { path, source }),
+                Hold::Unknown(source) => return Err(JournalError::Unanswered { path, source }),
+            }
         }
         let mut lines = Vec::new();
         for event in events {
@@ -347,7 +385,38 @@ mod tests {
         fs_err::write(dir.path().join("lease.2"), "").unwrap();
         fs_err::remove_file(dir.path().join("lease.1")).unwrap();
         let error = journal.append(&stopping(2)).unwrap_err();
-        assert!(matches!(error, JournalError::TakenOver));
+        assert!(matches!(error, JournalError::TakenOver { .. }));
         assert_eq!(read(&dir.path().join("journal.jsonl")).unwrap(), []);
+    }
+
+    #[test]
+    fn a_run_whose_folder_is_gone_was_not_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("run");
+        fs_err::create_dir(&folder).unwrap();
+        let (mut journal, _) = open(&folder);
+        fs_err::remove_dir_all(&folder).unwrap();
+        let error = journal.append(&stopping(2)).unwrap_err();
+        let said = format!("the run folder `{}` is gone", folder.display());
+        assert_eq!(error.to_string(), said);
+        assert!(error.help().unwrap().starts_with("somebody removed it"));
+    }
+
+    #[test]
+    fn the_advice_follows_from_what_the_operating_system_said() {
+        let check = |number: Errno, begin: &str| {
+            let error = JournalError::Write {
+                path: PathBuf::from("/w/journal.jsonl"),
+                source: std::io::Error::from_raw_os_error(number as i32),
+            };
+            let help = error.help().unwrap();
+            assert!(help.starts_with(begin), "{help}");
+            assert!(help.ends_with("`hpc-ci resume` follows them"), "{help}");
+        };
+        check(Errno::EDQUOT, "your quota there is used up");
+        check(Errno::ENOSPC, "no room is left there");
+        check(Errno::EROFS, "its file system is mounted read-only");
+        check(Errno::ESTALE, "the file server does not know it any more");
+        check(Errno::EINVAL, "jobs go on meanwhile");
     }
 }

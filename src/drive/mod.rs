@@ -129,6 +129,8 @@ pub struct Request {
     pub scope: Scope,
     /// The project's name.
     pub project: String,
+    /// The name by which files of the state folder know it.
+    pub key: String,
     /// What benchmarks are compared with.
     pub baselines: Baselines,
     /// Where the run is remembered when it has ended.

@@ -54,6 +54,9 @@ pub struct Stored {
     pub scope: Scope,
     /// The project's name.
     pub project: String,
+    /// The name by which files of the state folder know it; an earlier hpc-ci wrote none.
+    #[serde(default)]
+    key: Option<String>,
     source: Source,
     ssh_key: Option<PathBuf>,
     again: Vec<String>,
@@ -92,6 +95,7 @@ impl Stored {
             filtered: request.filtered,
             scope: request.scope,
             project: request.project.clone(),
+            key: Some(request.key.clone()),
             source: request.source.clone(),
             ssh_key: request.credentials.ssh_key.clone(),
             again: request.again.clone(),
@@ -105,7 +109,12 @@ impl Stored {
     fn past(&self) -> History {
         // A state folder that is not UTF-8 was refused when the run was planned.
         let state = Utf8PathBuf::from(self.state.to_string_lossy().into_owned());
-        History::new(&state, &slug(&self.project))
+        History::new(&state, &self.key())
+    }
+
+    fn key(&self) -> String {
+        let key = self.key.clone();
+        key.unwrap_or_else(|| slug(&self.project))
     }
 
     /// Returns the request again.
@@ -120,6 +129,7 @@ impl Stored {
             Origin::InPlace { .. } => None,
         };
         let past = self.past();
+        let key = self.key();
         let baselines = Baselines {
             asked: self.baseline,
             accepted: past.accepted().map_or_else(unread, |found| found.lines),
@@ -141,6 +151,7 @@ impl Stored {
             filtered: self.filtered,
             scope: self.scope,
             project: self.project,
+            key,
             baselines,
             past,
             source: self.source,
@@ -189,9 +200,15 @@ pub fn read(folder: &RunFolder) -> Result<Stored, DriveError> {
         schema_version: u32,
     }
     let path = folder.request();
-    let text = fs_err::read(&path).map_err(|source| DriveError::NoRun {
-        run: folder.id().to_owned(),
-        source,
+    let text = fs_err::read(&path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => DriveError::NoRun {
+            run: folder.id().to_owned(),
+            source,
+        },
+        _ => DriveError::Request {
+            path: path.clone(),
+            source,
+        },
     })?;
     let unreadable = |source| DriveError::Unreadable {
         path: path.clone(),

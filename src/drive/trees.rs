@@ -11,6 +11,7 @@ use crate::git::{
 };
 use crate::plan::Build;
 use crate::process::{Command, ProcessError};
+use crate::remedy;
 
 /// Where the trees of a run come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +127,18 @@ pub enum TreeError {
     /// A directory could not be made or removed.
     #[error("cannot make room for a work tree")]
     Directory(#[source] std::io::Error),
+}
+
+impl TreeError {
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Git(error) => error.help(),
+            Self::Directory(error) => remedy::of_named(error),
+            Self::Copy(_) => None,
+        }
+    }
 }
 
 /// Where trees stand below the workspace.

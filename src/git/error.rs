@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::gitmodules::GitmodulesError;
 use super::location::LocationError;
 use super::repository::CommitId;
+use crate::remedy;
 
 /// Why git did not do what was asked. No variant holds a password or token.
 #[derive(Debug, thiserror::Error)]
@@ -24,13 +25,57 @@ pub enum GitError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// No such folder.
+    #[error("there is no folder `{}`", path.display())]
+    NoFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The `.git` of a work tree or submodule leads to a repository that is gone.
+    #[error("`{}` leads to `{}`, which is not there", link.display(), target.display())]
+    Astray {
+        /// The file or folder `.git`.
+        link: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// Objects that another repository was to lend are gone.
+    #[error("`{}` borrows objects of `{}`, which is not there", path.display(), from.display())]
+    Borrowed {
+        /// The repository.
+        path: PathBuf,
+        /// Where the objects were.
+        from: PathBuf,
+    },
+    /// A file of git's configuration has a mistake.
+    #[error("the git configuration `{}` cannot be read: line {line}: {detail}", file.display())]
+    ConfigFile {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What libgit2 said.
+        detail: String,
+    },
+    /// A setting of git is of no use.
+    #[error("the git configuration cannot be used: {detail}")]
+    Config {
+        /// What libgit2 said.
+        detail: String,
+    },
     /// The repository belongs to somebody else.
     #[error("git does not trust `{}`: it belongs to another user", path.display())]
     Owner {
         /// The path that git wants to see declared safe.
         path: PathBuf,
     },
-    /// A repository of a kind that libgit2 does not read.
+    /// A repository whose objects have names of SHA-256.
+    #[error("`{}` is a repository of SHA-256 objects, which hpc-ci does not read", path.display())]
+    Sha256 {
+        /// The repository.
+        path: PathBuf,
+    },
+    /// A repository of a format that libgit2 does not read.
     #[error("cannot read the repository `{}`: {detail}", path.display())]
     Unsupported {
         /// The repository.
@@ -291,9 +336,31 @@ impl GitError {
                 "if you trust it: git config --global --add safe.directory {}",
                 quoted(path)
             ),
-            Self::Unsupported { .. } => {
-                "clone it anew with git's defaults (SHA-1 objects, files as ref storage)".into()
+            Self::NoFolder { path } => format!(
+                "`namei -l {}` shows which part of the path is missing",
+                quoted(path)
+            ),
+            Self::Astray { .. } => {
+                "for a work tree: git worktree repair; for a submodule: git submodule update --init; or clone it anew".into()
             }
+            Self::Borrowed { path, .. } => format!(
+                "bring the other repository back, or name its new place in objects/info/alternates; what is missing: git -C {} fsck",
+                quoted(path)
+            ),
+            Self::ConfigFile { file, line, .. } => format!(
+                "mend line {line}, and look again: git config --file {} --list",
+                quoted(file)
+            ),
+            Self::Config { .. } => {
+                "which file says so: git config --show-origin --list".into()
+            }
+            Self::Sha256 { .. } => {
+                "copy its history into a repository of SHA-1 objects (git init --object-format=sha1): git fast-export --all | git -C NEW fast-import".into()
+            }
+            Self::Unsupported { .. } => {
+                "clone it anew with git's defaults (files as ref storage)".into()
+            }
+            Self::Io { path, source, .. } => return remedy::of_file(source, path),
             Self::CommitMissing {
                 shallow: Some(path),
                 ..
@@ -368,7 +435,6 @@ impl GitError {
             | Self::Differs { .. }
             | Self::SubmoduleDepth { .. }
             | Self::Gitmodules { .. }
-            | Self::Io { .. }
             | Self::Git { .. } => return None,
         })
     }

@@ -245,6 +245,30 @@ impl Remote {
         path.strip_suffix(".git").unwrap_or(path)
     }
 
+    /// Returns what every address of this repository has in common, whether by ssh or https: host and path. A port of ssh is left
+    /// out, since forges have their own for it, and a user too, unless the path begins in that user's home.
+    pub(super) fn identity(&self) -> String {
+        let host = self.host.trim_end_matches('.');
+        // Where forges serve ssh on the port of https.
+        let host = match host {
+            "ssh.github.com" => "github.com",
+            "altssh.gitlab.com" => "gitlab.com",
+            "altssh.bitbucket.org" => "bitbucket.org",
+            other => other,
+        };
+        let port = self.port().filter(|_| self.transport != Transport::Ssh);
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        let parts: Vec<&str> = self.slug().split('/').filter(|it| !it.is_empty()).collect();
+        let in_home = self.scp && !self.path.starts_with('/') || parts.first() == Some(&"~");
+        let home = match self.user.as_deref() {
+            // The one user of a forge has no home.
+            Some(user) if in_home && user != "git" => format!("~{user}/"),
+            _ => String::new(),
+        };
+        let path = parts.join("/");
+        format!("{host}{port}/{home}{}", path.trim_start_matches("~/"))
+    }
+
     /// Returns the address without user name and password; ssh keeps its user name, which is no secret there.
     #[must_use]
     pub fn without_credentials(&self) -> String {
@@ -471,6 +495,48 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn every_way_to_reach_a_repository_has_one_identity() {
+        let identity = |text: &str| match Location::parse(text, Path::new("/")).unwrap() {
+            Location::Remote(remote) => remote.identity(),
+            Location::Path(path) => panic!("{}", path.display()),
+        };
+        for text in [
+            "https://github.com/me/heat",
+            "https://github.com/me/heat.git",
+            "https://github.com/me/heat/",
+            "https://github.com/me/heat.git/",
+            "https://GitHub.com:443/me//heat",
+            "https://me:ghp_secret@github.com/me/heat",
+            "http://github.com/me/heat",
+            "git://github.com/me/heat.git",
+            "git@github.com:me/heat.git",
+            "git@github.com:/me/heat",
+            "github.com:me/heat",
+            "ssh://git@github.com/me/heat",
+            "ssh://git@github.com:22/me/heat.git",
+            "ssh://git@ssh.github.com:443/me/heat.git",
+            "git+ssh://git@github.com./me/heat",
+        ] {
+            assert_eq!(identity(text), "github.com/me/heat", "{text}");
+        }
+        let check = |text: &str, expected: &str| assert_eq!(identity(text), expected, "{text}");
+        check("https://github.com/you/heat", "github.com/you/heat");
+        check("https://gitlab.com/me/heat", "gitlab.com/me/heat");
+        check(
+            "ssh://git@git.example.org:2222/hpc/sub/heat.git",
+            "git.example.org/hpc/sub/heat",
+        );
+        check("http://127.0.0.1:8080/heat.git", "127.0.0.1:8080/heat");
+        check("http://127.0.0.1:8081/heat.git", "127.0.0.1:8081/heat");
+        check("ada@host:heat.git", "host/~ada/heat");
+        check("bob@host:heat.git", "host/~bob/heat");
+        check("ssh://bob@host/~/heat.git", "host/~bob/heat");
+        check("ada@host:/srv/heat.git", "host/srv/heat");
+        check("bob@host:/srv/heat.git", "host/srv/heat");
+        check("ssh://[2001:DB8::1]/heat", "2001:db8::1/heat");
+    }
 
     fn check(text: &str, expected: &str) {
         let found = match Location::parse(text, Path::new("/home/me/heat")) {

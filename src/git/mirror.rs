@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use git2::{ErrorCode, ObjectType, Oid};
 
 use super::access::{Access, Progress};
+use super::cause;
 use super::error::GitError;
 use super::location::{Location, Remote};
 use super::remote::{Advertised, Fetch, History, converse};
@@ -260,7 +261,11 @@ fn open_sound(place: &Remote, access: &Access<'_>) -> Result<Result<Repository, 
         Err(error) if error.code() == ErrorCode::Owner => {
             return Err(GitError::Owner { path: dir });
         }
-        Err(error) => return Ok(Err(error.message().to_owned())),
+        // What stands in the way is no damage of the mirror, and would be in the way of a new one.
+        Err(error) => match cause::here(&error, "open", &dir) {
+            Some(found) => return Err(found),
+            None => return Ok(Err(error.message().to_owned())),
+        },
     };
     Ok(match find_damage(&git, place) {
         Some(reason) => Err(reason),
@@ -313,11 +318,8 @@ fn replace(place: &Remote, reason: &str, access: &Access<'_>) -> Result<Reposito
         .prefix(&prefix)
         .tempdir_in(&access.mirrors)
         .map_err(io)?;
-    make_empty(fresh.path(), place).map_err(|error| GitError::Git {
-        doing: "make a mirror",
-        place: dir.display().to_string(),
-        detail: error.message().to_owned(),
-    })?;
+    make_empty(fresh.path(), place)
+        .map_err(|error| cause::of_place(&error, "make a mirror", &dir))?;
     let target = fresh.path().file_name().unwrap_or_default().to_owned();
     let link = fresh.path().join("link");
     std::os::unix::fs::symlink(&target, &link).map_err(io)?;

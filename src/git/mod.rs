@@ -8,6 +8,7 @@
 //! [`Repository`] holds it (the source itself, or a mirror kept between runs), and [`checkout`] makes a tree of it.
 
 mod access;
+mod cause;
 mod checkout;
 mod credentials;
 mod dirty;

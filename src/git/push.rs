@@ -15,6 +15,7 @@ use git2::{ErrorCode, FileMode, ObjectType, Oid, Signature, TreeWalkMode, TreeWa
 use tempfile::TempDir;
 
 use super::access::Access;
+use super::cause;
 use super::error::GitError;
 use super::location::{Location, Remote};
 use super::remote::{self, History, converse};
@@ -333,18 +334,7 @@ fn check_name(update: Update<'_>) -> Result<(), GitError> {
 }
 
 fn open_here(path: &Path) -> Result<git2::Repository, GitError> {
-    git2::Repository::open(path).map_err(|error| match error.code() {
-        ErrorCode::NotFound => GitError::NotARepository {
-            path: path.to_path_buf(),
-        },
-        ErrorCode::Owner => GitError::Owner {
-            path: path.to_path_buf(),
-        },
-        _ => GitError::Unsupported {
-            path: path.to_path_buf(),
-            detail: error.message().to_owned(),
-        },
-    })
+    git2::Repository::open(path).map_err(|error| cause::not_opened(&error, path, false))
 }
 
 fn make_room(mirrors: &Path) -> Result<TempDir, GitError> {
@@ -369,11 +359,7 @@ fn make_bare(dir: &Path) -> Result<git2::Repository, GitError> {
         config.set_bool("http.followRedirects", false)?;
         Ok(git)
     });
-    made.map_err(|error| GitError::Git {
-        doing: "make a repository",
-        place: dir.display().to_string(),
-        detail: error.message().to_owned(),
-    })
+    made.map_err(|error| cause::of_place(&error, "make a repository", dir))
 }
 
 fn files_of(git: &git2::Repository, tip: Option<Oid>) -> Result<BTreeMap<String, Oid>, GitError> {
@@ -438,11 +424,7 @@ fn commit(
 }
 
 fn failed(git: &git2::Repository, doing: &'static str, error: &git2::Error) -> GitError {
-    GitError::Git {
-        doing,
-        place: git.path().display().to_string(),
-        detail: error.message().to_owned(),
-    }
+    cause::of_place(error, doing, git.path())
 }
 
 #[cfg(test)]

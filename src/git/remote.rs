@@ -8,6 +8,7 @@ use git2::{
 };
 
 use super::access::{Access, Progress};
+use super::cause;
 use super::credentials::Offers;
 use super::error::GitError;
 use super::limits;
@@ -158,11 +159,8 @@ pub(super) fn reach_alone(place: &Remote, access: &Access<'_>) -> Result<(), Git
         source,
     };
     let dir = tempfile::tempdir().map_err(io)?;
-    let git = git2::Repository::init_bare(dir.path()).map_err(|error| GitError::Git {
-        doing: "make an empty repository",
-        place: dir.path().display().to_string(),
-        detail: error.message().to_owned(),
-    })?;
+    let git = git2::Repository::init_bare(dir.path())
+        .map_err(|error| cause::of_place(&error, "make an empty repository", dir.path()))?;
     reach(&git, place, access)
 }
 
@@ -257,6 +255,9 @@ fn explain(error: &git2::Error, place: &Remote, access: &Access<'_>, seen: &Seen
     let place_text = place.to_string();
     if *seen.cancelled.borrow() {
         return GitError::Cancelled { place: place_text };
+    }
+    if let Some(found) = cause::here(error, "keep what was fetched at", &access.mirrors) {
+        return found;
     }
     let says = |part: &str| text.contains(part);
     let refused = error.code() == ErrorCode::Auth

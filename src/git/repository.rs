@@ -9,6 +9,7 @@ use std::str::FromStr;
 use git2::{ErrorClass, ErrorCode, ObjectType, Oid};
 use serde::{Deserialize, Serialize};
 
+use super::cause;
 use super::error::GitError;
 use super::location::{Location, Remote};
 
@@ -98,7 +99,7 @@ impl Repository {
         };
         let nowhere: [&OsStr; 0] = [];
         let git = git2::Repository::open_ext(path, flags, nowhere)
-            .map_err(|error| not_opened(path, &error))?;
+            .map_err(|error| cause::not_opened(&error, path, search))?;
         let origin = origin_of(&git);
         Ok(Self {
             git,
@@ -329,7 +330,8 @@ impl Repository {
                     place: self.shown(),
                 });
             }
-            Err(_) => return Ok(None),
+            Err(error) if names_nothing(&error) => return Ok(None),
+            Err(error) => return Err(self.failed("look for a commit", &error)),
         };
         Ok(object
             .peel_to_commit()
@@ -379,9 +381,15 @@ impl Repository {
 
     /// Says what an error while reading this repository means.
     pub(super) fn failed(&self, doing: &'static str, error: &git2::Error) -> GitError {
-        let path = self.path().to_path_buf();
+        if let Some(found) = cause::here(error, doing, self.path()) {
+            return found;
+        }
+        let path = self.place();
         let detail = error.message().to_owned();
         let missing = error.code() == ErrorCode::NotFound && error.class() == ErrorClass::Odb;
+        if missing && let Some(found) = cause::no_objects(&self.git) {
+            return found;
+        }
         if missing && is_partial(&self.git) {
             return GitError::PartialClone { path };
         }
@@ -393,6 +401,25 @@ impl Repository {
             place: self.shown(),
             detail,
         }
+    }
+
+    /// Says why what is checked out cannot be told, although something is.
+    pub(super) fn without_head(&self, error: &git2::Error) -> GitError {
+        if let Some(found) = cause::no_objects(&self.git) {
+            return found;
+        }
+        match self.failed("read HEAD", error) {
+            GitError::Git { detail, .. } => GitError::Damaged {
+                path: self.place(),
+                detail,
+            },
+            other => other,
+        }
+    }
+
+    /// Its path as people write it, without a slash at its end.
+    fn place(&self) -> PathBuf {
+        self.path().components().collect()
     }
 
     fn require(&self, commit: CommitId) -> Result<(), GitError> {
@@ -425,6 +452,16 @@ pub(super) fn is_damage(error: &git2::Error) -> bool {
     stored || error.code() == ErrorCode::HashsumMismatch
 }
 
+/// Returns true for a name that stands for nothing, as opposed to a repository that does not answer.
+fn names_nothing(error: &git2::Error) -> bool {
+    matches!(
+        error.code(),
+        ErrorCode::NotFound | ErrorCode::InvalidSpec | ErrorCode::Peel | ErrorCode::UnbornBranch
+    ) || error.class() == ErrorClass::Reference
+        || error.class() == ErrorClass::Regex
+        || error.class() == ErrorClass::Invalid
+}
+
 fn is_partial(git: &git2::Repository) -> bool {
     let Ok(config) = git.config() else {
         return false;
@@ -439,25 +476,6 @@ fn origin_of(git: &git2::Repository) -> Option<Location> {
     let remote = git.find_remote("origin").ok()?;
     let base = git.workdir().unwrap_or_else(|| git.path());
     Location::parse(remote.url().ok()?, base).ok()
-}
-
-fn not_opened(path: &Path, error: &git2::Error) -> GitError {
-    let path = path.to_path_buf();
-    let detail = error.message().to_owned();
-    match error.code() {
-        ErrorCode::Owner => {
-            // libgit2 names the repository, which may lie above the path that was asked for.
-            let named = detail.split('\'').nth(1).map(|text| {
-                let text = text.trim_end_matches('/');
-                PathBuf::from(text.strip_suffix("/.git").unwrap_or(text))
-            });
-            GitError::Owner {
-                path: named.unwrap_or(path),
-            }
-        }
-        ErrorCode::NotFound => GitError::NotARepository { path },
-        _ => GitError::Unsupported { path, detail },
-    }
 }
 
 /// Returns where a symbolic link at `link` leads inside the commit.

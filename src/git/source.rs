@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use git2::ErrorCode;
+
 use super::access::Access;
 use super::dirty::{self, Dirty};
 use super::error::GitError;
@@ -25,6 +27,8 @@ pub struct LocalSource {
     path: PathBuf,
     bare: bool,
     origin: Option<Location>,
+    /// The repository itself, which work trees share.
+    home: PathBuf,
 }
 
 /// Which commit is wanted.
@@ -78,6 +82,7 @@ impl Source {
             path: repository.path().to_path_buf(),
             bare: repository.git.is_bare(),
             origin: repository.origin.clone(),
+            home: repository.git.commondir().to_path_buf(),
         })
     }
 
@@ -91,6 +96,28 @@ impl Source {
             },
             Self::Remote(place) => place.name(),
         }
+    }
+
+    /// Returns what every clone and every address of the repository have in common: host and path of where it is fetched from,
+    /// else where it stands on this machine.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match (self.remote(), self) {
+            (Some(Location::Remote(remote)), _) => remote.identity(),
+            (Some(Location::Path(path)), _) => standing(path),
+            (None, Self::Local(local)) => standing(&local.home),
+            (None, Self::Remote(place)) => place.without_credentials(),
+        }
+    }
+
+    /// Returns a way to ask whether a local repository holds a commit; none for one on the network.
+    #[must_use]
+    pub fn holds(&self) -> Option<impl Fn(&str) -> bool + use<>> {
+        let Self::Local(local) = self else {
+            return None;
+        };
+        let repository = local.open().ok()?;
+        Some(move |commit: &str| commit.parse().is_ok_and(|id| repository.has(id)))
     }
 
     /// Returns where it is fetched from, if from anywhere.
@@ -222,12 +249,15 @@ impl Found {
 }
 
 fn head_of(repository: Repository) -> Result<Found, GitError> {
-    let no_commits = || GitError::NoCommits {
-        place: repository.shown(),
+    let failed = |error: git2::Error| match error.code() {
+        ErrorCode::UnbornBranch => GitError::NoCommits {
+            place: repository.shown(),
+        },
+        _ => repository.without_head(&error),
     };
     let (commit, branch) = {
-        let head = repository.git.head().map_err(|_| no_commits())?;
-        let commit = head.peel_to_commit().map_err(|_| no_commits())?;
+        let head = repository.git.head().map_err(failed)?;
+        let commit = head.peel_to_commit().map_err(failed)?;
         let branch = head.is_branch().then(|| head.shorthand().ok()).flatten();
         (CommitId(commit.id()), branch.map(str::to_owned))
     };
@@ -289,6 +319,13 @@ fn commit_elsewhere(
         tried,
         shallow: shallow.then(|| local.path.clone()),
     })
+}
+
+/// Returns where a repository stands, by whatever link or work tree it was found.
+fn standing(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let top = path.parent().filter(|_| path.ends_with(".git"));
+    top.unwrap_or(&path).display().to_string()
 }
 
 /// Returns a text that was no address in a form that can be shown: what stands before an `@` could be a password.

@@ -13,6 +13,7 @@ use git2::build::CheckoutBuilder;
 use git2::{CheckoutNotificationType, Delta, FileMode, ObjectType, Oid};
 
 use super::access::{Access, Progress};
+use super::cause;
 use super::error::GitError;
 use super::kept::{self, Kept, MARK};
 use super::location::Location;
@@ -232,11 +233,7 @@ pub(super) fn open(dir: &Path) -> Result<git2::Repository, GitError> {
 
 /// Says that something went wrong in a tree.
 pub(super) fn failed(dir: &Path, doing: &'static str, error: &git2::Error) -> GitError {
-    GitError::Git {
-        doing,
-        place: dir.display().to_string(),
-        detail: error.message().to_owned(),
-    }
+    cause::of_place(error, doing, dir)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod group;
 mod later;
 mod limits;
 mod matrix;
+pub mod misread;
 mod needs;
 mod side_job;
 mod slug;
@@ -38,7 +39,7 @@ pub use crate::config::{
 use crate::config::{Site, Suite};
 pub use error::PlanError;
 pub use filter::{Filter, FilterError};
-pub use slug::slug;
+pub use slug::{project_key, slug};
 
 /// The commit that a plan is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,6 +15,15 @@ pub fn slug(name: &str) -> String {
     hashed(name, 8, false)
 }
 
+/// Returns the name by which files of the state folder know a project: its own, and a hash of it and of where its repository is.
+#[must_use]
+pub fn project_key(name: &str, address: &str) -> String {
+    let whole = hashed(&format!("{name}\n{address}"), 16, true);
+    let hash = whole.rsplit('-').next().unwrap_or_default();
+    let plain = hashed(name, 8, false);
+    format!("{plain}-{hash}")
+}
+
 /// Returns a slug that `taken` does not have yet, and adds it.
 pub(super) fn unique(name: &str, always_hash: bool, taken: &mut HashSet<String>) -> String {
     // Somebody may choose a plain name that looks like the slug of another; a longer hash tells them apart.

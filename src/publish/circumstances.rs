@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::config::Disclosure;
+
 /// The circumstances of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Circumstances {
@@ -57,6 +59,16 @@ pub enum Server {
 }
 
 impl Circumstances {
+    /// Returns what another service may be told: a server of one's own is a host, and so is the address of its job.
+    #[must_use]
+    pub fn told(&self, disclosure: Disclosure) -> Self {
+        let known = disclosure == Disclosure::Full || self.server == Server::GithubActions;
+        Self {
+            job_url: self.job_url.clone().filter(|_| known),
+            ..self.clone()
+        }
+    }
+
     /// Reads the variables of a CI server, and the document of the event that GitHub keeps beside them.
     #[must_use]
     pub fn read(variable: &dyn Fn(&str) -> Option<String>, event: Option<&Value>) -> Self {

@@ -98,6 +98,9 @@ pub enum DeliveryError {
     /// The address of the results branch is none.
     #[error("`remote` of [publish.results_branch] is no address")]
     Address(#[from] LocationError),
+    /// What may be told of the documents cannot be made out.
+    #[error("a document cannot be told in part")]
+    Withhold(#[from] serde_json::Error),
     /// GitHub.
     #[error(transparent)]
     Github(HttpError),
@@ -166,26 +169,25 @@ impl Courier<'_> {
         if destination == Destination::ResultsBranch {
             return self.push(material, wire);
         }
-        let material = &material.told(self.disclosure);
+        let material = &material.told(self.disclosure)?;
+        let seen = &circumstances.told(self.disclosure);
         match destination {
             Destination::CodecovCoverage => {
                 let target = self.codecov()?;
-                target
-                    .upload_coverage(material, circumstances, wire)
-                    .await?;
+                target.upload_coverage(material, seen, wire).await?;
             }
             Destination::CodecovTests => {
                 let target = self.codecov()?;
-                target.upload_tests(material, circumstances, wire).await?;
+                target.upload_tests(material, seen, wire).await?;
             }
             Destination::GithubStatuses => self
                 .github()?
-                .set_statuses(material, circumstances, wire)
+                .set_statuses(material, seen, wire)
                 .await
                 .map_err(DeliveryError::Github)?,
             Destination::GithubComment => self
                 .github()?
-                .comment(material, circumstances, wire)
+                .comment(material, seen, wire)
                 .await
                 .map_err(DeliveryError::Github)?,
             Destination::GitlabStatuses => self
@@ -265,6 +267,7 @@ impl Courier<'_> {
             DeliveryError::Github(error) => github::help(error),
             DeliveryError::Gitlab(error) => gitlab::help(error),
             DeliveryError::Address(_)
+            | DeliveryError::Withhold(_)
             | DeliveryError::Unset { .. }
             | DeliveryError::Unknown { .. }
             | DeliveryError::Slug { .. }

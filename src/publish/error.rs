@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
+use crate::remedy;
 use crate::results::store::StoreError;
 
 /// Why artifacts cannot be published.
@@ -91,6 +92,7 @@ impl PublishError {
             Self::Altered { .. } => {
                 Some("hand over the whole folder, as the run left it".to_owned())
             }
+            Self::Io(error) => remedy::of_named(error),
             Self::SeveralCommits { .. } => Some("publish each commit by itself".to_owned()),
             _ => None,
         }

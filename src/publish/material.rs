@@ -10,15 +10,17 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use chrono::{DateTime, Utc};
 use fs_err as fs;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use super::disclosure::{self, Document};
 use super::error::PublishError;
 use crate::config::Disclosure;
 use crate::results::artifact::{self, Artifact, Content, part_of};
 use crate::results::picture::{self, Joined};
 use crate::results::record::{
-    BenchmarksSummary, CoverageSummary, HpcResults, Mark, Meta, Part, RunEntry, RunMeta,
+    BenchmarksSummary, CoverageSummary, Failing, HpcResults, Mark, Meta, Part, RunEntry, RunMeta,
     TestsSummary,
 };
 use crate::results::store;
@@ -80,33 +82,29 @@ impl Material {
         })
     }
 
-    /// Returns what of it may be told in words: `anonymous` leaves out what could name users, hosts and paths, `minimal` every
-    /// step as well. Figures and statuses stay.
-    #[must_use]
-    pub fn told(&self, disclosure: Disclosure) -> Self {
-        let mut told = self.clone();
-        if disclosure == Disclosure::Full {
-            return told;
+    /// Returns what of it may be told: its documents as [`disclosure`] leaves them; with `minimal` no step that failed either.
+    pub fn told(&self, level: Disclosure) -> Result<Self, serde_json::Error> {
+        if level == Disclosure::Full {
+            return Ok(self.clone());
         }
+        let mut told = Self {
+            folder: self.folder.clone(),
+            results: disclosure::told(&self.results, Document::Results, level)?,
+            meta: disclosure::told(&self.meta, Document::Meta, level)?,
+            runs: all_told(&self.runs, Document::Run, level)?,
+            tests: one_told(self.tests.as_ref(), Document::Tests, level)?,
+            benchmarks: one_told(self.benchmarks.as_ref(), Document::Benchmarks, level)?,
+            coverage: one_told(self.coverage.as_ref(), Document::Coverage, level)?,
+        };
         if let Some(tests) = &mut told.tests {
-            tests.missing.clear();
-            tests.steps.iter_mut().for_each(|it| it.reproduce = None);
-            tests
-                .failing
-                .iter_mut()
-                .for_each(|it| it.message = String::new());
-            if disclosure == Disclosure::Minimal {
+            let withheld = |it: &&mut Failing| it.message == disclosure::WITHHELD;
+            let silent = tests.failing.iter_mut().filter(withheld);
+            silent.for_each(|it| it.message = String::new());
+            if level == Disclosure::Minimal {
                 tests.failing.clear();
             }
         }
-        if let Some(benchmarks) = &mut told.benchmarks {
-            benchmarks.missing.clear();
-            benchmarks
-                .steps
-                .iter_mut()
-                .for_each(|it| it.reproduce = None);
-        }
-        told
+        Ok(told)
     }
 
     /// Returns where a file below `artifacts/` stands, if it is there.
@@ -127,6 +125,25 @@ impl Material {
     pub fn marks(&self, part: Part) -> &[Mark] {
         self.owner(part).map_or(&[], |run| &run.marks)
     }
+}
+
+fn one_told<T: Serialize + DeserializeOwned>(
+    document: Option<&T>,
+    kind: Document,
+    level: Disclosure,
+) -> Result<Option<T>, serde_json::Error> {
+    document
+        .map(|it| disclosure::told(it, kind, level))
+        .transpose()
+}
+
+fn all_told<T: Serialize + DeserializeOwned>(
+    documents: &[T],
+    kind: Document,
+    level: Disclosure,
+) -> Result<Vec<T>, serde_json::Error> {
+    let told = documents.iter().map(|it| disclosure::told(it, kind, level));
+    told.collect()
 }
 
 fn read_part<T: DeserializeOwned>(owned: bool, path: &Utf8Path) -> Result<Option<T>, PublishError> {

@@ -19,6 +19,7 @@ pub mod circumstances;
 pub mod codecov;
 mod courier;
 pub mod dashboard;
+pub mod disclosure;
 mod error;
 pub mod github;
 pub mod gitlab;

@@ -49,22 +49,28 @@ pub struct Lock {
 }
 
 impl Outbox {
-    /// Returns the outbox of a project below the state directory. `identity` is whatever tells apart projects of one name.
+    /// Returns the outbox of the project that files know by `key`, below the state directory.
     #[must_use]
-    pub fn new(state: &Utf8Path, project: &str, identity: &str) -> Self {
-        let plain: String = project
-            .chars()
-            .map(|c| match c {
-                'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' => c,
-                _ => '_',
-            })
-            .take(64)
-            .collect();
-        let digest = digest(identity);
-        let folder = state
-            .join("outbox")
-            .join(format!("{plain}-{}", &digest[..8]));
+    pub fn new(state: &Utf8Path, key: &str) -> Self {
+        let folder = state.join("outbox").join(key);
         Self { folder }
+    }
+
+    /// Takes over the outbox of an earlier hpc-ci, which told ways to write an address apart, if there is none yet.
+    pub fn take_over(
+        &self,
+        state: &Utf8Path,
+        project: &str,
+        address: &str,
+    ) -> Result<(), PublishError> {
+        if self.folder.exists() {
+            return Ok(());
+        }
+        match fs::rename(earlier(state, project, address), &self.folder) {
+            // There is none, or another process was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound || self.folder.exists() => Ok(()),
+            moved => Ok(moved?),
+        }
     }
 
     /// Waits until no other process uses the outbox.
@@ -317,6 +323,22 @@ impl Outbox {
 }
 
 /// A person who publishes later knows less than the CI server did.
+/// Returns where an earlier hpc-ci kept what waited.
+fn earlier(state: &Utf8Path, project: &str, address: &str) -> Utf8PathBuf {
+    let plain: String = project
+        .chars()
+        .map(|c| match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' => c,
+            _ => '_',
+        })
+        .take(64)
+        .collect();
+    let digest = digest(address);
+    state
+        .join("outbox")
+        .join(format!("{plain}-{}", &digest[..8]))
+}
+
 fn told_best<'a>(now: &'a Circumstances, waiting: &'a [Item]) -> &'a Circumstances {
     let by_server = waiting
         .iter()
@@ -391,7 +413,7 @@ mod tests {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let state = Utf8Path::from_path(dir.path()).unwrap().join("state");
-            let outbox = Outbox::new(&state, "heat", "https://example.org/heat");
+            let outbox = Outbox::new(&state, "heat-1");
             Self { dir, outbox }
         }
 

@@ -9,6 +9,7 @@ use fs_err as fs;
 
 use crate::config::TokenSource;
 use crate::git::Secret;
+use crate::remedy;
 
 /// No token is longer; whatever is, is another file.
 const LONGEST: u64 = 64 << 10;
@@ -59,7 +60,8 @@ impl TokenError {
                 "make a copy of your own: install -m 600 {} ~/…",
                 path.display()
             )),
-            Self::Io(_) | Self::File { .. } | Self::Variable { .. } => None,
+            Self::Io(error) => remedy::of_named(error),
+            Self::File { .. } | Self::Variable { .. } => None,
         }
     }
 }

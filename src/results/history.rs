@@ -4,6 +4,7 @@
 //! written at once and under a lock, where the file system has locks. A line that a crash cut short is left out by readers,
 //! and told of.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -33,6 +34,22 @@ pub enum HistoryError {
     Json(#[from] serde_json::Error),
 }
 
+/// What became of a history that an earlier hpc-ci kept under a project's bare name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// There is none, or it is no longer of interest.
+    None,
+    /// It is this project's now.
+    Taken,
+    /// It may be another project's.
+    Left {
+        /// How many of its commits the repository does not hold.
+        strange: usize,
+        /// How many it has in all.
+        all: usize,
+    },
+}
+
 /// What was read of a file of lines.
 #[derive(Debug)]
 pub struct Lines<T> {
@@ -43,14 +60,50 @@ pub struct Lines<T> {
 }
 
 impl History {
-    /// Returns the history of the project whose name files have as `slug`, below the state directory.
+    /// Returns the history of the project that files know by `key`, below the state directory.
     #[must_use]
-    pub fn new(state: &Utf8Path, slug: &str) -> Self {
+    pub fn new(state: &Utf8Path, key: &str) -> Self {
         let folder = state.join("history");
         Self {
-            runs: folder.join(format!("{slug}.jsonl")),
-            baselines: folder.join(format!("{slug}.baselines.jsonl")),
+            runs: folder.join(format!("{key}.jsonl")),
+            baselines: folder.join(format!("{key}.baselines.jsonl")),
         }
+    }
+
+    /// Takes over the history of an earlier hpc-ci, which knew projects by their bare name, if it is this project's beyond doubt:
+    /// every commit in it is one that the repository `holds`. Once there is a history of this project, nothing is looked for.
+    pub fn take_over(
+        &self,
+        earlier: &Self,
+        holds: &dyn Fn(&str) -> bool,
+    ) -> Result<Earlier, HistoryError> {
+        if self.runs.exists() || self.baselines.exists() {
+            return Ok(Earlier::None);
+        }
+        let runs = earlier.runs()?.lines.into_iter().map(|run| run.commit);
+        let accepted = earlier.accepted()?.lines.into_iter().map(|it| it.commit);
+        let commits: BTreeSet<String> = runs.chain(accepted).collect();
+        if commits.is_empty() {
+            return Ok(Earlier::None);
+        }
+        let strange = commits.iter().filter(|commit| !holds(commit)).count();
+        if strange > 0 {
+            return Ok(Earlier::Left {
+                strange,
+                all: commits.len(),
+            });
+        }
+        for (from, to) in [
+            (&earlier.baselines, &self.baselines),
+            (&earlier.runs, &self.runs),
+        ] {
+            match fs::rename(from, to) {
+                // There is none, or another process was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                moved => moved?,
+            }
+        }
+        Ok(Earlier::Taken)
     }
 
     /// Returns the file of the runs.
@@ -179,5 +232,34 @@ mod tests {
         history.add(&line).unwrap();
         let read = history.runs().unwrap();
         assert_eq!((read.lines, read.unreadable), (vec![line.clone(), line], 1));
+    }
+
+    #[test]
+    fn an_earlier_history_is_taken_over_once_and_only_beyond_doubt() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = Utf8Path::from_path(dir.path()).unwrap();
+        let earlier = History::new(state, "heat");
+        let ours = History::new(state, "heat-1");
+        let take = |holds: &dyn Fn(&str) -> bool| ours.take_over(&earlier, holds).unwrap();
+        assert_eq!(take(&|_| true), Earlier::None);
+        let run = example::run();
+        let files = RunFiles::new(&run, meta_example::run_meta(), Vec::new()).unwrap();
+        let line = entry(&run, &files.entry);
+        let strange = HistoryEntry {
+            commit: "f".repeat(40),
+            ..line.clone()
+        };
+        earlier.add(&line).unwrap();
+        earlier.add(&strange).unwrap();
+        let holds = |commit: &str| commit == line.commit;
+        assert_eq!(take(&holds), Earlier::Left { strange: 1, all: 2 });
+        assert_eq!(take(&|_| false), Earlier::Left { strange: 2, all: 2 });
+        assert_eq!(earlier.runs().unwrap().lines.len(), 2);
+        assert_eq!(take(&|_| true), Earlier::Taken);
+        assert_eq!(ours.runs().unwrap().lines, [line.clone(), strange]);
+        assert!(!earlier.file().exists());
+        earlier.add(&line).unwrap();
+        assert_eq!(take(&|_| true), Earlier::None);
+        assert_eq!(ours.runs().unwrap().lines.len(), 2);
     }
 }

@@ -4,6 +4,8 @@ mod ends;
 mod hostile;
 pub(crate) mod keep;
 mod life;
+mod projects;
+mod refusals;
 mod runs;
 mod usage;
 mod verbs;

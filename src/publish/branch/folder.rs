@@ -1,14 +1,14 @@
 //! What one run puts onto the branch: a folder of small documents that never changes again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::disclosure::{names, withhold};
 use super::names::{is_commit, is_run};
 use super::{BranchError, document};
 use crate::config::Disclosure;
+use crate::publish::disclosure::{Document, withhold};
 use crate::results::picture::{self, Earlier};
 use crate::results::record::{Meta, Part, RunEntry, RunMeta};
 
@@ -65,18 +65,22 @@ fn folder(
         entries: vec![entry.clone()],
     };
     let mut documents = vec![
-        ("run.json", document("run.json", entry)?),
-        ("meta.json", document("meta.json", &own)?),
+        (Document::Run, document("run.json", entry)?),
+        (Document::Meta, document("meta.json", &own)?),
     ];
     if let Some(joined) = picture::join(&[set], own.generated_at) {
         documents.push((
-            "hpc-results.json",
+            Document::Results,
             document("hpc-results.json", &joined.results)?,
         ));
     }
     for part in &run.parts {
-        let name = name_of(*part);
-        documents.extend(read(&format!("{}/summary.json", part.folder())).map(|it| (name, it)));
+        let kind = match part {
+            Part::Tests => Document::Tests,
+            Part::Coverage => Document::Coverage,
+            Part::Benchmarks => Document::Benchmarks,
+        };
+        documents.extend(read(&format!("{}/summary.json", part.folder())).map(|it| (kind, it)));
     }
     let mut folder = Folder {
         commit: entry.commit.clone(),
@@ -84,14 +88,9 @@ fn folder(
         files: BTreeMap::new(),
         notes: Vec::new(),
     };
-    // A document may tell in words of what another one names.
-    let named = documents.iter().take(2).filter_map(|(_, bytes)| {
-        let document = serde_json::from_slice::<Value>(bytes).ok()?;
-        Some(names(&document))
-    });
-    let named: BTreeSet<String> = named.flatten().collect();
-    for (name, bytes) in documents {
-        let (bytes, note) = fit(name, bytes, (disclosure, &named), LARGEST)?;
+    for (kind, bytes) in documents {
+        let name = file_of(kind);
+        let (bytes, note) = fit(kind, bytes, disclosure, LARGEST)?;
         folder.notes.extend(note);
         folder
             .files
@@ -106,6 +105,17 @@ pub(super) fn name_of(part: Part) -> &'static str {
         Part::Tests => "tests.json",
         Part::Coverage => "coverage.json",
         Part::Benchmarks => "benchmarks.json",
+    }
+}
+
+fn file_of(kind: Document) -> &'static str {
+    match kind {
+        Document::Run => "run.json",
+        Document::Meta => "meta.json",
+        Document::Results => "hpc-results.json",
+        Document::Tests => name_of(Part::Tests),
+        Document::Coverage => name_of(Part::Coverage),
+        Document::Benchmarks => name_of(Part::Benchmarks),
     }
 }
 
@@ -130,20 +140,21 @@ enum Shorter {
 
 /// Makes a document fit for the branch, and says what that took; none if nothing of it fits. As it is, it stays byte for byte.
 fn fit(
-    name: &str,
+    kind: Document,
     bytes: Vec<u8>,
-    (disclosure, names): (Disclosure, &BTreeSet<String>),
+    disclosure: Disclosure,
     largest: usize,
 ) -> Result<(Option<Vec<u8>>, Option<String>), BranchError> {
     if disclosure == Disclosure::Full && bytes.len() <= largest {
         return Ok((Some(bytes), None));
     }
+    let name = file_of(kind);
     let unreadable = |source| BranchError::Unreadable {
         name: name.to_owned(),
         source,
     };
     let mut value: Value = serde_json::from_slice(&bytes).map_err(unreadable)?;
-    withhold(&mut value, disclosure, names);
+    withhold(&mut value, kind, disclosure);
     let fitting = |value: &Value| {
         let bytes = document(name, value)?;
         Ok::<_, BranchError>((bytes.len() <= largest).then_some(bytes))

@@ -11,7 +11,6 @@
 //! whoever comes second makes the rest again from what both of them brought. Pushing is git's
 //! ([`crate::git::update_branch`]).
 
-mod disclosure;
 pub mod folder;
 pub mod history;
 mod names;

@@ -22,6 +22,8 @@ use fs_err as fs;
 use super::artifact::{Artifact, RunFiles};
 use super::picture::{self, Earlier, Picture};
 use super::record::SCHEMA_VERSION;
+use crate::lease::Hold;
+use crate::remedy;
 use place::{check_ours, exchange, lock, recover, remove, replace};
 use read::read;
 pub use read::{document, open};
@@ -103,6 +105,7 @@ impl StoreError {
                 "`hpc-ci resume` tries again; who gives no sign of life for a minute is passed over".to_owned(),
             ),
             Self::Version { .. } => Some("use the newer hpc-ci that wrote it".to_owned()),
+            Self::Io(error) => remedy::of_named(error),
             _ => None,
         }
     }
@@ -150,11 +153,15 @@ pub fn save(
     let staged = stage_set(&folder.join(ARTIFACTS), &stage, run, &picture);
     let ours = || {
         // Whoever was stopped for so long that another took over must not overwrite what that one wrote.
-        lock.check().then_some(()).ok_or(StoreError::Busy {
-            folder: folder.to_owned(),
-            holder: "another process".to_owned(),
-            patience,
-        })
+        match lock.check() {
+            Hold::Kept => Ok(()),
+            Hold::Followed(claim) => Err(StoreError::Busy {
+                folder: folder.to_owned(),
+                holder: claim.to_string(),
+                patience,
+            }),
+            Hold::Gone(error) | Hold::Unknown(error) => Err(StoreError::Io(error)),
+        }
     };
     if let Err(error) = staged
         .and_then(|()| ours())

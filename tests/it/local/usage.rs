@@ -84,13 +84,80 @@ fn commands_may_stand_behind_the_configuration_and_are_not_taken_for_names_of_st
         &[
             (
                 &["--tests-only", "status"],
-                &["no step is called `status`", "`hpc-ci status`"],
+                &["`status` is a command", "`hpc-ci status`"],
             ),
-            (&["staus"], &["`hpc-ci status`"]),
+            (&["staus"], &["no command `staus`", "`hpc-ci status`"]),
             (&["hallo"], &["no step matches `hallo`", "there is `halo`"]),
             (&["resistance"], &["`hpc-ci plan --list`"]),
         ],
     );
+}
+
+/// A slip of the fingers must not submit jobs for hours.
+#[test]
+fn a_mistyped_command_never_runs_the_pipeline() {
+    let project = project(
+        "[[test]]\nname = \"gate/1\"\ncommand = \"true\"\n[[test]]\nname = \"stauts-page\"\ncommand = \"true\"\n\
+         [[test]]\nname = \"planet\"\ncommand = \"true\"\n",
+    );
+    refused(
+        &project,
+        &[
+            (
+                &["gate"],
+                &[
+                    "does not have yet",
+                    "`hpc-ci run gate`",
+                    "`hpc-ci -- gate`",
+                    "-E 'name(*gate*)'",
+                ],
+            ),
+            (&["gate", "--scheduler", "local"], &["does not have yet"]),
+            (
+                &["-v", "--scheduler", "local", "gate", "planet"],
+                &["does not have yet"],
+            ),
+            (
+                &["Gate"],
+                &["no command `Gate`", "`gate` is not in this version"],
+            ),
+            (
+                &["stauts"],
+                &["no command `stauts`", "did you mean `hpc-ci status`?"],
+            ),
+            (&["dcotor"], &["did you mean `hpc-ci doctor`?"]),
+            (
+                &["resmue", "--scheduler", "local"],
+                &["did you mean `hpc-ci resume`?"],
+            ),
+            (&["initt"], &["did you mean `hpc-ci init`?"]),
+            (&["Run"], &["did you mean `hpc-ci run`?"]),
+            (
+                &["bench", "--against", "main"],
+                &["`bench` is a command", "does not have yet"],
+            ),
+            (
+                &["-q", "resmue", "--no-wait"],
+                &["did you mean `hpc-ci resume`?"],
+            ),
+            (&["tests-only"], &["did you mean `hpc-ci --tests-only`?"]),
+            (&["--benchmarks-only", "report"], &["`report` is a command"]),
+            (&["stauts", "--", "planet"], &["no command `stauts`"]),
+        ],
+    );
+    assert!(!project.dir.join("hpc-ci/runs").exists());
+    for arguments in [
+        &["plan", "--list", "gate"][..],
+        &["run", "--dry-run", "--scheduler", "local", "gate"],
+        &["--dry-run", "--scheduler", "local", "--", "gate"],
+        &["--dry-run", "--scheduler", "local", "-E", "name(*gate*)"],
+        &["--dry-run", "--scheduler", "local", "planet", "status"],
+        &["run", "--dry-run", "--scheduler", "local", "stauts"],
+        &["planet", "--dry-run", "--scheduler", "local"],
+    ] {
+        verb(&project, arguments).exits_with(0);
+    }
+    verb(&project, &["--scheduler", "local", "--", "gate"]).exits_with(0);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::codecov::codecov;
 use super::server::Fault;
 use super::{ended, hpc_ci, project, publish, run, to_codecov, waiting, with_tokens};
+use crate::support::{Home, Project};
 
 #[test]
 fn parts_from_different_jobs_are_published_as_one() {
@@ -263,5 +264,62 @@ fn what_must_not_be_told_is_not() {
         project.dir.parent().unwrap().to_str().unwrap(),
     ] {
         assert!(!shown.contains(told), "{told} in {shown}");
+    }
+}
+
+/// Launcher options, environment values, commands, hosts and paths, on everything that is published.
+#[test]
+fn options_and_values_that_name_a_person_are_published_nowhere() {
+    for level in ["anonymous", "minimal"] {
+        let server = codecov();
+        let bare = Project::new(Home::Here);
+        let remote = bare.dir.join("results.git");
+        let made = Command::new("git")
+            .args(["init", "-q", "--bare"])
+            .arg(&remote)
+            .status();
+        assert!(made.unwrap().success());
+        let project = project(&format!(
+            "{}[publish.results_branch]\nremote = \"{}\"\n[publish.github]\nurl = \"http://127.0.0.1:1\"\n\
+             [trust]\ndisclosure = \"{level}\"\n\
+             [launcher]\nkind = \"mpiexec\"\noptions = [\"-x\", \"ACCOUNT=phys123\"]\n\
+             [environment]\nvariables = {{ OMP_PLACES = \"phys123\", OMPI_MCA_me = \"phys123\" }}\n\
+             [[test]]\nname = \"ranks\"\nranks = 2\ncommand = \"true phys123\"\n\
+             [[test]]\nname = \"tells\"\ncommand = \"echo no such account: phys123; exit 3\"\n",
+            to_codecov(&server),
+            remote.display(),
+        ));
+        let ran = run(&project, &[]);
+        assert!(
+            ran.text("artifacts/meta.json").contains("phys123"),
+            "{level}: {}",
+            ran.err
+        );
+        let mut command = hpc_ci(&project, &["publish", "--dry-run"]);
+        with_tokens(&mut command);
+        let mut all = ended(&project, &mut command).exits_with(0).err;
+        publish(&project, &[]).exits_with(4);
+        all.extend(
+            server
+                .take()
+                .into_iter()
+                .map(|it| String::from_utf8_lossy(&it.body).into_owned()),
+        );
+        let tree = Command::new("git")
+            .args(["log", "-p", "--all", "--text"])
+            .current_dir(&remote)
+            .output()
+            .unwrap();
+        let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
+        assert!(
+            tree.contains("run.json") && tree.contains("\"ranks\""),
+            "{tree}"
+        );
+        let host = hostname::get().unwrap().to_string_lossy().into_owned();
+        let folder = project.dir.parent().unwrap().display().to_string();
+        for secret in ["phys123", "ACCOUNT", &format!("\"{host}\""), &folder] {
+            assert!(!all.contains(secret), "{level}: {secret} in {all}");
+            assert!(!tree.contains(secret), "{level}: {secret} in {tree}");
+        }
     }
 }
