@@ -293,7 +293,6 @@ fn totals_are_held_against_what_was_read() {
         "tests='1' failures='0'",
         // Of those that were skipped, some list none.
         "tests='5' skipped='3'",
-        // Some count assertions, and say how many each test has.
         "hostname='failures' id='1' package='errors'",
     ];
     for totals in right {
@@ -318,8 +317,6 @@ fn totals_of_every_honest_kind() {
             "{outcome} {why}"
         );
     }
-    let assertions = "<testsuite name='s' tests='7'><testcase name='a' assertions='4'/><testcase name='b' assertions='3'/></testsuite>";
-    check(Format::Junit, assertions, Outcome::Passed, "");
     let weighted = "<testsuites tests='5' skipped='1' failures='0' errors='0'><testsuite name='s' tests='5' skipped='1'>\
         <testcase name='a' tests='4' skipped='1' failures='0' errors='0'/><testcase name='b' tests='1' skipped='0'/></testsuite></testsuites>";
     check(Format::Junit, weighted, Outcome::Passed, "");
@@ -673,4 +670,115 @@ fn tables_of_julia_agree_with_themselves() {
         Outcome::Lost,
         "1 failed",
     );
+}
+
+/// How a case is written, whether it failed, and whether it was skipped.
+const WRITTEN: [(&str, bool, bool); 12] = [
+    ("<testcase name='t'/>", false, false),
+    (
+        "<testcase name='t' status='run' time='1'><system-out>FAILED</system-out></testcase>",
+        false,
+        false,
+    ),
+    (
+        "<testcase name='t' result='Pass' assertions='2'/>",
+        false,
+        false,
+    ),
+    (
+        "<testcase name='t'><properties><property name='x' value='failed'/></properties></testcase>",
+        false,
+        false,
+    ),
+    (
+        "<testcase name='t'><skipped message='no GPU'/></testcase>",
+        false,
+        true,
+    ),
+    ("<testcase name='t' status='disabled'/>", false, true),
+    (
+        "<testcase name='t'><failure message='x'/></testcase>",
+        true,
+        false,
+    ),
+    ("<testcase name='t' status='failed'/>", true, false),
+    (
+        "<testcase name='t' result='Error'><system-out/></testcase>",
+        true,
+        false,
+    ),
+    ("<testcase name='t'><Timeout/></testcase>", true, false),
+    ("<testcase name='t' success='false'/>", true, false),
+    (
+        "<testcase name='t'><skipped/><error/></testcase>",
+        true,
+        false,
+    ),
+];
+
+proptest::proptest! {
+    /// However suites are nested, a report is green if it is right and nothing of it failed, and never if it counts, at whatever level,
+    /// one failure more than it lists or one test more.
+    #[test]
+    fn only_what_agrees_is_green(
+        cases in proptest::collection::vec(0..WRITTEN.len(), 1..8),
+        depth in 0_usize..3,
+        said in 0_usize..3,
+        wrong in 0_usize..4,
+        word in proptest::sample::select(&["failures", "errors", "failed", "numFailures"][..]),
+    ) {
+        let written = cases.iter().map(|&at| WRITTEN[at]);
+        let count = |wanted: &dyn Fn((&str, bool, bool)) -> bool| written.clone().filter(|it| wanted(*it)).count();
+        let (failed, skipped) = (count(&|it| it.1), count(&|it| it.2));
+        let totals = |level: usize| {
+            let one_more = |kind| usize::from(wrong == kind && said.min(depth) == level);
+            let tests = cases.len() + one_more(1);
+            format!("tests='{tests}' {word}='{}' skipped='{}'", failed + one_more(2), skipped + one_more(3))
+        };
+        let body = written.clone().map(|it| it.0).collect::<String>();
+        let text = (0..=depth).rev().fold(body, |inside, level| {
+            let name = if level == 0 { "testsuites" } else { "testsuite" };
+            format!("<{name} name='s{level}' {}>{inside}</{name}>", totals(level))
+        });
+        let text = if depth == 0 { format!("<testsuite>{text}</testsuite>").replace("testsuites", "testsuite") } else { text };
+        let (outcome, why) = judged(Format::Junit, &text);
+        let expected = match (failed, wrong) {
+            (1.., _) => Outcome::Failed,
+            (0, 1..) => Outcome::Lost,
+            _ if skipped == cases.len() => Outcome::Skipped,
+            _ => Outcome::Passed,
+        };
+        proptest::prop_assert_eq!(outcome, expected, "{} {}", text, why);
+    }
+
+    /// Whatever stands between, TAP is green if each test of the plan is there once and passed.
+    #[test]
+    fn only_a_whole_plan_of_passes_is_green(
+        tests in proptest::collection::vec((proptest::bool::weighted(0.9), 0_usize..4), 1..8),
+        numbered in proptest::bool::ANY,
+        plan_first in proptest::bool::ANY,
+        missing in 0_usize..2,
+        doubled in proptest::bool::weighted(0.2),
+    ) {
+        let noise = ["", "waiting ...\n", "...\n", "# mesh.vtk ..\n"];
+        let mut lines = tests.iter().zip(1..).map(|((good, after), number)| {
+            let word = if *good { "ok" } else { "not ok" };
+            let number = if numbered { format!(" {number}") } else { String::new() };
+            format!("{word}{number} - t\n{}", noise[*after])
+        }).collect::<Vec<_>>();
+        if doubled {
+            lines.push(lines[0].clone());
+        }
+        let plan = format!("1..{}\n", lines.len() + missing);
+        lines.insert(if plan_first { 0 } else { lines.len() }, plan);
+        let text = lines.concat();
+        let (outcome, why) = judged(Format::Tap, &text);
+        let all_good = tests.iter().all(|(good, _)| *good);
+        let expected = match (all_good, missing > 0 || doubled && numbered) {
+            (false, _) => Outcome::Failed,
+            (true, true) => Outcome::Lost,
+            (true, false) => Outcome::Passed,
+        };
+        proptest::prop_assert_eq!(outcome, expected, "{} {}", text, why);
+    }
 }

@@ -42,7 +42,6 @@ pub(super) fn contradictions(dialect: Dialect, document: &Document, cases: &[Cas
 #[derive(Debug, Clone, Copy, Default)]
 struct Read {
     tests: u64,
-    assertions: u64,
     good: u64,
     bad: u64,
     bad_marks: u64,
@@ -74,15 +73,10 @@ fn read(document: &Document, cases: &[Case]) -> Vec<Read> {
             CaseStatus::Xfailed => 0,
             _ => marks(&CaseStatus::is_failure),
         };
-        let assertions = match words::amount(element.attribute("assertions")) {
-            Amount::Number(count) => count,
-            _ => 0,
-        };
         let skipped_marks = marks(&|it| matches!(it, CaseStatus::Skipped | CaseStatus::NotRun));
         for at in document.around(element.suite) {
             let read = &mut all[at];
             read.tests += weight;
-            read.assertions = read.assertions.saturating_add(assertions);
             read.good += u64::from(case.status.is_good());
             read.bad += u64::from(is_bad);
             read.bad_marks += bad_marks.max(told(CaseStatus::Failed) + told(CaseStatus::Errored));
@@ -164,7 +158,7 @@ impl Said {
         let listed = match self.tests {
             // Of pytest, each subtest that passed; of Catch2, each assertion.
             _ if matches!(dialect, Dialect::Pytest | Dialect::Catch2) => None,
-            Some(said) if said > read.tests && said != read.assertions => {
+            Some(said) if said > read.tests => {
                 let skipped = of(CaseStatus::Skipped).saturating_sub(read.skipped);
                 // Those that were skipped are not listed by some.
                 if said - read.tests > skipped {
