@@ -24,8 +24,10 @@ const RUSTC_WRAPPER: &str = r#"#!/bin/sh
 # Called by cargo as: WRAPPER RUSTC ARGS...
 hpc_ci_plain=
 hpc_ci_previous=
+hpc_ci_out=
 for hpc_ci_arg in "$@"; do
   case "$hpc_ci_previous $hpc_ci_arg" in
+    '--out-dir '*) hpc_ci_out=$hpc_ci_arg ;;
     '--crate-name build_script_'*|'--crate-type proc-macro') hpc_ci_plain=1 ;;
     *' --crate-type=proc-macro'|*' --print='*|*' --print'|*' -vV') hpc_ci_plain=1 ;;
   esac
@@ -33,6 +35,17 @@ for hpc_ci_arg in "$@"; do
 done
 if [ -n "${HPC_CI_NEXT_WRAPPER:-}" ]; then set -- "$HPC_CI_NEXT_WRAPPER" "$@"; fi
 if [ -n "$hpc_ci_plain" ]; then exec "$@"; fi
+# cargo's target directory may be anywhere: where programs come to stand, other than plainly in the tree, is noted, once.
+hpc_ci_known=1
+case ${hpc_ci_out#"${HPC_CI_TREE:-}"/} in
+  /*|.*|*/.*) hpc_ci_known= ;;
+esac
+if [ -n "${HPC_CI_OUT_DIRS:-}" ] && [ -z "$hpc_ci_known" ]; then
+  while IFS= read -r hpc_ci_line; do
+    [ "$hpc_ci_line" != "$hpc_ci_out" ] || hpc_ci_known=1
+  done <"$HPC_CI_OUT_DIRS"
+  [ -n "$hpc_ci_known" ] || printf '%s\n' "$hpc_ci_out" >>"$HPC_CI_OUT_DIRS"
+fi 2>/dev/null
 exec "$@" -C instrument-coverage
 "#;
 
@@ -74,15 +87,22 @@ impl Mode {
 
 /// Returns the variables that instrument a build for LLVM source-based coverage.
 ///
-/// `wrapper` is where [`Mode::rustc_wrapper`] was written; `next` is the wrapper that the caller's environment already names.
+/// `wrapper` is where [`Mode::rustc_wrapper`] was written; it notes in the file `out_dirs` to which folders outside of `tree` it
+/// compiles. `next` is the wrapper that the caller's environment already names.
 #[must_use]
-pub fn llvm(mode: Mode, wrapper: &Path, next: Option<&str>) -> Vec<(String, String)> {
+pub fn llvm(
+    mode: Mode,
+    wrapper: &Path,
+    out_dirs: &Path,
+    tree: &Path,
+    next: Option<&str>,
+) -> Vec<(String, String)> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
     let mut variables = vec![
         ("CCC_OVERRIDE_OPTIONS".to_owned(), mode.clang_options()),
-        (
-            "RUSTC_WORKSPACE_WRAPPER".to_owned(),
-            wrapper.to_string_lossy().into_owned(),
-        ),
+        ("RUSTC_WORKSPACE_WRAPPER".to_owned(), text(wrapper)),
+        ("HPC_CI_OUT_DIRS".to_owned(), text(out_dirs)),
+        ("HPC_CI_TREE".to_owned(), text(tree)),
     ];
     if let Some(next) = next {
         variables.push(("HPC_CI_NEXT_WRAPPER".to_owned(), next.to_owned()));

@@ -210,6 +210,38 @@ pub fn rustc_wrapper(workspace: &Path, mode: Mode) -> PathBuf {
     })
 }
 
+/// Returns the file in which that wrapper notes where the programs of a build come to stand, if not in its tree. It outlives the run:
+/// what cargo finds up to date it does not compile again.
+#[must_use]
+pub fn out_dirs(workspace: &Path, build: &str) -> PathBuf {
+    workspace.join("out-dirs").join(build)
+}
+
+/// Makes room for [`out_dirs`], and returns it. Of a long list, what is gone is dropped: a step may build in a folder of its own each time.
+pub fn prepare_out_dirs(workspace: &Path, build: &str) -> Result<PathBuf, BuildError> {
+    const LONG: u64 = 64 << 10;
+    let path = out_dirs(workspace, build);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|source| BuildError::Write {
+            path: folder.to_owned(),
+            source,
+        })?;
+    }
+    if std::fs::metadata(&path).is_ok_and(|it| it.is_file() && it.len() > LONG)
+        && let Ok(text) = std::fs::read_to_string(&path)
+    {
+        let there = text.lines().filter(|line| Path::new(line).is_dir());
+        let there: String = there.flat_map(|line| [line, "\n"]).collect();
+        let part = path.with_extension(std::process::id().to_string());
+        write(&part, &there)?;
+        std::fs::rename(&part, &path).map_err(|source| BuildError::Write {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    Ok(path)
+}
+
 /// Writes the wrapper that instruments cargo builds, ready to run, and returns its path.
 pub fn write_rustc_wrapper(workspace: &Path, mode: Mode) -> Result<PathBuf, BuildError> {
     let path = rustc_wrapper(workspace, mode);
@@ -302,4 +334,29 @@ pub async fn environment_after(
             Some((text(&pair[..at]), text(&pair[at + 1..])))
         })
         .collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_folders_keeps_what_is_there() {
+        let workspace = tempfile::tempdir().unwrap();
+        let list = prepare_out_dirs(workspace.path(), "tests").unwrap();
+        let there = format!("{}\n", workspace.path().display());
+        std::fs::write(&list, format!("/gone\n{there}")).unwrap();
+        let read = || {
+            prepare_out_dirs(workspace.path(), "tests").unwrap();
+            std::fs::read_to_string(&list).unwrap()
+        };
+        assert_eq!(read(), format!("/gone\n{there}"), "it is short");
+        std::fs::write(
+            &list,
+            format!("{}{there}", "/gone/with/its/run\n".repeat(5000)),
+        )
+        .unwrap();
+        assert_eq!(read(), there);
+    }
 }

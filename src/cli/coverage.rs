@@ -1,5 +1,6 @@
 //! Coverage without a run: `reduce`, `export` and `merge`. No scheduler, no configuration, no LLVM program.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead as _, BufWriter, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use clap::{Args, ValueEnum};
 use super::console::Console;
 use crate::coverage::counts::Counts;
 use crate::coverage::export::{self, Coverage, FileCoverage};
+use crate::coverage::fit::Functions;
+use crate::coverage::mapping::Names;
 use crate::coverage::merge::{self, Source};
 use crate::coverage::paths::{Place, Rules};
 use crate::coverage::reduce::{self, Outcome, Reduction};
@@ -111,10 +114,13 @@ pub(super) struct MergeArgs {
 
 /// Adds raw profiles up.
 pub(super) fn reduce(args: &ReduceArgs, console: &Console) -> Result<Exit, Error> {
-    let (reduction, exit) = add_up(&args.profiles, console)?;
+    let Sum {
+        reduction, exit, ..
+    } = add_up(&args.profiles, console)?;
     if exit == Exit::Infrastructure && reduction.binaries.is_empty() {
         return Ok(exit);
     }
+    tell_versions(&reduction, console);
     write(&args.output, |mut out| {
         let mut binaries = reduction.binaries.iter();
         binaries.try_for_each(|binary| binary.profile.write_to(&mut out))
@@ -125,12 +131,17 @@ pub(super) fn reduce(args: &ReduceArgs, console: &Console) -> Result<Exit, Error
 /// Makes a tracefile of profiles and binaries.
 pub(super) fn export(args: &ExportArgs, console: &Console) -> Result<Exit, Error> {
     let rules = rules(args)?;
-    let (reduction, exit) = add_up(&args.profiles, console)?;
+    let Sum {
+        files,
+        reduction,
+        mut exit,
+    } = add_up(&args.profiles, console)?;
     if reduction.binaries.is_empty() {
         return Ok(Exit::Infrastructure);
     }
     let counts = Counts::new(reduction.binaries.iter().map(|reduced| &reduced.profile));
     let mut coverage = Coverage::new(&counts, export::Options { clamp: args.clamp });
+    let mut known = HashSet::new();
     for path in &args.objects {
         let binary = Binary::open(path).map_err(|source| object_error(path, source))?;
         let sections = binary
@@ -139,6 +150,10 @@ pub(super) fn export(args: &ExportArgs, console: &Console) -> Result<Exit, Error
         coverage
             .add(&sections)
             .map_err(|source| object_error(path, std::io::Error::other(source)))?;
+        known.extend(sections.build_id.map(<[u8]>::to_vec));
+    }
+    if tell_misfits(args, &files, &reduction, &known, console) && args.profiles.strict {
+        exit = Exit::Infrastructure;
     }
     if coverage.mismatched() > 0 {
         console.say(&format!(
@@ -161,6 +176,52 @@ pub(super) fn export(args: &ExportArgs, console: &Console) -> Result<Exit, Error
     Ok(exit)
 }
 
+/// Names the profiles of which counts are left out, since the objects have functions otherwise; returns whether there are any. Those of
+/// the objects' own build ids need not be looked at.
+fn tell_misfits(
+    args: &ExportArgs,
+    files: &[PathBuf],
+    reduction: &Reduction,
+    known: &HashSet<Vec<u8>>,
+    console: &Console,
+) -> bool {
+    let is_known = |reduced: &&reduce::Reduced| {
+        let ids = reduced.profile.shape.binary_ids();
+        ids.iter().any(|id| known.contains(*id))
+    };
+    let doubtful: Vec<_> = reduction
+        .binaries
+        .iter()
+        .filter(|it| !is_known(it))
+        .collect();
+    if doubtful.is_empty() {
+        return false;
+    }
+    let mut functions = Functions::default();
+    for path in &args.objects {
+        if let Ok(binary) = Binary::open(path)
+            && let Ok(sections) = binary.sections()
+        {
+            // What is wrong with it was an error before.
+            functions.add(&sections).ok();
+        }
+    }
+    let mut told = false;
+    for reduced in doubtful {
+        let fit = functions.fit(&reduced.profile).named(&reduced.profile);
+        let first = reduced.files.first().and_then(|&it| files.get(it));
+        if let Some((why, first)) = fit.loss().zip(first) {
+            let more = match reduced.files.len() - 1 {
+                0 => String::new(),
+                more => format!(" (and {more} more profiles)"),
+            };
+            console.say(&format!("{}{more}: {why}", first.display()));
+            told = true;
+        }
+    }
+    told
+}
+
 fn print(
     coverage: &Coverage<'_>,
     args: &ExportArgs,
@@ -180,7 +241,7 @@ fn edited<'a>(
     if let Some(rules) = rules {
         match rules.place(&file.path) {
             Place::Kept(path) => file.path = path.into(),
-            Place::Excluded(_) | Place::Outside => return None,
+            Place::Excluded(_) | Place::NotHeld(_) | Place::Outside => return None,
         }
     }
     if demangle {
@@ -222,8 +283,47 @@ fn object_error(path: &Path, source: std::io::Error) -> Error {
     }
 }
 
+/// Says of which functions the profiles hold several versions: objects of one build find the counts of one.
+fn tell_versions(reduction: &Reduction, console: &Console) {
+    let mut hashes: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    let mut names = Names::default();
+    for reduced in &reduction.binaries {
+        let shape = &reduced.profile.shape;
+        for function in shape.functions() {
+            hashes
+                .entry(function.name)
+                .or_default()
+                .insert(function.hash);
+        }
+    }
+    hashes.retain(|_, hashes| hashes.len() > 1);
+    if hashes.is_empty() {
+        return;
+    }
+    for reduced in &reduction.binaries {
+        // Names are only for people here.
+        names.read(reduced.profile.shape.names_bytes()).ok();
+    }
+    let shown = hashes.keys().filter_map(|&name| names.find(name)).take(5);
+    let shown: Vec<String> = shown
+        .map(|name| format!("`{}`", names.text(name)))
+        .collect();
+    console.tell(&format!(
+        "{} functions are in the profiles in several versions ({}): the objects of one build find the counts of one version",
+        hashes.len(),
+        shown.join(", ")
+    ));
+}
+
+/// What came of profiles.
+struct Sum {
+    files: Vec<PathBuf>,
+    reduction: Reduction,
+    exit: Exit,
+}
+
 /// Reduces the profiles and names those that are of no use.
-fn add_up(args: &Profiles, console: &Console) -> Result<(Reduction, Exit), Error> {
+fn add_up(args: &Profiles, console: &Console) -> Result<Sum, Error> {
     let named = if args.paths.is_empty() {
         let lines: Result<Vec<String>, _> = std::io::stdin().lock().lines().collect();
         lines
@@ -263,16 +363,26 @@ fn add_up(args: &Profiles, console: &Console) -> Result<(Reduction, Exit), Error
     } else {
         Exit::Passed
     };
-    Ok((reduction, exit))
+    Ok(Sum {
+        files,
+        reduction,
+        exit,
+    })
 }
 
 /// What is wrong with a tracefile, a line each.
 fn complaints(source: &Source) -> Vec<String> {
-    match &source.reading {
-        Err(error) => vec![error.to_string()],
-        Ok(reading) if reading.sections == 0 => vec!["holds no source file".to_owned()],
-        Ok(reading) => reading.problems.iter().map(ToString::to_string).collect(),
+    let reading = match &source.reading {
+        Err(error) => return vec![error.to_string()],
+        Ok(reading) => reading,
+    };
+    let mut lines: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
+    let more = reading.problem_count.saturating_sub(lines.len() as u64);
+    lines.extend((more > 0).then(|| format!("and {more} more lines")));
+    if lines.is_empty() && reading.sections == 0 {
+        lines.push("holds no source file".to_owned());
     }
+    lines
 }
 
 /// Adds tracefiles up. Exits with 0 if something was usable; what was not is named.

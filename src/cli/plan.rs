@@ -127,6 +127,8 @@ fn shown(planned: &Planned, common: &request::Common, step: &Step) -> Shown {
         instrument::llvm(
             mode,
             &build::rustc_wrapper(&planned.workspace, mode),
+            &build::out_dirs(&planned.workspace, &step.build),
+            &tree,
             next.as_deref(),
         )
     } else {

@@ -32,11 +32,7 @@ impl Source {
     /// Returns whether all of it is in the sum.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.is_used()
-            && self
-                .reading
-                .as_ref()
-                .is_ok_and(|reading| reading.problem_count == 0)
+        self.reading.as_ref().is_ok_and(Reading::is_whole)
     }
 }
 

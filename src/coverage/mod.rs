@@ -3,7 +3,9 @@
 //! This room starts no process and knows nothing of hpc.toml, schedulers or results; each part can be used alone.
 
 pub mod counts;
+pub mod elsewhere;
 pub mod export;
+pub mod fit;
 pub(crate) mod hash;
 pub mod lcov;
 pub mod lines;

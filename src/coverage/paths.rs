@@ -3,6 +3,8 @@
 //! Everything here is spelling: no disk is asked. A tree that is reached through a symbolic link therefore has several
 //! roots, its path as typed and as resolved, and the work trees of all builds are roots of the same repository.
 
+use std::collections::{BTreeSet, HashSet};
+
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::lcov::Tracefile;
@@ -27,6 +29,8 @@ pub struct Rules {
     maps: Vec<(String, String)>,
     include: Option<GlobSet>,
     exclude: GlobSet,
+    /// The files of the commit; none if all that lies in the repository counts.
+    held: Option<HashSet<String>>,
 }
 
 /// What a source path is to the report.
@@ -36,6 +40,8 @@ pub enum Place {
     Kept(String),
     /// It lies in the repository and the globs leave it out.
     Excluded(String),
+    /// It lies in a work tree, and the commit does not hold it.
+    NotHeld(String),
     /// It does not lie in the repository.
     Outside,
 }
@@ -47,6 +53,26 @@ pub struct LeftOut {
     pub outside: Tally,
     /// Files of the repository that the globs leave out.
     pub excluded: Tally,
+    /// Files in work trees that the commit does not hold, by their paths there.
+    pub not_held: BTreeSet<String>,
+    /// Those like them that are kept, because a glob names them.
+    pub named: BTreeSet<String>,
+}
+
+impl LeftOut {
+    /// Adds what was left out of another tracefile of the same repository.
+    pub fn add(&mut self, other: Self) {
+        for (own, other) in [
+            (&mut self.outside, other.outside),
+            (&mut self.excluded, other.excluded),
+        ] {
+            own.count += other.count;
+            let room = EXAMPLES.saturating_sub(own.examples.len());
+            own.examples.extend(other.examples.into_iter().take(room));
+        }
+        self.not_held.extend(other.not_held);
+        self.named.extend(other.named);
+    }
 }
 
 /// How many, and the first few.
@@ -112,6 +138,23 @@ impl Rules {
         Ok(self)
     }
 
+    /// Leaves out what the commit does not hold, unless globs say what to keep. An entry that is a submodule or a symbolic link
+    /// holds whatever lies below it.
+    #[must_use]
+    pub fn held(mut self, files: impl IntoIterator<Item = String>) -> Self {
+        self.held = Some(files.into_iter().collect());
+        self
+    }
+
+    /// Whether the commit holds a file, as far as its files are known.
+    fn holds(&self, path: &str) -> bool {
+        let Some(held) = &self.held else {
+            return true;
+        };
+        let mut above = path.match_indices('/').map(|(at, _)| &path[..at]);
+        held.contains(path) || above.any(|above| held.contains(above))
+    }
+
     /// Returns what this source path is to the report.
     #[must_use]
     pub fn place(&self, path: &str) -> Place {
@@ -130,10 +173,12 @@ impl Rules {
             .include
             .as_ref()
             .is_none_or(|globs| globs.is_match(&path));
-        if included && !self.exclude.is_match(&path) {
-            Place::Kept(path)
-        } else {
+        if !included || self.exclude.is_match(&path) {
             Place::Excluded(path)
+        } else if self.include.is_none() && !self.holds(&path) {
+            Place::NotHeld(path)
+        } else {
+            Place::Kept(path)
         }
     }
 
@@ -145,8 +190,16 @@ impl Rules {
         let mut left_out = LeftOut::default();
         for (path, file) in tracefile {
             match self.place(&path) {
-                Place::Kept(place) => kept.add(place, file),
+                Place::Kept(place) => {
+                    if !self.holds(&place) {
+                        left_out.named.insert(place.clone());
+                    }
+                    kept.add(place, file);
+                }
                 Place::Excluded(_) => left_out.excluded.add(&path),
+                Place::NotHeld(place) => {
+                    left_out.not_held.insert(place);
+                }
                 Place::Outside => left_out.outside.add(&path),
             }
         }
@@ -242,7 +295,7 @@ mod tests {
     fn check(rules: &Rules, path: &str, expected: Option<&str>) {
         let place = match rules.place(path) {
             Place::Kept(path) => Some(path),
-            Place::Excluded(_) | Place::Outside => None,
+            Place::Excluded(_) | Place::NotHeld(_) | Place::Outside => None,
         };
         assert_eq!(place.as_deref(), expected, "{path}");
     }
@@ -351,8 +404,89 @@ mod tests {
         let expected = LeftOut {
             outside: tally("/usr/b.h"),
             excluded: tally("/t1/gen/x.c"),
+            ..LeftOut::default()
         };
         assert_eq!(left_out, expected);
+    }
+
+    #[test]
+    fn what_the_commit_does_not_hold_is_left_out_unless_a_glob_names_it() {
+        let files = ["src/a.c", "lib", "link", "x y/ü.c"];
+        let held = |rules: Rules| rules.held(files.map(str::to_owned));
+        let rules = || Rules::new(["/t"]);
+        let none: &[&str] = &[];
+        for (include, exclude, path, expected) in [
+            (none, none, "/t/src/a.c", Place::Kept("src/a.c".to_owned())),
+            (none, none, "src/./a.c", Place::Kept("src/a.c".to_owned())),
+            (none, none, "/t/x y/ü.c", Place::Kept("x y/ü.c".to_owned())),
+            // A submodule, and a symbolic link to a folder.
+            (
+                none,
+                none,
+                "/t/lib/deep/b.c",
+                Place::Kept("lib/deep/b.c".to_owned()),
+            ),
+            (
+                none,
+                none,
+                "/t/link/a.c",
+                Place::Kept("link/a.c".to_owned()),
+            ),
+            (
+                none,
+                none,
+                "/t/src/made.c",
+                Place::NotHeld("src/made.c".to_owned()),
+            ),
+            (
+                none,
+                none,
+                "/t/src/a.c.c",
+                Place::NotHeld("src/a.c.c".to_owned()),
+            ),
+            (
+                none,
+                none,
+                "/t/library/b.c",
+                Place::NotHeld("library/b.c".to_owned()),
+            ),
+            (none, none, "/t/src", Place::NotHeld("src".to_owned())),
+            (none, none, "/usr/b.h", Place::Outside),
+            (
+                &["**/*.c"],
+                none,
+                "/t/src/made.c",
+                Place::Kept("src/made.c".to_owned()),
+            ),
+            (
+                &["src/a.c"],
+                none,
+                "/t/src/made.c",
+                Place::Excluded("src/made.c".to_owned()),
+            ),
+            (
+                none,
+                &["src/"],
+                "/t/src/made.c",
+                Place::Excluded("src/made.c".to_owned()),
+            ),
+        ] {
+            let rules = rules().include(include).unwrap().exclude(exclude).unwrap();
+            assert_eq!(held(rules).place(path), expected, "{path}");
+        }
+        assert_eq!(rules().place("/t/x.c"), Place::Kept("x.c".to_owned()));
+        let nothing = rules().held([]);
+        assert_eq!(nothing.place("/t/x.c"), Place::NotHeld("x.c".to_owned()));
+
+        let text = "SF:/t/src/a.c\nDA:1,1\nend_of_record\nSF:/t/gen/b.c\nDA:1,1\nend_of_record\n";
+        let (tracefile, _) = Tracefile::parse(text.as_bytes());
+        let (kept, left_out) = held(rules()).apply(tracefile.clone());
+        assert_eq!(kept.files().len(), 1);
+        assert_eq!(left_out.not_held, BTreeSet::from(["gen/b.c".to_owned()]));
+        let (kept, left_out) = held(rules().include(&["**"]).unwrap()).apply(tracefile);
+        assert_eq!(kept.files().len(), 2);
+        assert_eq!(left_out.named, BTreeSet::from(["gen/b.c".to_owned()]));
+        assert_eq!(left_out.not_held, BTreeSet::new());
     }
 
     proptest! {

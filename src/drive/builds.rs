@@ -12,7 +12,7 @@ use super::trees::{Origin, Trees};
 use crate::build::instrument::{self, Mode};
 use crate::build::{self, BuildError};
 use crate::config::{CommandLine, DyingRanks};
-use crate::coverage::objects;
+use crate::coverage::objects::{self, Places};
 use crate::plan::{Build, LauncherKind, Plan, Producer, Step, StepKind};
 use crate::scheduler::{Status, Verdict};
 
@@ -129,7 +129,22 @@ impl Builder<'_> {
             .iter()
             .find(|(name, _)| name == "RUSTC_WORKSPACE_WRAPPER")
             .and_then(|(_, value)| value.to_str());
-        Ok(instrument::llvm(mode, &wrapper, next))
+        let out_dirs = build::prepare_out_dirs(self.workspace, &build.id)?;
+        let tree = self.tree(build);
+        Ok(instrument::llvm(mode, &wrapper, &out_dirs, &tree, next))
+    }
+
+    fn out_dirs(&self, build: &Build) -> PathBuf {
+        build::out_dirs(self.workspace, &build.id)
+    }
+
+    /// Returns where the objects of these builds are looked for; `patterns` name further ones.
+    pub(super) fn places(&self, builds: &[&Build], patterns: &[String]) -> Places {
+        Places {
+            trees: builds.iter().map(|build| self.tree(build)).collect(),
+            patterns: patterns.to_vec(),
+            notes: builds.iter().map(|build| self.out_dirs(build)).collect(),
+        }
     }
 
     /// Returns where the tree of a build stands.

@@ -569,16 +569,17 @@ fn figures(request: &super::Request, covered: &Covered) -> Option<CoverageFigure
         ranks_used: Some(covered.ranks.used),
         rank_states: covered.ranks.states(),
         findings: covered
-            .ranked
-            .iter()
-            .flat_map(|report| {
+            .findings()
+            .into_iter()
+            .chain(covered.ranked.iter().flat_map(|report| {
                 report
                     .to_text()
                     .lines()
                     .map(str::to_owned)
                     .collect::<Vec<_>>()
-            })
+            }))
             .collect(),
+        partial: !covered.losses.is_empty(),
     })
 }
 
@@ -640,6 +641,9 @@ fn coverage_files(run: &Run, covered: &Covered) -> Result<Vec<Artifact>, DriveEr
             .iter()
             .map(|note| note.message.clone())
             .collect(),
+        partial: !covered.losses.is_empty(),
+        losses: covered.losses.clone(),
+        left_out: covered.left_out.clone(),
     };
     files.push(Artifact::json("coverage/summary.json", &document)?);
     // Without it results are whole; only who takes coverage has no paths to place it by.

@@ -185,7 +185,11 @@ async fn read(folder: &RunFolder) -> std::io::Result<Covered> {
     let mut covered = left.covered;
     if left.tracefile {
         let text = fs_err::read(folder.covered_lines())?;
-        covered.tracefile = Some(Tracefile::parse(&text).0);
+        let (tracefile, reading) = Tracefile::parse(&text);
+        if let Some(problem) = reading.problems.first() {
+            return Err(std::io::Error::other(format!("{problem}")));
+        }
+        covered.tracefile = Some(tracefile);
     }
     Ok(covered)
 }

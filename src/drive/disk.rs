@@ -52,10 +52,9 @@ pub(super) fn disks(run: &Run, builder: &Builder<'_>) -> std::io::Result<BTreeMa
     let instrumented: Vec<&Build> = builds
         .filter(|build| build.coverage == Producer::Llvm)
         .collect();
-    let trees = instrumented
-        .iter()
-        .map(|build| (build.id.clone(), builder.tree(build)));
-    let index = ObjectIndex::find(trees.collect(), request.coverage.objects.clone());
+    let places = builder.places(&instrumented, &request.coverage.objects);
+    let ids = instrumented.iter().map(|build| build.id.clone());
+    let index = ObjectIndex::find(ids.collect(), places);
     index.write(&run.folder.objects())?;
     let of_build =
         |build: &&Build| Some((build.id.clone(), disk(index.largest_profile(&build.id))?));

@@ -13,7 +13,9 @@ use super::progress::{Observer, Progress, StageKind, Under};
 use super::state::{
     AttemptEnd, BuildState, Event, Left, Progress as StepProgress, RunState, StepState,
 };
-use super::{DriveError, Finished, Request, Run, budget, conclude, cover, disk, late, watch};
+use super::{
+    DriveError, Finished, Request, Run, budget, conclude, cover, disk, elsewhere, held, late, watch,
+};
 use crate::cancel::Cancel;
 use crate::config::CommandLine;
 use crate::launch::Place;
@@ -136,6 +138,14 @@ impl Driven {
                 observer(Progress::Note(line.clone()));
             }
         }
+        if self.run.request.scope.coverage
+            && self.run.gives_coverage()
+            && let Err(error) = tokio::task::block_in_place(|| held::note(&self.run))
+        {
+            observer(Progress::Note(format!(
+                "the files of the commit cannot be listed: {error}"
+            )));
+        }
         let all_built = tokio::select! {
             built = self.build_all(stay, observer, cancel) => built?,
             () = stay.over() => false,
@@ -147,13 +157,13 @@ impl Driven {
         let run = &self.run;
         let builder = run.builder(observer);
         let scheduler = run.scheduler();
+        let folder_error = |source| DriveError::Folder {
+            path: run.folder.root().to_owned(),
+            source,
+        };
+        tokio::task::block_in_place(|| elsewhere::note(run, &builder)).map_err(folder_error)?;
         let disks =
-            tokio::task::block_in_place(|| disk::disks(run, &builder)).map_err(|source| {
-                DriveError::Folder {
-                    path: run.folder.root().to_owned(),
-                    source,
-                }
-            })?;
+            tokio::task::block_in_place(|| disk::disks(run, &builder)).map_err(folder_error)?;
         let mut history = History::read(&run.request.state, &run.request.key);
         let cluster = run.outline(&scheduler, stay, observer, cancel).await;
         let Some(cluster) = cluster else {

@@ -11,7 +11,7 @@ use crate::build::continuous::{self, Compiler, MOST_COST};
 use crate::build::instrument::Mode;
 use crate::build::preload;
 use crate::config::DyingRanks;
-use crate::coverage::objects::{self, Counters, Counting};
+use crate::coverage::objects::{self, Counters, Counting, Places};
 use crate::launch::Keeping;
 use crate::plan::{Build, Producer};
 use crate::results::record::{DyingRanks as Record, Way};
@@ -79,11 +79,12 @@ impl Builder<'_> {
     /// Holds the choice against the objects of the build, and says what is left to be lost.
     pub(super) async fn confirm(&self, build: &Build, choice: &mut Choice, patterns: &[String]) {
         let tree = self.tree(build);
+        let places = self.places(&[build], patterns);
         match choice.keeping {
             Keeping::Nothing => {}
-            Keeping::Preload(_) => choice.reasons.extend(unreachable(&tree, patterns)),
+            Keeping::Preload(_) => choice.reasons.extend(unreachable(&tree, &places)),
             Keeping::Continuous => {
-                if let Some(reason) = unready(&tree, patterns) {
+                if let Some(reason) = unready(&tree, &places) {
                     choice.reasons.push(reason);
                     choice.keeping = Keeping::Nothing;
                     self.preload(build, choice).await;
@@ -142,9 +143,8 @@ impl Builder<'_> {
 
 /// Returns why continuous mode must not be used: one object that was not built for it would write nothing, and one file of it
 /// would count nothing.
-fn unready(tree: &Path, patterns: &[String]) -> Option<String> {
-    let trees = [tree.to_owned()];
-    let found = objects::find(&trees, patterns).objects;
+fn unready(tree: &Path, places: &Places) -> Option<String> {
+    let found = objects::find(places).objects;
     if found.is_empty() {
         return Some(
             "nothing was built yet that could be seen to be made for continuous mode".to_owned(),
@@ -155,8 +155,11 @@ fn unready(tree: &Path, patterns: &[String]) -> Option<String> {
         !objects::counting(path).is_ok_and(|counting| counting.counters == Some(Counters::Anywhere))
     };
     let unready = linked.into_iter().find(is_unready);
-    let unready =
-        unready.or_else(|| objects::parts_without_relocation(&trees).into_iter().next())?;
+    let unready = unready.or_else(|| {
+        objects::parts_without_relocation(&places.trees)
+            .into_iter()
+            .next()
+    })?;
     Some(format!(
         "`{}` was not built for continuous mode, in which it would count nothing",
         shown(&unready, tree)
@@ -164,8 +167,8 @@ fn unready(tree: &Path, patterns: &[String]) -> Option<String> {
 }
 
 /// Returns what the preloaded library cannot do.
-fn unreachable(tree: &Path, patterns: &[String]) -> Vec<String> {
-    let found = objects::find(&[tree.to_owned()], patterns).objects;
+fn unreachable(tree: &Path, places: &Places) -> Vec<String> {
+    let found = objects::find(places).objects;
     let one = |why: fn(&Counting) -> bool| {
         found
             .iter()

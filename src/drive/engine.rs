@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use super::Run;
 use super::builds::Builder;
-use super::collect::name;
 use super::ledger::FileState;
 use super::profiles::StepProfiles;
 use super::request::setup;
@@ -18,9 +17,10 @@ use crate::build;
 use crate::config::Engine;
 use crate::coverage::counts::Counts;
 use crate::coverage::export::{Coverage, Options as ExportOptions};
-use crate::coverage::lcov::Tracefile;
+use crate::coverage::fit::{Fit, Functions};
+use crate::coverage::lcov::{Fault, Tracefile};
 use crate::coverage::mapping::{self, Units};
-use crate::coverage::node::{ids, rank_of};
+use crate::coverage::node::ids;
 use crate::coverage::object::ObjectError;
 use crate::coverage::objects::Object;
 use crate::coverage::paths::{Place, Rules};
@@ -69,6 +69,8 @@ pub(super) struct Exported {
     pub(super) left_out: Vec<(PathBuf, String)>,
     /// Profiles of programs that are not among the objects, with their build id.
     pub(super) strays: Vec<(PathBuf, Option<String>)>,
+    /// Profiles whose counts are left out, all or some of them, and why: one line for those of a step that are alike.
+    pub(super) losses: Vec<(PathBuf, String)>,
     /// Which ranks reached which lines; the native engine alone knows.
     pub(super) ranks: Option<RankReport>,
     /// What else a person may want to know.
@@ -101,8 +103,13 @@ pub(super) enum EngineError {
         states: BTreeMap<PathBuf, FileState>,
     },
     /// There is no program with coverage mapping.
-    #[error("no program or library with coverage mapping was found in the work trees")]
-    NoObjects,
+    #[error("no program or library with coverage mapping was found in {looked}")]
+    NoObjects {
+        /// Where they were looked for, in words.
+        looked: String,
+        /// Whether cargo built something.
+        cargo: bool,
+    },
     /// The native engine alone was asked for, and cannot read a profile.
     #[error("`engine = \"native\"` cannot read `{}`: {why}", path.display())]
     NotNative {
@@ -119,9 +126,14 @@ impl EngineError {
         match self {
             Self::Llvm(error) => error.help(),
             Self::NothingUsable { .. } => None,
-            Self::NoObjects => Some(
-                "build with clang or rustc (for `mpicc`, set `OMPI_CC` or `MPICH_CC`), or name programs outside the trees in \
-                 `objects` of [coverage]"
+            Self::NoObjects { cargo: true, .. } => Some(
+                "name the programs in `objects` of [coverage] if they stand elsewhere; cargo instruments the crates of its workspace \
+                 unless `RUSTC_WORKSPACE_WRAPPER` is set to something else in the build"
+                    .to_owned(),
+            ),
+            Self::NoObjects { cargo: false, .. } => Some(
+                "name the programs in `objects` of [coverage] if they stand elsewhere; else build with clang or rustc (for `mpicc`, \
+                 set `OMPI_CC` or `MPICH_CC`)"
                     .to_owned(),
             ),
             Self::NotNative { .. } => Some("`engine = \"auto\"` asks LLVM's own programs then".to_owned()),
@@ -137,9 +149,6 @@ pub(super) async fn export(
     groups: &[Group],
     rules: &Rules,
 ) -> Result<Exported, EngineError> {
-    if groups.iter().all(|group| group.objects.is_empty()) {
-        return Err(EngineError::NoObjects);
-    }
     let engine = run.request.coverage.engine;
     let mut note = None;
     if engine != Engine::LlvmTools {
@@ -186,7 +195,7 @@ fn native(
     let mut reductions = Vec::new();
     for step in steps {
         // The programs of nodes' sums were asked on the nodes.
-        let unasked = step.files.iter().any(|path| rank_of(&name(path)).is_some());
+        let unasked = step.files.iter().any(|path| step.rank(path).is_some());
         let programs = programs
             .entry(unasked.then_some(&step.build))
             .or_insert_with_key(|build| {
@@ -206,15 +215,19 @@ fn native(
     {
         return Err(Refused::NothingUsable(nothing_usable(exported.states)));
     }
+    let homes = homes(&reductions, groups, &binaries, &mut exported)?;
     for (number, binaries) in binaries.iter().enumerate() {
-        let profiles = reductions.iter().flat_map(|(step, reduction, _)| {
-            let all = reduction.binaries.iter().map(|reduced| &reduced.profile);
-            all.filter(move |profile| home(profile, step, groups) == Some(number))
+        let reduced = reductions.iter().zip(&homes);
+        let profiles = reduced.flat_map(|((_, reduction, _), homes)| {
+            let all = reduction.binaries.iter().zip(homes);
+            let own = all.filter(|(_, home)| **home == Some(number));
+            own.map(|(reduced, _)| &reduced.profile)
         });
         let counts = Counts::new(profiles);
         let coverage = cover(&counts, binaries, &mut exported.left_out);
         let mut text = Vec::new();
         if coverage.files().write_lcov(&mut text).is_ok() {
+            // A function that the compiler made itself may stand on line 0, and on none in a report.
             let tracefile = Tracefile::parse(&text).0;
             if exported.tracefile.is_empty() {
                 // A single tree passes through as it was printed.
@@ -261,7 +274,7 @@ fn count(
         for sum in &reduction.binaries {
             for id in ids(&sum.profile.shape) {
                 let files = sum.files.iter().filter_map(|&file| step.files.get(file));
-                let behind = files.map(|path| step.behind_with(path, &id).len() as u64);
+                let behind = files.map(|path| step.behind_with(path, Some(&id)).len() as u64);
                 *profiles.entry(id.clone()).or_default() += behind.sum::<u64>();
             }
         }
@@ -284,15 +297,122 @@ fn count(
     counted.collect()
 }
 
-/// The group whose objects a profile belongs to: by build id, else that of its step's build.
-fn home(profile: &Profile, step: &StepProfiles, groups: &[Group]) -> Option<usize> {
+/// Returns for each sum the group whose objects it belongs to, and notes which profiles lose counts there.
+fn homes(
+    reductions: &[(&StepProfiles, Reduction, RankHits)],
+    groups: &[Group],
+    binaries: &[Vec<(PathBuf, Binary)>],
+    exported: &mut Exported,
+) -> Result<Vec<Vec<Option<usize>>>, Refused> {
+    let mut functions = KnownFunctions {
+        binaries,
+        of_group: BTreeMap::new(),
+    };
+    let mut homes = Vec::new();
+    let mut counted = false;
+    for (step, reduction, _) in reductions {
+        let mut of_step = Vec::new();
+        for reduced in &reduction.binaries {
+            let (home, fit) = home(&reduced.profile, step, groups, &mut functions);
+            of_step.push(home);
+            counted |= fit
+                .as_ref()
+                .is_none_or(|fit| fit.same > 0 || fit.unknown + fit.otherwise == 0);
+            if let Some(why) = fit.and_then(|fit| fit.named(&reduced.profile).loss()) {
+                let id = ids(&reduced.profile.shape).next();
+                let files = reduced
+                    .files
+                    .iter()
+                    .filter_map(|&file| step.files.get(file));
+                let behind = files.flat_map(|path| step.behind_with(path, id.as_deref()));
+                mismatched(behind.collect(), &why, exported);
+            }
+        }
+        homes.push(of_step);
+    }
+    if counted {
+        Ok(homes)
+    } else {
+        // Not one counter finds a function.
+        let states = std::mem::take(&mut exported.states);
+        Err(Refused::NothingUsable(nothing_usable(states)))
+    }
+}
+
+/// Notes of some profiles of a step that counts of theirs are left out.
+fn mismatched(mut files: Vec<PathBuf>, why: &str, exported: &mut Exported) {
+    files.sort_unstable();
+    let more = files.len().saturating_sub(1);
+    let told = match more {
+        0 => why.to_owned(),
+        more => format!("{why} (and so of {more} more profiles)"),
+    };
+    exported
+        .losses
+        .extend(files.first().map(|first| (first.clone(), told)));
+    for file in files {
+        let state = FileState::Mismatched(why.to_owned());
+        exported.states.insert(file, state);
+    }
+}
+
+/// The functions of each group's objects, read when they are asked for: build ids mostly tell all.
+struct KnownFunctions<'a> {
+    binaries: &'a [Vec<(PathBuf, Binary)>],
+    of_group: BTreeMap<usize, Functions>,
+}
+
+impl KnownFunctions<'_> {
+    fn fit(&mut self, group: usize, profile: &Profile) -> Fit {
+        let binaries = self.binaries.get(group).map(Vec::as_slice);
+        let functions = self
+            .of_group
+            .entry(group)
+            .or_insert_with(|| functions_of(binaries.unwrap_or_default()));
+        functions.fit(profile)
+    }
+}
+
+fn functions_of(binaries: &[(PathBuf, Binary)]) -> Functions {
+    let mut functions = Functions::default();
+    for (path, binary) in binaries {
+        let added = sections(binary)
+            .and_then(|sections| functions.add(&sections).map_err(|error| error.to_string()));
+        if let Err(why) = added {
+            tracing::debug!(path = %path.display(), why, "the functions of this object are not known");
+        }
+    }
+    functions
+}
+
+/// The group whose objects a profile belongs to: by build id, else by the names and hashes of its functions, where its step's own
+/// build comes first and what stands outside of all trees next. How it fits is returned where the build id does not tell.
+fn home(
+    profile: &Profile,
+    step: &StepProfiles,
+    groups: &[Group],
+    functions: &mut KnownFunctions<'_>,
+) -> (Option<usize>, Option<Fit>) {
     let ids: Vec<String> = ids(&profile.shape).collect();
     let of_build = |group: &Group| group.build.as_deref() == Some(step.build.as_str());
     let own = groups.iter().position(of_build);
     let known = |at: &usize| ids.iter().any(|id| groups[*at].has(id));
-    own.filter(known)
-        .or_else(|| (0..groups.len()).find(known))
-        .or(own)
+    let by_id = own.filter(known).or_else(|| (0..groups.len()).find(known));
+    if by_id.is_some() {
+        return (by_id, None);
+    }
+    let outside = groups.iter().position(|group| group.build.is_none());
+    let mut best: Option<(usize, Fit)> = None;
+    for group in own.into_iter().chain(outside) {
+        let fit = functions.fit(group, profile);
+        if best
+            .as_ref()
+            .is_none_or(|(_, best)| best.same == 0 && fit.same > 0)
+        {
+            best = Some((group, fit));
+        }
+    }
+    best.map_or((None, None), |(group, fit)| (Some(group), Some(fit)))
 }
 
 fn cover<'c>(
@@ -333,18 +453,21 @@ fn rank_report(
     }
     let samples: Vec<Sample<'_>> = reductions
         .iter()
-        .map(|(step, _, hits)| Sample {
-            step: &step.step,
-            test: step.step.split('[').next().unwrap_or(&step.step),
-            size: step.ranks,
-            hits,
+        .filter_map(|(step, _, hits)| {
+            let name = step.step.as_deref()?;
+            Some(Sample {
+                step: name,
+                test: name.split('[').next().unwrap_or(name),
+                size: step.ranks,
+                hits,
+            })
         })
         .collect();
     let seen = RefCell::new(BTreeSet::new());
     rank_report::report(&coverage.files(), &samples, |path| {
         match rules.place(path) {
             Place::Kept(path) => seen.borrow_mut().insert(path.clone()).then_some(path),
-            Place::Excluded(_) | Place::Outside => None,
+            Place::Excluded(_) | Place::NotHeld(_) | Place::Outside => None,
         }
     })
 }
@@ -369,7 +492,7 @@ fn sections(binary: &Binary) -> Result<crate::coverage::object::Sections<'_>, St
 }
 
 fn reduce_step(step: &StepProfiles, programs: &Programs, threads: usize) -> (Reduction, RankHits) {
-    let ranks: Vec<Option<u32>> = step.files.iter().map(|path| rank_of(&name(path))).collect();
+    let ranks: Vec<Option<u32>> = step.files.iter().map(|path| step.rank(path)).collect();
     let watch = RankWatch::new(programs, &ranks);
     let mut options = reduce::Options::default();
     if let (Some(cores), Some(in_flight)) = (NonZero::new(threads), NonZero::new(IN_FLIGHT)) {
@@ -426,8 +549,9 @@ fn find_strays(
                 .files
                 .iter()
                 .filter_map(|&file| step.files.get(file));
-            let mut behind: Vec<PathBuf> =
-                files.flat_map(|path| step.behind_with(path, id)).collect();
+            let mut behind: Vec<PathBuf> = files
+                .flat_map(|path| step.behind_with(path, Some(id)))
+                .collect();
             behind.sort_unstable();
             strays.extend(behind.into_iter().map(|path| (path, Some(id.clone()))));
         }
@@ -438,7 +562,7 @@ fn nothing_usable(states: BTreeMap<PathBuf, FileState>) -> EngineError {
     let first = states
         .iter()
         .next()
-        .map(|(path, state)| format!("; the first, `{}`, is {}", path.display(), state.say()));
+        .map(|(path, state)| format!("; the first, `{}`: {}", path.display(), state.say()));
     EngineError::NothingUsable {
         count: states.len(),
         first: first.unwrap_or_default(),
@@ -472,8 +596,10 @@ async fn reference(
     let mut exported = Exported::default();
     for group in groups {
         let Some(build) = &group.build else { continue };
-        let of_build = steps.iter().filter(|step| step.build == *build);
+        let of_build: Vec<&StepProfiles> =
+            steps.iter().filter(|step| step.build == *build).collect();
         let profiles: Vec<PathBuf> = of_build
+            .iter()
             .flat_map(|step| step.files.iter().cloned())
             .collect();
         if profiles.is_empty() {
@@ -487,14 +613,14 @@ async fn reference(
             work_dir,
             threads: run.request.site.workspace.threads as usize,
         };
-        reference_of_tree(request, steps, &mut exported).await?;
+        reference_of_tree(request, &of_build, &mut exported).await?;
     }
     Ok(exported)
 }
 
 async fn reference_of_tree(
     request: llvm::Request,
-    steps: &[StepProfiles],
+    steps: &[&StepProfiles],
     exported: &mut Exported,
 ) -> Result<(), LlvmError> {
     let unreadable = |path: &Path| {
@@ -502,12 +628,20 @@ async fn reference_of_tree(
         move |source| LlvmError::Io { path, source }
     };
     fs_err::create_dir_all(&request.work_dir).map_err(unreadable(&request.work_dir))?;
+    let objects = request.objects.clone();
     let outcome = llvm::coverage(request).await?;
     let file = fs_err::File::open(&outcome.tracefile).map_err(unreadable(&outcome.tracefile))?;
     let mut tracefile = Tracefile::default();
-    tracefile
+    let reading = tracefile
         .read(file)
         .map_err(unreadable(&outcome.tracefile))?;
+    // A function that the compiler made itself may stand on line 0, and on none in a report.
+    let mut problems = reading.problems.iter();
+    if let Some(problem) = problems.find(|it| !matches!(it.fault, Fault::NoLine { .. })) {
+        exported
+            .losses
+            .push((outcome.tracefile.clone(), problem.to_string()));
+    }
     if exported.tracefile.is_empty() {
         exported.tracefile = tracefile;
     } else {
@@ -516,6 +650,7 @@ async fn reference_of_tree(
     exported.left_out.extend(outcome.left_out);
     exported.notes.extend(outcome.remarks);
     let mut read = BTreeMap::new();
+    let mut doubtful = BTreeMap::new();
     for entry in outcome.ledger {
         if entry.has_object == Some(false) {
             exported
@@ -528,11 +663,72 @@ async fn reference_of_tree(
             llvm::State::Truncated => FileState::Truncated,
             llvm::State::Foreign(why) => FileState::Foreign(why),
         };
+        if state == FileState::Used && entry.has_object != Some(true) {
+            doubtful.insert(entry.path.clone(), entry.has_object);
+        }
         read.insert(entry.path, state);
     }
     for step in steps {
         let own = step.files.iter().filter_map(|path| read.remove_entry(path));
         step.settle(own.collect::<Vec<_>>(), &mut exported.states);
+        let files: Vec<&PathBuf> = step.files.iter().collect();
+        let files: Vec<&PathBuf> = files
+            .into_iter()
+            .filter(|it| doubtful.contains_key(*it))
+            .collect();
+        tokio::task::block_in_place(|| {
+            let of_others = |path: &PathBuf| doubtful[path] == Some(false);
+            compare(
+                &files,
+                &objects,
+                &of_others,
+                outcome.mismatched_functions,
+                exported,
+            );
+        });
     }
     Ok(())
+}
+
+/// Looks which of these profiles lose counts: `llvm-cov` drops them, and tells at most how many functions of the objects are not
+/// counted for that. `of_others` are those whose build id is none of the objects'.
+fn compare(
+    files: &[&PathBuf],
+    objects: &[Object],
+    of_others: &dyn Fn(&PathBuf) -> bool,
+    mismatched_functions: u64,
+    exported: &mut Exported,
+) {
+    if files.is_empty() {
+        return;
+    }
+    let functions = functions_of(&open(objects, &mut Vec::new()));
+    let reduction = reduce::reduce(files, &reduce::Options::default());
+    for reduced in &reduction.binaries {
+        let known = |id: String| objects.iter().any(|it| it.build_id.as_ref() == Some(&id));
+        if ids(&reduced.profile.shape).any(known) {
+            continue;
+        }
+        if let Some(why) = functions
+            .fit(&reduced.profile)
+            .named(&reduced.profile)
+            .loss()
+        {
+            let of_binary = reduced.files.iter().filter_map(|&file| files.get(file));
+            mismatched(
+                of_binary.map(|path| (*path).clone()).collect(),
+                &why,
+                exported,
+            );
+        }
+    }
+    let unread = files.iter().zip(&reduction.outcomes);
+    let unread = unread.filter(|(path, outcome)| !outcome.is_used() && of_others(path));
+    let unread: Vec<PathBuf> = unread.map(|(path, _)| (*path).clone()).collect();
+    if mismatched_functions > 0 && !unread.is_empty() {
+        let why = format!(
+            "its program is none of the objects, and `llvm-cov` left out {mismatched_functions} functions whose counts did not match"
+        );
+        mismatched(unread, &why, exported);
+    }
 }

@@ -150,6 +150,18 @@ impl RunFolder {
         self.root.join("objects.json")
     }
 
+    /// Returns the list of the commit's files.
+    #[must_use]
+    pub fn held(&self) -> PathBuf {
+        self.root.join("commit-files.json")
+    }
+
+    /// Returns the list of the profiles that stood in the folders of the steps before these ran.
+    #[must_use]
+    pub fn elsewhere(&self) -> PathBuf {
+        self.root.join("profiles-before.json")
+    }
+
     /// Returns the folder of scratch files of the coverage engine.
     #[must_use]
     pub fn coverage(&self) -> PathBuf {

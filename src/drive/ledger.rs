@@ -17,6 +17,8 @@ pub(super) enum FileState {
     Truncated,
     /// It is no profile of a known program, for this reason.
     Foreign(String),
+    /// Counts of it are left out, for this reason: the objects have the functions otherwise.
+    Mismatched(String),
 }
 
 impl FileState {
@@ -26,7 +28,17 @@ impl FileState {
             Self::Used => "used",
             Self::Empty => "empty: its process died before it could write",
             Self::Truncated => "cut short",
-            Self::Foreign(why) => why,
+            Self::Foreign(why) | Self::Mismatched(why) => why,
+        }
+    }
+
+    /// Returns the word of the ledger for it.
+    pub(super) fn ledger(&self) -> ProfileState {
+        match self {
+            Self::Used => ProfileState::Whole,
+            Self::Empty => ProfileState::Empty,
+            Self::Truncated => ProfileState::Truncated,
+            Self::Foreign(_) | Self::Mismatched(_) => ProfileState::Foreign,
         }
     }
 }
@@ -43,8 +55,9 @@ pub(super) struct ProfileFile {
 /// Returns the ledger of a step with this many ranks.
 ///
 /// A rank may have run several processes and so have left several profiles: the best of them counts, and each of the others
-/// that could not be used is listed. Whether a rank died is known from its own note, not from its profile. `silent` are the
-/// nodes that kept profiles on their own disk and left no result.
+/// that could not be used is listed. A rank with counts that were left out, since its program was built again, is not whole
+/// whatever else it left. Whether a rank died is known from its own note, not from its profile. `silent` are the nodes that kept
+/// profiles on their own disk and left no result.
 pub(super) fn of_step(
     step: &str,
     attempt: u32,
@@ -56,11 +69,15 @@ pub(super) fn of_step(
     let mut best = BTreeMap::new();
     for (rank, state) in files
         .iter()
-        .filter_map(|file| Some((rank_of(&file.name)?, state(&file.state))))
+        .filter_map(|file| Some((rank_of(&file.name)?, file.state.ledger())))
     {
         let best = best.entry(rank).or_insert(state);
         *best = state.min(*best);
     }
+    let mismatched = files
+        .iter()
+        .filter(|file| matches!(file.state, FileState::Mismatched(_)));
+    best.extend(mismatched.filter_map(|file| Some((rank_of(&file.name)?, ProfileState::Foreign))));
     let mut of_rank: BTreeMap<u32, Vec<&RankNote>> = BTreeMap::new();
     for note in notes {
         of_rank
@@ -114,15 +131,6 @@ fn absentees(ranks: &[u64], why: &str) -> ProfileProblem {
     }
 }
 
-fn state(file: &FileState) -> ProfileState {
-    match file {
-        FileState::Used => ProfileState::Whole,
-        FileState::Empty => ProfileState::Empty,
-        FileState::Truncated => ProfileState::Truncated,
-        FileState::Foreign(_) => ProfileState::Foreign,
-    }
-}
-
 /// Exit codes above this stand for a signal.
 const LAST_OWN_CODE: i32 = 128;
 
@@ -139,11 +147,11 @@ fn problem(file: &ProfileFile) -> Option<ProfileProblem> {
         FileState::Used => return None,
         FileState::Empty => "its process ended before it could write".to_owned(),
         FileState::Truncated => "it ends too early".to_owned(),
-        FileState::Foreign(why) => why.clone(),
+        FileState::Foreign(why) | FileState::Mismatched(why) => why.clone(),
     };
     Some(ProfileProblem {
         rank: rank_of(&file.name),
-        state: state(&file.state),
+        state: file.state.ledger(),
         file: Some(file.name.clone()),
         message,
     })
@@ -208,6 +216,36 @@ mod tests {
         assert_eq!(
             (ledger.expected, ledger.used, ledger.problems.len()),
             (5, 2, 4)
+        );
+    }
+
+    #[test]
+    fn a_rank_of_another_build_is_not_whole_whatever_else_it_left() {
+        let changed = FileState::Mismatched("1 of 3 functions did not match: `f`".to_owned());
+        let files = [
+            file("r0.n1.1.profraw", FileState::Used),
+            file("r0.n1.2.profraw", changed),
+            file("r1.n1.3.profraw", FileState::Used),
+        ];
+        let ledger = of_step("halo", 1, 2, &files, &[], &BTreeSet::new());
+        let groups: Vec<_> = ledger
+            .ranks
+            .iter()
+            .map(|group| (group.state, group.ranks.as_str()))
+            .collect();
+        assert_eq!(
+            groups,
+            [(ProfileState::Whole, "1"), (ProfileState::Foreign, "0")]
+        );
+        assert_eq!(ledger.used, 1);
+        let problem = &ledger.problems[0];
+        assert_eq!(
+            (problem.rank, problem.state, problem.message.as_str()),
+            (
+                Some(0),
+                ProfileState::Foreign,
+                "1 of 3 functions did not match: `f`"
+            )
         );
     }
 

@@ -138,7 +138,8 @@ pub(super) fn meta(
             .filter(|build| build.coverage == Producer::Llvm)
             .filter_map(|build| Some(state.choice(&build.id)?.record(&build.id)))
             .collect(),
-        ranks: (covered.ranks.expected > 0).then(|| covered.ranks.clone()),
+        ranks: (covered.ranks.expected > 0 || !covered.ranks.elsewhere.is_empty())
+            .then(|| covered.ranks.clone()),
     }
 }
 

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use super::collect;
 use super::ledger::FileState;
-use crate::coverage::node::{self, NodeRecord};
+use crate::coverage::node::{self, NodeRecord, rank_of};
 use crate::coverage::rank_hits::RankHits;
 
 /// The profiles of one step.
 pub(super) struct StepProfiles {
-    /// The step's name.
-    pub(super) step: String,
+    /// The step's name; none for profiles that processes wrote elsewhere, of which nobody knows whose they are.
+    pub(super) step: Option<String>,
     /// Its build.
     pub(super) build: String,
     /// Its ranks.
@@ -37,7 +37,7 @@ impl StepProfiles {
     /// Returns what a start of this step left.
     pub(super) fn of(step: &str, build: &str, ranks: u32, start: &Path) -> Self {
         let mut profiles = Self {
-            step: step.to_owned(),
+            step: Some(step.to_owned()),
             build: build.to_owned(),
             ranks,
             files: Vec::new(),
@@ -60,6 +60,27 @@ impl StepProfiles {
             }
         }
         profiles
+    }
+
+    /// Returns profiles of a build that processes wrote elsewhere.
+    pub(super) fn elsewhere(build: &str, files: Vec<PathBuf>) -> Self {
+        Self {
+            step: None,
+            build: build.to_owned(),
+            ranks: 0,
+            files,
+            folder: PathBuf::new(),
+            nodes: BTreeMap::new(),
+            useless: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the rank that a file is of.
+    pub(super) fn rank(&self, path: &Path) -> Option<u32> {
+        // Whoever chooses the name of a file may call it as we do.
+        self.step
+            .as_ref()
+            .and_then(|_| rank_of(&collect::name(path)))
     }
 
     fn add_record(&mut self, path: &Path) {
@@ -118,8 +139,8 @@ impl StepProfiles {
         }
     }
 
-    /// Returns those of the profiles behind a file that are of the binary with this build id.
-    pub(super) fn behind_with(&self, path: &Path, build_id: &str) -> Vec<PathBuf> {
+    /// Returns those of the profiles behind a file that are of the binary with this build id; none for those of binaries without.
+    pub(super) fn behind_with(&self, path: &Path, build_id: Option<&str>) -> Vec<PathBuf> {
         match self.nodes.get(path) {
             Some(sum) => sum
                 .record

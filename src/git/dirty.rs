@@ -89,6 +89,30 @@ pub(super) fn dirty(repository: &Repository) -> Result<Option<Dirty>, GitError> 
     }))
 }
 
+impl Repository {
+    /// Returns the files of the work tree that are in git's index, submodules as one entry each; with `new` also those that git
+    /// neither knows nor ignores, save what lies in repositories of its own.
+    pub fn work_files(&self, new: bool) -> Result<Vec<PathBuf>, GitError> {
+        let failed = |error| self.failed("list the work tree", &error);
+        let index = self.git.index().map_err(failed)?;
+        let mut files: Vec<PathBuf> = index.iter().map(|it| bytes_to_path(&it.path)).collect();
+        if new {
+            let mut options = git2::StatusOptions::new();
+            options
+                .include_untracked(true)
+                .recurse_untracked_dirs(true)
+                .include_ignored(false)
+                .update_index(false);
+            let statuses = self.git.statuses(Some(&mut options)).map_err(failed)?;
+            let untracked = statuses.iter().filter(|it| it.status().is_wt_new());
+            let untracked = untracked.map(|it| it.path_bytes().to_vec());
+            let files_only = untracked.filter(|path| !path.ends_with(b"/"));
+            files.extend(files_only.map(|path| bytes_to_path(&path)));
+        }
+        Ok(files)
+    }
+}
+
 fn kind_of(status: Status) -> Option<ChangeKind> {
     let any = |flags: Status| status.intersects(flags);
     if any(Status::CONFLICTED) {
@@ -195,6 +219,16 @@ mod tests {
         for path in ["results/deep/x", "new", "a.o"] {
             std::fs::write(root.join(path), "x").unwrap();
         }
+        let files = |new| {
+            let mut files = sample.repository().work_files(new).unwrap();
+            files.sort();
+            files
+        };
+        let known = [".gitignore", "edited", "gone", "run", "same"].map(PathBuf::from);
+        assert_eq!(files(false), known);
+        let mut all = [&known[..], &["new", "results/deep/x"].map(PathBuf::from)].concat();
+        all.sort();
+        assert_eq!(files(true), all, "`a.o` is ignored");
         let found = look();
         assert!(!found.is_dirty());
         assert_eq!(found.diff_sha256, clean.diff_sha256);

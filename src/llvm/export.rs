@@ -240,6 +240,7 @@ mod tests {
             size: 0,
             profile_bytes: 0,
             mapping_format,
+            tree: None,
         };
         formats.iter().map(object).collect()
     }

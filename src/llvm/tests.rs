@@ -76,7 +76,10 @@ impl Bench {
     }
 
     fn request(&self, profiles: Vec<PathBuf>) -> Request {
-        let found = objects::find(&[self.at("tree")], &[]);
+        let found = objects::find(&objects::Places {
+            trees: vec![self.at("tree")],
+            ..objects::Places::default()
+        });
         assert!(found.problems.is_empty(), "{:?}", found.problems);
         Request {
             profiles,

@@ -217,6 +217,8 @@ pub struct CoverageFigures {
     pub rank_states: BTreeMap<ProfileState, u64>,
     /// What the ranks tell that a sum over them cannot, a line each.
     pub findings: Vec<String>,
+    /// Whether something that was measured is not in it: then the run does not stand for its branch.
+    pub partial: bool,
 }
 
 /// One metric of one benchmark step.
@@ -435,6 +437,7 @@ pub(crate) mod example {
                     "5 lines that only rank 0 reached".to_owned(),
                     "  src/io.c:20-24".to_owned(),
                 ],
+                partial: false,
             }),
             benchmarks: vec![BenchmarkInput {
                 step: "solver/3d".to_owned(),

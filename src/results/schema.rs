@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::artifact::{Content, RunFiles};
 use super::finished::example;
 use super::record::{
-    CoverageSummary, FileCoverage, Fix, Network, Note, NoteKind, ObjectEntry, ObjectList, Part,
-    ProfileTotals, Ratio, SCHEMA_VERSION, StrayProfile, UncountedObject, meta_example,
+    CoverageSummary, FileCoverage, Fix, LeftOut, Loss, Network, Note, NoteKind, ObjectEntry,
+    ObjectList, Part, ProfileTotals, Ratio, SCHEMA_VERSION, Sources, StrayProfile, UncountedObject,
+    meta_example,
 };
 use super::{FinishedRun, artifact, benchmark, picture};
 
@@ -152,10 +153,25 @@ fn documents_of_the_coverage_are_as_their_schemas_say() {
                 ranks_used: 3,
                 found: 4,
                 used: 3,
+                elsewhere: 1,
             },
             files: [("src/halo.rs".into(), file)].into(),
             run: None,
             missing: vec!["rank 2 of `halo` left no profile".to_owned()],
+            partial: true,
+            losses: vec![Loss {
+                file: "a.info".to_owned(),
+                step: Some("halo".to_owned()),
+                line: Some(3),
+                reason: "`DA:1` is not DA:LINE,HITS".to_owned(),
+            }],
+            left_out: LeftOut {
+                not_in_commit: Sources {
+                    count: 1,
+                    examples: vec!["build/made.c".to_owned()],
+                },
+                ..LeftOut::default()
+            },
         },
     );
     check(

@@ -165,7 +165,8 @@ pub fn marks(run: &FinishedRun) -> Vec<Mark> {
             .builds
             .iter()
             .any(|build| build.status == RunStatus::Error)
-        || run.notes.iter().any(|note| note.kind == NoteKind::Error);
+        || run.notes.iter().any(|note| note.kind == NoteKind::Error)
+        || run.coverage.as_ref().is_some_and(|it| it.partial);
     [
         (run.filtered, Mark::Filtered),
         (run.dirty, Mark::Dirty),
@@ -523,6 +524,13 @@ mod tests {
         run.benchmarks.pop();
         run.benchmarks[0].samples = Err(benchmark::BenchmarkError::NoOutput);
         assert!(marks(&example::run()).contains(&Mark::InfrastructureDamaged));
+        let mut partial = example::run();
+        partial.steps.retain(|step| step.status() != Status::Error);
+        assert_eq!(marks(&partial), []);
+        if let Some(coverage) = &mut partial.coverage {
+            coverage.partial = true;
+        }
+        assert_eq!(marks(&partial), [Mark::InfrastructureDamaged]);
         run.steps.clear();
         assert_eq!(
             marks(&run),

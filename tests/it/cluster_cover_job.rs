@@ -1,10 +1,10 @@
 //! Coverage that is made in a job, on the dev cluster.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster_coverage::project;
 use crate::support::tools::full;
-use crate::support::{Ended, Project, until};
+use crate::support::{Ended, Home, Project, until};
 
 const STEP: &str = "[[test]]\nname = \"pass\"\ncommand = \"build/ranks\"\nranks = 4\n";
 const IN_JOB: &str = "[coverage]\nwhere = \"job\"\ncpus = 2\n";
@@ -118,4 +118,86 @@ fn a_job_of_the_coverage_that_comes_to_nothing_costs_none() {
     let said = "coverage was made on the driver's host, since its job ended otherwise: ";
     assert!(run.err.contains(said), "{}", run.err);
     assert_eq!(submitted(&project), 0);
+}
+
+/// Two nodes run a program that the next step builds again, and start children without an environment.
+#[test]
+fn what_is_lost_is_told_alike_from_nodes_and_by_a_job() {
+    const PROGRAM: &str = "int kept(int n) {\n    return n + 1;\n}\nint changed(int n) {\n#ifdef NEW\n    if (n > 1)\n        return 2;\n#endif\n    return n;\n}\nint main(int argc, char **argv) {\n    (void)argv;\n    return kept(changed(argc)) - 2;\n}\n";
+    let settings = |more: &str| {
+        format!(
+            r#"
+[[test]]
+name = "before"
+command = './p && env -i LLVM_PROFILE_FILE=own-$HPC_CI_RANK.profraw ./p'
+ranks = 4
+nodes = 2
+launcher = "srun"
+[[test]]
+name = "after"
+command = "clang-22 -DNEW -o p p.c && ./p"
+needs = ["before"]
+{more}"#
+        )
+    };
+    let mut made = Vec::new();
+    let on_shared_storage = "[coverage]\nkeep_profiles = \"always\"\n";
+    for more in ["", IN_JOB, on_shared_storage] {
+        let project = Project::new(Home::Cluster);
+        project.file("p.c", PROGRAM);
+        project.file(
+            "hpc.toml",
+            &format!(
+                "[build.tests]\ncommand = \"clang-22 -o p p.c\"\ncoverage = \"llvm\"\n{}",
+                settings(more)
+            ),
+        );
+        project.commit();
+        let run = project
+            .run(&["--tests-only"])
+            .exits_with(0)
+            .documents_are_valid();
+        let mut ranks = run.json("artifacts/meta.json")["runs"][0]["ranks"].clone();
+        assert_eq!(
+            ranks["steps"][0]["ranks"],
+            json!([{"state": "foreign", "count": 4, "ranks": "0-3"}]),
+            "{ranks:#}"
+        );
+        assert_eq!(ranks["steps"][1]["used"], 1);
+        let elsewhere = ranks["elsewhere"].as_array().unwrap();
+        let files: Vec<&str> = elsewhere
+            .iter()
+            .map(|it| it["file"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            files,
+            [0, 1, 2, 3].map(|rank| format!("own-{rank}.profraw"))
+        );
+        assert!(
+            elsewhere
+                .iter()
+                .all(|it| it["state"] == "foreign" && it["used"] == false)
+        );
+        let summary = run.json("artifacts/coverage/summary.json");
+        assert_eq!(summary["partial"], true);
+        assert_eq!(
+            run.json("hpc-results.json")["marks"],
+            json!(["infrastructure_damaged"])
+        );
+        // Four ranks, four children, and the step behind them.
+        assert!(
+            run.line_hits("p.c").contains(&(2, 9)),
+            "{:?}",
+            run.line_hits("p.c")
+        );
+        for step in ranks["steps"].as_array_mut().unwrap() {
+            step["nodes"].take();
+            for problem in step["problems"].as_array_mut().unwrap() {
+                // It has the number of a process.
+                problem["file"].take();
+            }
+        }
+        made.push((ranks, run.text("artifacts/coverage/lcov.info")));
+    }
+    assert!(made.iter().all(|it| *it == made[0]), "{made:#?}");
 }

@@ -2,6 +2,7 @@
 
 mod dying;
 mod llvm;
+mod lost;
 mod tracefiles;
 mod verbs;
 mod without_llvm;

@@ -12,7 +12,7 @@ pub(super) fn plain_line(text: &[u8]) -> Option<(Line, usize)> {
     let plain = rest.get(digits_of_hits) == Some(&b'\n')
         && (1..=10).contains(&digits_of_number)
         && (1..=19).contains(&digits_of_hits);
-    let number = u32::try_from(number).ok().filter(|_| plain)?;
+    let number = u32::try_from(number).ok().filter(|&n| plain && n > 0)?;
     let length = b"DA:,\n".len() + digits_of_number + digits_of_hits;
     Some((Line { number, hits }, length))
 }
@@ -21,7 +21,7 @@ pub(super) fn plain_line(text: &[u8]) -> Option<(Line, usize)> {
 pub(super) fn plain_branch(text: &[u8]) -> Option<(Branch, usize)> {
     let start = text.len();
     let text = text.strip_prefix(b"BRDA:")?;
-    let (line, text) = number_before_comma(text)?;
+    let (line, text) = number_before_comma(text).filter(|(line, _)| *line > 0)?;
     let (block, text) = number_before_comma(text)?;
     let zero_first = text.starts_with(b"0") && !text.starts_with(b"0,");
     let (id, text) = number_before_comma(text)?;
@@ -86,7 +86,35 @@ pub(super) fn small(text: &[u8]) -> Option<u32> {
     u32::try_from(digits(text)?).ok()
 }
 
-/// Splits off the mark of a branch that the sources exclude.
+/// Reads the number of a line; lines count from 1.
+pub(super) fn line_number(text: &[u8]) -> Option<u32> {
+    small(text).filter(|&line| line > 0)
+}
+
+/// Whether it is a whole number below 1.
+pub(super) fn is_below_one(text: &[u8]) -> bool {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    is_digits(digits) && (negative || digits.iter().all(|&digit| digit == b'0'))
+}
+
+pub(super) fn is_digits(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// Reads a count that was written as a fraction or with an exponent, as Perl does with counts beyond 64 bits.
+pub(super) fn float(text: &[u8]) -> Option<f64> {
+    let plain = |byte: &u8| byte.is_ascii_digit() || b".eE+-".contains(byte);
+    let begins = text.first().is_some_and(u8::is_ascii_digit);
+    let text = std::str::from_utf8(text)
+        .ok()
+        .filter(|text| begins && text.bytes().all(|byte| plain(&byte)))?;
+    text.parse().ok()
+}
+
+/// Splits off the mark of a branch or decision that the sources exclude.
 pub(super) fn unmarked(text: &[u8]) -> (bool, &[u8]) {
     match text {
         [b'U', rest @ ..] => (true, rest),

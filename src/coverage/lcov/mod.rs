@@ -9,6 +9,7 @@
 //! versions (`VER`) and line checksums, which say nothing within one commit.
 
 mod add;
+mod encoding;
 mod fields;
 mod print;
 mod read;
@@ -497,7 +498,7 @@ mod tests {
     }
 
     prop_compose! {
-        fn functions()(list in prop::collection::vec(("[a-c]|_Z1f,x| é", 0..4_u32, prop::option::of(0..9_u32), hits()), 0..4))
+        fn functions()(list in prop::collection::vec(("[a-c]|_Z1f,x| é", 1..5_u32, prop::option::of(1..9_u32), hits()), 0..4))
             -> Vec<Function>
         {
             list.iter().map(|(name, start, end, hits)| function(name, *start, *end, *hits)).collect()
@@ -506,7 +507,7 @@ mod tests {
 
     prop_compose! {
         fn branches()(list in prop::collection::vec(
-            (0..4_u32, 0..2_u32, 0..3_u8, any::<bool>(), "[0-9]{1,2}|a, b|", prop::option::of(hits())), 0..4))
+            (1..5_u32, 0..2_u32, 0..3_u8, any::<bool>(), "[0-9]{1,2}|a, b|", prop::option::of(hits())), 0..4))
             -> Vec<Branch>
         {
             let kinds = [BranchKind::Plain, BranchKind::Exception, BranchKind::Fallthrough];
@@ -518,7 +519,7 @@ mod tests {
 
     prop_compose! {
         fn conditions()(list in prop::collection::vec(
-            (0..3_u32, 1..3_u32, any::<bool>(), any::<bool>(), 0..2_u32, "[ab]|a, b|", hits()), 0..3))
+            (1..4_u32, 1..3_u32, any::<bool>(), any::<bool>(), 0..2_u32, "[ab]|a, b|", hits()), 0..3))
             -> Vec<Condition>
         {
             list.into_iter().map(|(line, group, sense, excluded, index, expression, taken)| Condition {
@@ -534,7 +535,7 @@ mod tests {
     prop_compose! {
         fn source_file()(
             functions in functions(),
-            lines in prop::collection::vec((0..6_u32, hits()), 0..5),
+            lines in prop::collection::vec((1..7_u32, hits()), 0..5),
             branches in branches(),
             conditions in conditions(),
             (functions_stated, lines_stated, branches_stated) in (count(), count(), count()),

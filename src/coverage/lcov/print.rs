@@ -84,9 +84,9 @@ impl Branch {
 impl Condition {
     fn print(&self, out: &mut Vec<u8>) {
         put(out, b"MCDC:", u64::from(self.line));
-        put(out, b",", u64::from(self.group));
+        out.extend(if self.excluded { &b",U"[..] } else { b"," });
+        put(out, b"", u64::from(self.group));
         out.extend(if self.sense { b",t" } else { b",f" });
-        out.extend(if self.excluded { &b"U"[..] } else { b"" });
         put(out, b",", self.taken);
         put(out, b",", u64::from(self.index));
         out.push(b',');

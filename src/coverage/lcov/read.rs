@@ -7,8 +7,12 @@ use std::borrow::Cow;
 use std::io::{self, BufRead};
 use std::ops::Range;
 
-use super::fields::{digits, field, plain_branch, plain_line, small, unmarked};
-use super::reading::{Fault, LONGEST_LINE, Reading, UNKNOWN_KEPT};
+use super::encoding::{Encoding, MARK, SNIFFED, Utf16, encoding};
+use super::fields::{
+    digits, field, float, is_below_one, is_digits, line_number, plain_branch, plain_line, small,
+    unmarked,
+};
+use super::reading::{Fault, LONGEST_LINE, Reading};
 use super::section::{Counted, Declared, Section};
 use super::{Branch, BranchId, BranchKind, Condition, Line, Tracefile};
 
@@ -18,6 +22,30 @@ const CHUNK: usize = 256 << 10;
 const QUOTED: usize = 80;
 
 pub(super) fn read(into: &mut Tracefile, mut source: impl io::Read) -> io::Result<Reading> {
+    let mut start = [0; SNIFFED];
+    let mut sniffed = 0;
+    while sniffed < SNIFFED {
+        match source.read(&mut start[sniffed..]) {
+            Ok(0) => break,
+            Ok(brought) => sniffed += brought,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let start = &start[..sniffed];
+    let source = io::Read::chain(start, source);
+    match encoding(start) {
+        Encoding::Bytes => read_lines(into, source),
+        Encoding::Utf16 { big_endian } => read_lines(into, Utf16::new(source, big_endian)),
+        Encoding::Other(what) => {
+            let mut reading = Reading::default();
+            reading.problem(1, Fault::Unreadable { what });
+            Ok(reading)
+        }
+    }
+}
+
+fn read_lines(into: &mut Tracefile, mut source: impl io::Read) -> io::Result<Reading> {
     let mut reader = Reader::new(into);
     let mut buffer = vec![0; CHUNK];
     let mut filled = 0;
@@ -120,7 +148,7 @@ impl<'t> Reader<'t> {
     fn end(mut self, rest: &[u8]) -> Reading {
         if !rest.is_empty() && !self.skipping {
             self.line += 1;
-            if rest == b"end_of_record" {
+            if rest.trim_ascii_end() == END {
                 self.whole_line(rest);
             } else {
                 self.problem(Fault::CutOff { text: quoted(rest) });
@@ -146,10 +174,11 @@ impl<'t> Reader<'t> {
 
     fn whole_line(&mut self, line: &[u8]) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() || line.starts_with(b"#") {
+        let line = line.strip_prefix(MARK).unwrap_or(line);
+        if line.trim_ascii().is_empty() || line.starts_with(b"#") {
             return;
         }
-        if line == b"end_of_record" {
+        if line.trim_ascii_end() == END {
             if self.open {
                 self.close();
             } else {
@@ -171,13 +200,28 @@ impl<'t> Reader<'t> {
             _ if !self.open => self.problem(Fault::Homeless { text: quoted(line) }),
             _ => {
                 if let Err(expected) = self.record(key, value) {
-                    self.problem(Fault::Malformed {
-                        text: quoted(line),
-                        expected,
-                    });
+                    let text = quoted(line);
+                    let fault = match expected {
+                        UNKNOWN => Fault::Unknown { text },
+                        _ if is_about_no_line(key, value) => {
+                            self.refuse_function(key, value);
+                            Fault::NoLine { text }
+                        }
+                        expected => Fault::Malformed { text, expected },
+                    };
+                    self.problem(fault);
                 }
             }
         }
+    }
+
+    /// Notes whose counts are of no use, since it is declared on no line.
+    fn refuse_function(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (_, rest) = field(value).filter(|_| key == b"FN")?;
+        let (_, name) = end_and_name(rest);
+        let name = self.name(name)?;
+        self.section.refuse(name);
+        Some(())
     }
 
     /// Takes one record of a section, or says what form it should have.
@@ -197,7 +241,7 @@ impl<'t> Reader<'t> {
             b"BRDA" => self.branch(value).err_as("BRDA:LINE,BLOCK,BRANCH,TAKEN"),
             b"MCDC" => self
                 .condition(value)
-                .err_as("MCDC:LINE,CONDITIONS,t or f,TAKEN,INDEX,EXPRESSION"),
+                .err_as("MCDC:LINE,[U]CONDITIONS,t or f,TAKEN,INDEX,EXPRESSION"),
             b"FNF" => self.total(0, value).err_as("a number"),
             b"FNH" => self.total(1, value).err_as("a number"),
             b"LF" => self.total(2, value).err_as("a number"),
@@ -205,33 +249,19 @@ impl<'t> Reader<'t> {
             b"BRF" => self.total(4, value).err_as("a number"),
             b"BRH" => self.total(5, value).err_as("a number"),
             b"MCF" | b"MCH" | b"VER" => return Ok(()),
-            _ => self.unknown(key).err_as("a record"),
+            _ if is_name(key) => return Err(UNKNOWN),
+            _ => return Err("a record"),
         };
         expected.map_or(Ok(()), Err)
-    }
-
-    fn unknown(&mut self, key: &[u8]) -> Option<()> {
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-        let name = std::str::from_utf8(key)
-            .ok()
-            .filter(|name| name.len() <= 32 && name.bytes().all(|byte| plain(&byte)))?;
-        if let Some(count) = self.reading.unknown.get_mut(name) {
-            *count += 1;
-        } else if self.reading.unknown.len() < UNKNOWN_KEPT {
-            self.reading.unknown.insert(name.to_owned(), 1);
-        } else {
-            return None;
-        }
-        Some(())
     }
 
     fn open(&mut self, path: &[u8]) {
         if self.open {
             self.unclosed();
         }
-        if path.is_empty() {
+        if path.trim_ascii().is_empty() || path.contains(&0) {
             return self.problem(Fault::Malformed {
-                text: "SF:".to_owned(),
+                text: format!("SF:{}", quoted(path)),
                 expected: "SF:PATH",
             });
         }
@@ -245,7 +275,7 @@ impl<'t> Reader<'t> {
         // A third field is the checksum of the line.
         let hits = field(rest).map_or(rest, |(hits, _)| hits);
         let line = Line {
-            number: small(number)?,
+            number: line_number(number)?,
             hits: self.hits(hits)?,
         };
         self.section.lines.push(line);
@@ -254,12 +284,13 @@ impl<'t> Reader<'t> {
 
     fn declare(&mut self, value: &[u8]) -> Option<()> {
         let (start, rest) = field(value)?;
-        let (end, name) = match field(rest).map(|(end, name)| (small(end), name)) {
-            Some((Some(end), name)) if !name.is_empty() => (Some(end), name),
-            _ => (None, rest),
+        let (end, name) = end_and_name(rest);
+        let end = match end {
+            Some(end) => Some(line_number(end)?),
+            None => None,
         };
         let declared = Declared {
-            start: small(start)?,
+            start: line_number(start)?,
             end,
             name: self.name(name)?,
         };
@@ -281,12 +312,12 @@ impl<'t> Reader<'t> {
     fn lead(&mut self, value: &[u8]) -> Option<()> {
         let (index, rest) = field(value)?;
         let (start, end) = match field(rest) {
-            Some((start, end)) => (start, Some(small(end)?)),
+            Some((start, end)) => (start, Some(line_number(end)?)),
             None => (rest, None),
         };
         self.section
             .leaders
-            .insert(digits(index)?, (small(start)?, end));
+            .insert(digits(index)?, (line_number(start)?, end));
         Some(())
     }
 
@@ -323,12 +354,12 @@ impl<'t> Reader<'t> {
             _ => BranchId::new(&self.text(id)),
         };
         let branch = Branch {
-            line: small(line)?,
+            line: line_number(line)?,
             block: small(block)?,
             kind,
             excluded,
             id,
-            taken: match taken {
+            taken: match taken.trim_ascii_end() {
                 b"-" => None,
                 taken => Some(self.hits(taken)?),
             },
@@ -343,15 +374,14 @@ impl<'t> Reader<'t> {
         let (sense, rest) = field(rest)?;
         let (taken, rest) = field(rest)?;
         let (index, expression) = field(rest)?;
-        let (sense, excluded) = match sense {
-            b"t" => (true, false),
-            b"f" => (false, false),
-            b"tU" => (true, true),
-            b"fU" => (false, true),
+        let (excluded, group) = unmarked(group);
+        let sense = match sense {
+            b"t" => true,
+            b"f" => false,
             _ => return None,
         };
         let condition = Condition {
-            line: small(line)?,
+            line: line_number(line)?,
             group: small(group)?,
             sense,
             excluded,
@@ -364,28 +394,27 @@ impl<'t> Reader<'t> {
     }
 
     fn total(&mut self, which: usize, value: &[u8]) -> Option<()> {
-        self.section.totals[which] = Some(digits(value)?);
+        self.section.totals[which] = Some(digits(value.trim_ascii_end())?);
         Some(())
     }
 
     /// Reads a count; one beyond 64 bits becomes the largest, a negative one 0.
     fn hits(&mut self, text: &[u8]) -> Option<u64> {
+        let text = text.trim_ascii_end();
         if let Some(hits) = digits(text) {
             return Some(hits);
         }
-        let (negative, magnitude) = match text {
-            [b'-', magnitude @ ..] => (true, magnitude),
-            magnitude => (false, magnitude),
-        };
-        if magnitude.is_empty() || !magnitude.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        if negative {
+        if let [b'-', magnitude @ ..] = text {
+            float(magnitude)?;
             self.reading.negative += 1;
             return Some(0);
         }
-        self.reading.saturated += 1;
-        Some(u64::MAX)
+        // Whatever is above 0 has run.
+        let hits = format!("{:.0}", float(text)?.ceil());
+        Some(hits.parse().unwrap_or_else(|_| {
+            self.reading.saturated += 1;
+            u64::MAX
+        }))
     }
 
     fn name(&mut self, bytes: &[u8]) -> Option<Range<usize>> {
@@ -427,6 +456,40 @@ fn line_length(mut text: &[u8]) -> Option<usize> {
     let skipped = text.skip_until(b'\n').ok()?;
     let length = skipped.checked_sub(1)?;
     (start[length] == b'\n').then_some(length)
+}
+
+const END: &[u8] = b"end_of_record";
+
+/// In place of a form, of a record whose name is not known.
+const UNKNOWN: &str = "a known record";
+
+/// Whether it may be the name of a record.
+fn is_name(key: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    (1..=32).contains(&key.len()) && key.iter().all(plain)
+}
+
+/// Splits what stands behind the first line of a function: its last line, if that is told, and its name.
+fn end_and_name(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    match field(text) {
+        Some((end, name)) if is_integer(end) && !name.is_empty() => (Some(end), name),
+        _ => (None, text),
+    }
+}
+
+fn is_integer(text: &[u8]) -> bool {
+    is_digits(text.strip_prefix(b"-").unwrap_or(text))
+}
+
+/// Whether a number of a line is below 1 in a record that was refused.
+fn is_about_no_line(key: &[u8], value: &[u8]) -> bool {
+    let mut fields = value.split(|&byte| byte == b',');
+    match key {
+        b"DA" | b"BRDA" | b"MCDC" => fields.next().is_some_and(is_below_one),
+        b"FN" => fields.take(2).any(is_below_one),
+        b"FNL" => fields.skip(1).take(2).any(is_below_one),
+        _ => false,
+    }
 }
 
 trait ErrAs {
@@ -511,9 +574,10 @@ mod tests {
             "BRDA:7,e0,1,4\nBRDA:7,fU0,2,0",
             "BRDA:7,e0,1,4 BRDA:7,fU0,2,0",
         );
+        // lcov 2.5: the mark stands before how many conditions there are
         check(
-            "MCDC:7,2,t,1,0,a\nMCDC:7,2,fU,0,1,b, c\nMCF:1\nMCH:1",
-            "MCDC:7,2,t,1,0,a MCDC:7,2,fU,0,1,b, c",
+            "MCDC:7,2,t,1,0,a\nMCDC:7,U2,f,0,1,b, c\nMCF:1\nMCH:1",
+            "MCDC:7,2,t,1,0,a MCDC:7,U2,f,0,1,b, c",
         );
         // Julia: lines only, sums the other way round; comments, versions and empty lines
         check(
@@ -581,7 +645,7 @@ mod tests {
         line 9: function `ghost` is counted but not declared
         line 10: `BRDA:1,x,0,1` is not BRDA:LINE,BLOCK,BRANCH,TAKEN
         line 11: `BRDA:1,0,0,many` is not BRDA:LINE,BLOCK,BRANCH,TAKEN
-        line 12: `MCDC:1,1,x,1,0,a` is not MCDC:LINE,CONDITIONS,t or f,TAKEN,INDEX,EXPRESSION
+        line 12: `MCDC:1,1,x,1,0,a` is not MCDC:LINE,[U]CONDITIONS,t or f,TAKEN,INDEX,EXPRESSION
         line 13: `FNA:7,1,f` is not FNA:INDEX,HITS,NAME of an index that an FNL record defines
         line 14: `LF:-1` is not a number
         line 15: the section of `a` does not end with `end_of_record`
@@ -596,13 +660,260 @@ mod tests {
         assert_eq!(reading.problem_count, 20);
     }
 
+    /// Every way of a line to be of no use, what it costs, and what is left of the rest.
     #[test]
-    fn unknown_records_are_counted() {
-        let (_, reading) = records("SF:a\nNEW:1\nNEW:2\nX2:\nend_of_record\n");
-        assert_eq!(reading.problems, []);
+    fn a_line_costs_what_it_says_and_no_more() {
+        const GOOD: &str = "SF:a DA:3,1";
+        for (line, expected) in [
+            (
+                "DA:0,1",
+                "is about a line that no file has: lines count from 1",
+            ),
+            (
+                "DA:00,1",
+                "is about a line that no file has: lines count from 1",
+            ),
+            (
+                "DA:-4,1",
+                "is about a line that no file has: lines count from 1",
+            ),
+            (
+                "BRDA:0,0,0,1",
+                "is about a line that no file has: lines count from 1",
+            ),
+            (
+                "BRDA:-1,0,jump,1",
+                "is about a line that no file has: lines count from 1",
+            ),
+            (
+                "MCDC:0,1,t,1,0,a",
+                "is about a line that no file has: lines count from 1",
+            ),
+            (
+                "FNL:1,0",
+                "is about a line that no file has: lines count from 1",
+            ),
+            (
+                "FNL:1,4,-1",
+                "is about a line that no file has: lines count from 1",
+            ),
+            (
+                "FN:0,f",
+                "is about a line that no file has: lines count from 1",
+            ),
+            (
+                "FN:-1,f",
+                "is about a line that no file has: lines count from 1",
+            ),
+            (
+                "FN:4,0,f",
+                "is about a line that no file has: lines count from 1",
+            ),
+            (
+                "FN:4,-1,f",
+                "is about a line that no file has: lines count from 1",
+            ),
+            ("FN:x,f", "is not FN:LINE,NAME or FN:LINE,END,NAME"),
+            ("DA:1", "is not DA:LINE,HITS"),
+            ("DA:2,", "is not DA:LINE,HITS"),
+            ("DA:,3", "is not DA:LINE,HITS"),
+            ("DA:4,x", "is not DA:LINE,HITS"),
+            ("DA:5,1e", "is not DA:LINE,HITS"),
+            ("DA:6,\u{0}", "is not DA:LINE,HITS"),
+            ("DA:4294967296,1", "is not DA:LINE,HITS"),
+            ("BRDA:7,U0,e0,1,x", "is not BRDA:LINE,BLOCK,BRANCH,TAKEN"),
+            ("BRDA:7,Ue0,0,1", "is not BRDA:LINE,BLOCK,BRANCH,TAKEN"),
+            ("BRDA:7,ef0,0,1", "is not BRDA:LINE,BLOCK,BRANCH,TAKEN"),
+            (
+                "MCDC:7,2,fU,0,1,b",
+                "is not MCDC:LINE,[U]CONDITIONS,t or f,TAKEN,INDEX,EXPRESSION",
+            ),
+            (
+                "MCDC:7,2,tU,0,1,b",
+                "is not MCDC:LINE,[U]CONDITIONS,t or f,TAKEN,INDEX,EXPRESSION",
+            ),
+            (
+                "MCDC:7,UU2,t,0,1,b",
+                "is not MCDC:LINE,[U]CONDITIONS,t or f,TAKEN,INDEX,EXPRESSION",
+            ),
+            ("BA:7,1", "is a record of an unknown kind"),
+            ("DAA:7,1", "is a record of an unknown kind"),
+            (" DA:7,1", "is not a record"),
+            ("\u{0}\u{0}DA:7,1", "is not a record"),
+        ] {
+            for end in ["\n", "\r\n"] {
+                let text = ["SF:a", line, "DA:3,1", "end_of_record", ""].join(end);
+                let (left, reading) = records(&text);
+                assert_eq!(left, GOOD, "{line}");
+                let told: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
+                assert_eq!(told, [format!("line 2: `{line}` {expected}")]);
+                assert!(!reading.is_whole());
+            }
+        }
+    }
+
+    #[test]
+    fn a_function_on_no_line_takes_its_count_along() {
+        let (left, reading) = records(
+            "SF:a\nFN:0,made\nFNDA:4,made\nFN:3,5,f\nFNDA:2,f\nFNDA:1,ghost\nDA:3,2\nend_of_record\n",
+        );
+        assert_eq!(left, "SF:a FN:3,5,f FNDA:2,f DA:3,2");
+        let lines: Vec<u64> = reading
+            .problems
+            .iter()
+            .map(|problem| problem.line)
+            .collect();
+        assert_eq!(lines, [2, 6]);
+    }
+
+    #[test]
+    fn counts_as_perl_writes_them_are_read() {
+        let (left, reading) = records(
+            "SF:a\nDA:1,1.5e+06\nDA:2,1.84467440737096e+19\nDA:3,0.25\nDA:4,-1.5\nDA:5,7 \t\nend_of_record \n",
+        );
         assert_eq!(
-            reading.unknown,
-            std::collections::BTreeMap::from([("NEW".to_owned(), 2), ("X2".to_owned(), 1)])
+            left,
+            "SF:a DA:1,1500000 DA:2,18446744073709551615 DA:3,1 DA:4,0 DA:5,7"
+        );
+        assert_eq!((reading.saturated, reading.negative), (1, 1));
+        assert!(reading.is_whole());
+    }
+
+    /// A text in all the ways in which files are written.
+    fn encodings(text: &str) -> Vec<(&'static str, Vec<u8>)> {
+        let units = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            let text = format!("\u{feff}{text}");
+            text.encode_utf16().flat_map(unit).collect()
+        };
+        vec![
+            ("plain", text.as_bytes().to_vec()),
+            ("marked", [MARK, text.as_bytes()].concat()),
+            ("marked twice", [MARK, MARK, text.as_bytes()].concat()),
+            ("little-endian", units(u16::to_le_bytes)),
+            ("big-endian", units(u16::to_be_bytes)),
+        ]
+    }
+
+    #[test]
+    fn every_encoding_is_read() {
+        let text = "SF:src/größe😀.c\nFN:1,λ\nFNDA:5,λ\nDA:1,5\nDA:2,0\nend_of_record\n";
+        let two = text.replace("größe", "b");
+        for text in [
+            text.to_owned(),
+            text.replace('\n', "\r\n"),
+            format!("{text}{two}"),
+        ] {
+            let (expected, _) = Tracefile::parse(text.as_bytes());
+            for (name, bytes) in encodings(&text) {
+                let (tracefile, reading) = Tracefile::parse(&bytes);
+                if name == "marked twice" {
+                    assert!(!reading.is_whole(), "nobody writes that: {reading:?}");
+                    continue;
+                }
+                assert_eq!(
+                    (&tracefile, &reading.problems[..]),
+                    (&expected, &[][..]),
+                    "{name}"
+                );
+                assert!(reading.is_whole() && reading.not_utf8 == 0, "{name}");
+            }
+        }
+        // One file behind another, each with its mark.
+        let joined = [MARK, text.as_bytes(), MARK, two.as_bytes()].concat();
+        let (tracefile, reading) = Tracefile::parse(&joined);
+        assert!(
+            reading.is_whole() && tracefile.files().len() == 2,
+            "{reading:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_text_is_one_problem_of_the_file() {
+        let utf32: Vec<u8> = "\u{feff}SF:a\n"
+            .chars()
+            .flat_map(|c| u32::from(c).to_le_bytes())
+            .collect();
+        for (bytes, expected) in [
+            (
+                utf32,
+                "line 1: the file is written in UTF-32, which is not read",
+            ),
+            (
+                b"\x1f\x8b\x08\x00\n\n".to_vec(),
+                "line 1: the file is compressed by gzip, which is not read",
+            ),
+        ] {
+            let (tracefile, reading) = Tracefile::parse(&bytes);
+            assert!(tracefile.is_empty());
+            let told: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
+            assert_eq!(told, [expected]);
+        }
+    }
+
+    #[test]
+    fn half_characters_and_half_units_are_never_passed_over() {
+        let mut units: Vec<u16> = "\u{feff}SF:a\nFN:1,".encode_utf16().collect();
+        units.extend([0xd83d, 0xd83d, 0xde00, 0xdc00]);
+        units.extend("\nDA:1,1\nend_of_record\n".encode_utf16());
+        let mut bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        let (tracefile, reading) = Tracefile::parse(&bytes);
+        let name = &tracefile.file("a").unwrap().functions()[0].name;
+        assert_eq!(&**name, "\u{fffd}😀\u{fffd}");
+        assert_eq!((reading.not_utf8, reading.problem_count), (1, 0));
+        bytes.push(0);
+        assert_eq!(Tracefile::parse(&bytes).1.problem_count, 1);
+        bytes.extend([b'D', 0xd8, 0x3d]);
+        assert_eq!(Tracefile::parse(&bytes).1.problem_count, 1);
+    }
+
+    /// What people and tools left, as it came.
+    #[test]
+    fn samples_from_the_field_are_read_right() {
+        for (name, expected, lines) in [
+            (
+                "b-bom-sf",
+                "SF:src/a.c DA:1,5 DA:2,0 SF:src/b.c DA:1,1",
+                &[][..],
+            ),
+            ("c-utf16", "SF:src/a.c DA:1,5 DA:2,0", &[3]),
+            (
+                "d-negative-fn",
+                "SF:src/a.c FN:3,main FNDA:1,main DA:3,1",
+                &[3],
+            ),
+            ("e-line-zero", "SF:src/a.c DA:3,1", &[3, 5]),
+            ("o-bad-da", "SF:src/a.c DA:5,1", &[2, 3, 4, 5]),
+        ] {
+            let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+            let path = root.join(format!("tests/data/lcov/{name}.info"));
+            let (tracefile, reading) = Tracefile::parse(&fs_err::read(path).unwrap());
+            let (left, _) = records(&printed(&tracefile));
+            assert_eq!(left, expected, "{name}");
+            let told: Vec<u64> = reading
+                .problems
+                .iter()
+                .map(|problem| problem.line)
+                .collect();
+            assert_eq!(told, lines, "{name}");
+        }
+    }
+
+    fn printed(tracefile: &Tracefile) -> String {
+        let mut text = Vec::new();
+        tracefile.write(&mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn unknown_records_are_told_with_their_lines() {
+        let (_, reading) = records("SF:a\nNEW:1\nDA:1,1\nX2:\nend_of_record\n");
+        let told: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "line 2: `NEW:1` is a record of an unknown kind",
+                "line 4: `X2:` is a record of an unknown kind"
+            ]
         );
     }
 
@@ -615,14 +926,11 @@ mod tests {
     }
 
     #[test]
-    fn problems_and_unknown_names_stay_bounded() {
+    fn problems_stay_bounded() {
         let lines: Vec<String> = (0..1000).map(|line| format!("bad\nR{line}:1\n")).collect();
         let (_, reading) = records(&format!("SF:a\n{}", lines.concat()));
-        assert_eq!(
-            (reading.problems.len(), reading.unknown.len()),
-            (PROBLEMS_KEPT, UNKNOWN_KEPT)
-        );
-        assert_eq!(reading.problem_count, 1000 + 1000 - 64 + 1);
+        assert_eq!(reading.problems.len(), PROBLEMS_KEPT);
+        assert_eq!(reading.problem_count, 1000 + 1000 + 1);
     }
 
     /// Hands out a few bytes at a time, as a pipe may.
@@ -661,7 +969,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_alike_in_any_pieces(
             lines in prop::collection::vec(
-                "(SF:a|DA:[0-9]{0,3},-?[0-9]{0,22}|FN:[0-9],[ab]|FN:[0-9],[0-9],b|FNDA:[0-9],[ab]|BRDA:1,[efU]{0,2}[0-9],0,[-0-9]|end_of_record|[:,A-Z0-9]{0,6})\r?",
+                "(\u{feff})?(SF:a|DA:[0-9]{0,3},-?[0-9]{0,22}|FN:[0-9],[ab]|FN:[0-9],[0-9],b|FNDA:[0-9],[ab]|BRDA:1,[efU]{0,2}[0-9],0,[-0-9]|end_of_record|[:,A-Z0-9]{0,6})\r?",
                 0..30,
             ),
             piece in 1..9_usize,
@@ -672,6 +980,43 @@ mod tests {
             let reading = pieces.read(Dribble(text.as_bytes(), piece)).unwrap();
             prop_assert_eq!(pieces, whole);
             prop_assert_eq!(reading, said);
+        }
+
+        #[test]
+        fn of_damaged_lines_each_is_told_and_the_others_are_used(
+            lines in prop::collection::vec(
+                prop_oneof![
+                    2 => (1..2000_u32, 0..9_u64).prop_map(|(line, hits)| (format!("DA:{line},{hits}"), true)),
+                    1 => "(DA:(0|-[1-9]|x|),[0-9]|DA:[1-9],(|x|-|y1)|FN:(0|-3|x),g|BRDA:(0|1),x,0,1|MCDC:1,1,fU,1,0,a|[A-CX-Z]{3}:1|nothing|LF:x)"
+                        .prop_map(|line| (line, false)),
+                ],
+                1..60,
+            ),
+            encoding in 0..5_usize,
+            end in prop_oneof![Just("\n"), Just("\r\n")],
+            piece in 1..9_usize,
+        ) {
+            let mut text = format!("SF:a.c{end}");
+            for (line, _) in &lines {
+                text.push_str(line);
+                text.push_str(end);
+            }
+            text.push_str("end_of_record");
+            let (name, bytes) = encodings(&text).swap_remove(encoding);
+            prop_assume!(name != "marked twice");
+            let mut tracefile = Tracefile::default();
+            let reading = tracefile.read(Dribble(&bytes, piece)).unwrap();
+            let told: Vec<u64> = reading.problems.iter().map(|problem| problem.line).collect();
+            let damaged: Vec<u64> = (2..)
+                .zip(&lines)
+                .filter(|(_, (_, good))| !good)
+                .map(|(number, _)| number)
+                .collect();
+            prop_assert_eq!(&told, &damaged);
+            prop_assert_eq!(reading.problem_count, damaged.len() as u64);
+            let good: Vec<&str> = lines.iter().filter(|(_, good)| *good).map(|(line, _)| line.as_str()).collect();
+            let alone = format!("SF:a.c\n{}\nend_of_record\n", good.join("\n"));
+            prop_assert_eq!(tracefile, Tracefile::parse(alone.as_bytes()).0);
         }
 
         #[test]

@@ -1,13 +1,9 @@
 //! What reading a tracefile says beside the model.
 
-use std::collections::BTreeMap;
-
 /// The longest line that is read; mangled C++ names reach a hundred thousand bytes.
 pub(super) const LONGEST_LINE: usize = 4 << 20;
 /// Problems that are kept in full for one tracefile; more are only counted.
 pub(super) const PROBLEMS_KEPT: usize = 100;
-/// Unknown record names that are kept for one tracefile.
-pub(super) const UNKNOWN_KEPT: usize = 64;
 
 /// What was read and what was wrong with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,8 +14,6 @@ pub struct Reading {
     pub problems: Vec<Problem>,
     /// How many problems there were.
     pub problem_count: u64,
-    /// Records of unknown names, which are left out, and how many there were.
-    pub unknown: BTreeMap<String, u64>,
     /// Counts beyond 64 bits, which became the largest number.
     pub saturated: u64,
     /// Negative counts, which became 0.
@@ -28,7 +22,7 @@ pub struct Reading {
     pub not_utf8: u64,
 }
 
-/// A line that could not be used.
+/// A line that could not be used: it costs what it says, and nothing else of its file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {fault}")]
 pub struct Problem {
@@ -41,6 +35,12 @@ pub struct Problem {
 /// What can be wrong with a line of a tracefile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
+    /// The whole file is in a form that is not read.
+    #[error("the file is {what}, which is not read")]
+    Unreadable {
+        /// What it is.
+        what: &'static str,
+    },
     /// It does not have the form of its record.
     #[error("`{text}` is not {expected}")]
     Malformed {
@@ -48,6 +48,18 @@ pub enum Fault {
         text: String,
         /// The form it should have.
         expected: &'static str,
+    },
+    /// It is about line 0 or one before that.
+    #[error("`{text}` is about a line that no file has: lines count from 1")]
+    NoLine {
+        /// The line, or how it begins.
+        text: String,
+    },
+    /// Its record has a name that is not known, so nobody can tell what is lost with it.
+    #[error("`{text}` is a record of an unknown kind")]
+    Unknown {
+        /// The line, or how it begins.
+        text: String,
     },
     /// It stands before `SF` or after `end_of_record`.
     #[error("`{text}` belongs to no source file")]
@@ -79,6 +91,12 @@ pub enum Fault {
 }
 
 impl Reading {
+    /// Returns whether every record of the tracefile was used.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.sections > 0 && self.problem_count == 0
+    }
+
     pub(super) fn problem(&mut self, line: u64, fault: Fault) {
         self.problem_count += 1;
         if self.problems.len() < PROBLEMS_KEPT {

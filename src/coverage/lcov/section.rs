@@ -20,6 +20,8 @@ pub(super) struct Section {
     pub(super) names: String,
     declared: Vec<Declared>,
     counted: Vec<Counted>,
+    /// Names of functions that were declared on no line: they are left out, and so are their counts.
+    refused: Vec<Range<usize>>,
     pub(super) leaders: BTreeMap<u64, (u32, Option<u32>)>,
     pub(super) lines: Vec<Line>,
     pub(super) branches: Vec<Branch>,
@@ -102,6 +104,11 @@ impl Section {
         self.declared.push(declared);
     }
 
+    /// Takes the name of a function that cannot be declared.
+    pub(super) fn refuse(&mut self, name: Range<usize>) {
+        self.refused.push(name);
+    }
+
     /// Takes a count that was not expected.
     pub(super) fn count(&mut self, counted: Counted) {
         self.stop_following();
@@ -168,8 +175,15 @@ impl Section {
             }
             self.take_over(&followed, &file.functions);
         }
-        let (mut functions, undeclared) = sightings(&self.names, &self.declared, &mut self.counted);
+        let (mut functions, mut undeclared) =
+            sightings(&self.names, &self.declared, &mut self.counted);
         unite(&mut file.functions, &mut functions);
+        let refused = |name: &str| {
+            self.refused
+                .iter()
+                .any(|it| &self.names[it.clone()] == name)
+        };
+        undeclared.retain(|(_, name)| !refused(name));
         undeclared
             .into_iter()
             .map(|(line, name)| (line, name.to_owned()))
@@ -195,6 +209,7 @@ impl Section {
         self.names.clear();
         self.declared.clear();
         self.counted.clear();
+        self.refused.clear();
         self.leaders.clear();
         self.lines.clear();
         self.branches.clear();

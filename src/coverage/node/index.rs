@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::objects;
+use super::super::objects::{self, Places};
 use super::super::profile::Shape;
 use super::ids;
 
 /// The objects of a run as they stood when it was built.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectIndex {
-    /// The work trees: build and folder.
-    trees: Vec<(String, PathBuf)>,
-    /// Patterns of further objects.
-    patterns: Vec<String>,
+    /// The builds of the work trees.
+    builds: Vec<String>,
+    /// Where they were looked for.
+    places: Places,
     /// The objects, by path.
     objects: Vec<IndexedObject>,
 }
@@ -35,24 +35,20 @@ pub struct IndexedObject {
 }
 
 impl ObjectIndex {
-    /// Looks for the objects in the work trees of these builds, and for those that `patterns` name.
+    /// Looks for the objects; `builds` are those whose trees are among the places, in their order.
     #[must_use]
-    pub fn find(trees: Vec<(String, PathBuf)>, patterns: Vec<String>) -> Self {
-        let roots: Vec<PathBuf> = trees.iter().map(|(_, tree)| tree.clone()).collect();
-        let found = objects::find(&roots, &patterns).objects.into_iter();
-        let objects = found.map(|object| {
-            let home = trees.iter().find(|(_, tree)| object.path.starts_with(tree));
-            IndexedObject {
-                build: home.map(|(build, _)| build.clone()),
-                path: object.path,
-                build_id: object.build_id,
-                profile_bytes: object.profile_bytes,
-            }
+    pub fn find(builds: Vec<String>, places: Places) -> Self {
+        let found = objects::find(&places).objects.into_iter();
+        let objects = found.map(|object| IndexedObject {
+            build: object.tree.and_then(|tree| builds.get(tree).cloned()),
+            path: object.path,
+            build_id: object.build_id,
+            profile_bytes: object.profile_bytes,
         });
         Self {
             objects: objects.collect(),
-            trees,
-            patterns,
+            builds,
+            places,
         }
     }
 
@@ -75,7 +71,7 @@ impl ObjectIndex {
 
     /// Looks for the objects again.
     pub(super) fn anew(&self) -> Self {
-        Self::find(self.trees.clone(), self.patterns.clone())
+        Self::find(self.builds.clone(), self.places.clone())
     }
 
     /// Returns whether a profile is of an object in here, by build id.

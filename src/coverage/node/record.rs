@@ -78,10 +78,13 @@ impl NodeRecord {
         Ok(RankHits::from_json(self.rank_hits.get())?)
     }
 
-    /// Returns the names of the profiles of binaries with this build id, in order.
+    /// Returns the names of the profiles of binaries with this build id, in order; none stands for binaries without.
     #[must_use]
-    pub fn files_with(&self, build_id: &str) -> Vec<&str> {
-        let with_id = |binary: &&NodeBinary| binary.build_ids.iter().any(|id| id == build_id);
+    pub fn files_with(&self, build_id: Option<&str>) -> Vec<&str> {
+        let with_id = |binary: &&NodeBinary| match build_id {
+            Some(build_id) => binary.build_ids.iter().any(|id| id == build_id),
+            None => binary.build_ids.is_empty(),
+        };
         let of_binary = |binary: &NodeBinary| binary.files.clone();
         let mut numbers: Vec<usize> = self
             .binaries

@@ -110,7 +110,10 @@ fn a_node_leaves_a_sum_its_record_and_what_others_shall_judge() {
     ];
     assert_eq!(record.files, added);
     assert_eq!(record.empty, ["r5.n1.12.profraw"]);
-    assert_eq!(record.files_with(&record.binaries[0].build_ids[0]), added);
+    assert_eq!(
+        record.files_with(Some(&record.binaries[0].build_ids[0])),
+        added
+    );
     assert_eq!(record.rank_hits().unwrap().ranks().to_string(), "0-2");
     assert!(!node.dir.path().join("scratch").exists());
 }

@@ -6,6 +6,7 @@
 
 mod counting;
 mod elf;
+mod outputs;
 mod walk;
 
 use std::collections::{BTreeSet, HashSet};
@@ -15,6 +16,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+pub use outputs::folders_of;
 
 pub use counting::{Counters, Counting, counting, parts_without_relocation};
 use elf::Facts;
@@ -54,6 +58,18 @@ pub enum ObjectsError {
     },
 }
 
+impl ObjectsError {
+    /// Returns the file that it is about.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Io { path, .. } | Self::NotLinked { path } | Self::Malformed { path, .. } => {
+                Some(path)
+            }
+            Self::Pattern { .. } => None,
+        }
+    }
+}
+
 /// A program or shared library with coverage mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
@@ -67,6 +83,21 @@ pub struct Object {
     pub profile_bytes: u64,
     /// The format of its coverage mapping as LLVM counts them: 6 from LLVM 13 on, 7 from LLVM 18 on.
     pub mapping_format: u32,
+    /// The number of the tree that it is of: that it stands in, or that it was made of, if it stands where a compiler was told to
+    /// put it.
+    pub tree: Option<usize>,
+}
+
+/// Where objects are looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// The work trees.
+    pub trees: Vec<PathBuf>,
+    /// Paths or globs of further objects, relative to every tree or absolute.
+    pub patterns: Vec<String>,
+    /// Files in which compilers noted the folders that they wrote to, a line each.
+    #[serde(default)]
+    pub notes: Vec<PathBuf>,
 }
 
 /// What was found.
@@ -104,13 +135,16 @@ pub struct About {
     pub build_id: Option<String>,
 }
 
-/// Returns the objects in these work trees and those that `patterns` name: paths or globs, relative to every tree or
-/// absolute.
+/// Returns the objects in the work trees, those that `patterns` name, and those that were made of the trees' sources in folders
+/// that compilers noted: cargo's target directory may be anywhere, and be shared with other projects.
 ///
 /// Trees are walked without following symbolic links and without hidden directories, save libtool's `.libs`; patterns
 /// may lead into both.
 #[must_use]
-pub fn find(trees: &[PathBuf], patterns: &[String]) -> Found {
+pub fn find(places: &Places) -> Found {
+    let Places {
+        trees, patterns, ..
+    } = places;
     let mut found = Found::default();
     let (in_trees, problems) = walk::files(trees, walk::Reach::Tree);
     found.problems.extend(problems);
@@ -126,15 +160,29 @@ pub fn find(trees: &[PathBuf], patterns: &[String]) -> Found {
             Err(error) => found.problems.push(error),
         }
     }
+    let noted: BTreeSet<PathBuf> = outputs::files(&folders_of(&places.notes))
+        .filter(|path| !files.contains(path))
+        .collect();
+    files.extend(noted.iter().cloned());
     let files: Vec<PathBuf> = files.into_iter().collect();
     let inspected: Vec<_> = files.into_par_iter().filter_map(candidate).collect();
     let mut candidates = Vec::new();
     for one in inspected {
         match one {
             Ok(candidate) => candidates.push(candidate),
+            // What others leave there is no business of this project.
+            Err(error) if error.path().is_some_and(|path| noted.contains(path)) => {}
             Err(error) => found.problems.push(error),
         }
     }
+    let roots = outputs::Roots::of(trees);
+    for one in &mut candidates {
+        one.object.tree = roots.holding(&one.object.path);
+        if one.object.tree.is_none() && noted.contains(&one.object.path) {
+            one.object.tree = roots.source_of(&one.object.path);
+        }
+    }
+    candidates.retain(|one| one.object.tree.is_some() || !noted.contains(&one.object.path));
     let instrumented: HashSet<&Path> = candidates
         .iter()
         .map(|one| one.object.path.as_path())
@@ -212,6 +260,7 @@ fn candidate(path: PathBuf) -> Option<Result<Candidate, ObjectsError>> {
             size: metadata.len(),
             profile_bytes,
             mapping_format: mapping.format,
+            tree: None,
         },
     }))
 }
@@ -247,6 +296,14 @@ mod tests {
         "__llvm_covmap",
         &[0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0],
     );
+
+    fn places(trees: &[PathBuf], patterns: &[String]) -> Places {
+        Places {
+            trees: trees.to_vec(),
+            patterns: patterns.to_vec(),
+            notes: Vec::new(),
+        }
+    }
 
     fn write(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
         let path = dir.join(name);
@@ -293,7 +350,7 @@ mod tests {
         std::os::unix::fs::symlink("libheat.so.1", dir.join("t/lib/libheat.so")).unwrap();
         write(dir, "u/halo", &object(4));
 
-        let found = find(&[dir.join("t"), dir.join("u")], &[]);
+        let found = find(&places(&[dir.join("t"), dir.join("u")], &[]));
         assert!(found.problems.is_empty(), "{:?}", found.problems);
         // "debug-copy" and "debug/main" are copies; in byte order `-` comes before `/`.
         assert_eq!(
@@ -331,7 +388,7 @@ mod tests {
             &elf(ET_DYN, &[("__llvm_covmap", &larger), ("note", &note(1))]),
         );
         assert_eq!(
-            names(dir.path(), &find(&[dir.path().to_owned()], &[])),
+            names(dir.path(), &find(&places(&[dir.path().to_owned()], &[]))),
             ["a", "b"]
         );
     }
@@ -349,7 +406,7 @@ mod tests {
 
         let check = |patterns: &[&str], expected: &[&str], idle: &[(&str, usize)]| {
             let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
-            let found = find(&[dir.join("t")], &patterns);
+            let found = find(&places(&[dir.join("t")], &patterns));
             assert_eq!(names(dir, &found), expected, "{patterns:?}");
             let pairs = found
                 .idle_patterns
@@ -386,7 +443,10 @@ mod tests {
         let mut cut = object(2);
         cut.truncate(cut.len() - 100);
         write(dir, "cut", &cut);
-        let found = find(&[dir.to_owned(), dir.join("absent")], &["[".to_owned()]);
+        let found = find(&places(
+            &[dir.to_owned(), dir.join("absent")],
+            &["[".to_owned()],
+        ));
         assert_eq!(names(dir, &found), ["a"]);
         let problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
         let at = |name: &str| dir.join(name).display().to_string();

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod differential;
+mod fit;
 mod fixtures;
 mod mutation;
 mod ranks;

@@ -28,6 +28,52 @@ pub struct CoverageSummary {
     /// What is missing here, and why.
     #[serde(default)]
     pub missing: Vec<String>,
+    /// Whether something that was measured is not in it, so that it stands for nothing.
+    #[serde(default)]
+    pub partial: bool,
+    /// What that is.
+    #[serde(default)]
+    pub losses: Vec<Loss>,
+    /// Source files that the producers told of and that do not count.
+    #[serde(default)]
+    pub left_out: LeftOut,
+}
+
+/// Something that was measured and is not in the coverage, or not in full.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// The file's name: a tracefile, or a profile.
+    pub file: String,
+    /// The step that left it.
+    pub step: Option<String>,
+    /// The line of a tracefile, from 1.
+    pub line: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Source files that do not count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LeftOut {
+    /// Those below a work tree that the commit does not hold: generated ones, dependencies that were fetched.
+    pub not_in_commit: Sources,
+    /// Those like them that count, because `include` names them.
+    pub included: Sources,
+    /// How many `include` and `exclude` leave out.
+    pub excluded: u64,
+    /// How many lie outside of all work trees.
+    pub outside: u64,
+}
+
+/// Source files, and some of their paths.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sources {
+    /// How many.
+    pub count: u64,
+    /// The first few.
+    pub examples: Vec<String>,
 }
 
 /// The coverage of one file.
@@ -75,6 +121,9 @@ pub struct ProfileTotals {
     pub found: u64,
     /// Profiles that were used.
     pub used: u64,
+    /// Those of the found that processes wrote elsewhere than they were told to.
+    #[serde(default)]
+    pub elsewhere: u64,
 }
 
 /// `coverage/objects.json`: the programs and libraries that the coverage is about.

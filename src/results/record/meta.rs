@@ -412,6 +412,26 @@ pub struct RankLedger {
     pub used: u64,
     /// By step.
     pub steps: Vec<StepLedger>,
+    /// Profiles that processes wrote elsewhere than they were told to. Nobody knows of which rank they are.
+    #[serde(default)]
+    pub elsewhere: Vec<ProfileElsewhere>,
+}
+
+/// A profile that a process wrote where it chose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileElsewhere {
+    /// Where: below the work tree of the build, below the folder of the attempt, or an absolute path.
+    pub file: Option<String>,
+    /// The build in whose tree it stands.
+    pub build: Option<String>,
+    /// The step that left it, if it can only have been that.
+    pub step: Option<String>,
+    /// Its state.
+    pub state: ProfileState,
+    /// Whether its counters are in the coverage.
+    pub used: bool,
+    /// What is wrong with it.
+    pub message: Option<String>,
 }
 
 /// The ranks of one step.
@@ -525,6 +545,7 @@ impl RankLedger {
             expected: steps.iter().map(|step| step.expected).sum(),
             used: steps.iter().map(|step| step.used).sum(),
             steps,
+            elsewhere: Vec::new(),
         }
     }
 }
@@ -627,7 +648,17 @@ pub(crate) mod example {
                 ..JobRecord::default()
             }],
             binaries: Vec::new(),
-            ranks: Some(RankLedger::of_steps(vec![ledger])),
+            ranks: Some(RankLedger {
+                elsewhere: vec![ProfileElsewhere {
+                    file: Some("default.profraw".to_owned()),
+                    build: Some("tests".to_owned()),
+                    step: None,
+                    state: ProfileState::Whole,
+                    used: true,
+                    message: None,
+                }],
+                ..RankLedger::of_steps(vec![ledger])
+            }),
             dying_ranks: vec![DyingRanks {
                 build: "tests".to_owned(),
                 way: Way::Preload,

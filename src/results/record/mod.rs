@@ -24,8 +24,8 @@ pub use benchmarks::{
 };
 pub use conditions::{Binding, Conditions, NodeConditions, StepLaunch};
 pub use coverage::{
-    CoverageSummary, FileCoverage, Fix, Network, ObjectEntry, ObjectList, ProfileTotals, Ratio,
-    StrayProfile, UncountedObject,
+    CoverageSummary, FileCoverage, Fix, LeftOut, Loss, Network, ObjectEntry, ObjectList,
+    ProfileTotals, Ratio, Sources, StrayProfile, UncountedObject,
 };
 pub use history::{Accepted, Before, CoverageFigure, HistoryEntry};
 #[cfg(test)]
@@ -33,8 +33,8 @@ pub(crate) use meta::example as meta_example;
 pub(crate) use meta::ranges;
 pub use meta::{
     Binary, Compiler, Container, Driver, DyingRanks, Energy, Gpu, Health, Launch, Meta, Mpi,
-    NodeInfo, ProfileProblem, ProfileState, ProfileStorage, RankGroup, RankLedger, RunMeta, Slurm,
-    Source, StepLedger, StorageKind, Toolchain, Way,
+    NodeInfo, ProfileElsewhere, ProfileProblem, ProfileState, ProfileStorage, RankGroup,
+    RankLedger, RunMeta, Slurm, Source, StepLedger, StorageKind, Toolchain, Way,
 };
 pub use outcome::RunStatus;
 

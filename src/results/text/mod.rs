@@ -522,7 +522,8 @@ fn coverage(figures: Option<&CoverageFigures>) -> String {
         }
         _ => String::new(),
     };
-    format!("{percent:.2}% ({covered_lines} of {total_lines} lines){ranks}")
+    let partial = if figures.partial { ", partial" } else { "" };
+    format!("{percent:.2}% ({covered_lines} of {total_lines} lines){partial}{ranks}")
 }
 
 /// Returns how many ranks are in a state that is not as it should be.
