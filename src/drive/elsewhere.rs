@@ -8,7 +8,6 @@ use std::path::{Component, Path, PathBuf};
 
 use super::Run;
 use super::builds::Builder;
-use super::collect;
 use super::cover::Given;
 use super::late;
 use super::ledger::FileState;
