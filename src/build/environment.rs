@@ -184,7 +184,7 @@ pub fn functions(setup: &Setup) -> String {
     text
 }
 
-/// Returns a script that runs `text` in the environment, and ends with [`REFUSED`](super::REFUSED) where that cannot be set up.
+/// Returns a script that runs `text` in the environment, and ends with 125 where that cannot be set up.
 #[must_use]
 pub fn inside(setup: &Setup, text: &str) -> String {
     format!(

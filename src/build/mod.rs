@@ -182,10 +182,9 @@ hpc_ci_enter "$hpc_ci_dir"
     }
     if let Some(launchers) = &request.launchers {
         let folder = launchers.to_string_lossy();
-        text.push_str(&format!(
-            "hpc_ci_add_launchers {}\n",
-            shell_words::quote(&folder)
-        ));
+        text.push_str("hpc_ci_add_launchers ");
+        text.push_str(&shell_words::quote(&folder));
+        text.push('\n');
     }
     text.push_str(&shell_words::join(&request.argv));
     text.push('\n');

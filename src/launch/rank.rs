@@ -127,7 +127,7 @@ const BINDING: &str = r#"while read -r word value; do
 done </proc/self/status
 "#;
 
-/// Only the program gets the libraries, not this shell. AddressSanitizer wants to be the first library, and works as well behind these.
+/// Only the program gets the libraries, not this shell. `AddressSanitizer` wants to be the first library, and works as well behind these.
 fn preload(libraries: &str) -> String {
     format!(
         r#"HPC_CI_LIVE_PROFILE=$profiles/r${{rank:-x}}

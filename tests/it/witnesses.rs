@@ -1,5 +1,6 @@
 //! What proves that a step passed: its launcher, its ranks, and the world that MPI gave them must agree.
 
+use std::fmt::Write as _;
 use std::process::Command;
 
 use crate::support::{Ended, Home, Project, with_bin};
@@ -157,7 +158,11 @@ fn ranks_that_are_alone_never_pass(home: Home, extra: &str) {
             &format!("#!/bin/bash\nset -e\n./{program}\n"),
         );
         for (form, keys) in forms(program) {
-            text += &format!("[[test]]\nname = \"{program}-{form}\"\nranks = 2\n{keys}\n");
+            writeln!(
+                text,
+                "[[test]]\nname = \"{program}-{form}\"\nranks = 2\n{keys}"
+            )
+            .unwrap();
         }
     }
     project.file("hpc.toml", &text);
@@ -235,7 +240,11 @@ fn worlds_are_told_in_every_language() {
     );
     let mut text = "[build.tests]\ncommand = '''\nfor m in mpich openmpi; do for s in new old; do mpifort.$m -o $s-$m $s.f90; done; done\n'''\n".to_owned();
     for program in ["new-mpich", "new-openmpi", "old-mpich", "old-openmpi"] {
-        text += &format!("[[test]]\nname = \"{program}\"\nranks = 2\ncommand = ['./{program}']\n");
+        write!(
+            text,
+            "[[test]]\nname = \"{program}\"\nranks = 2\ncommand = ['./{program}']\n"
+        )
+        .unwrap();
     }
     text += "[[test]]\nname = \"python\"\nranks = 2\ncommand = ['/usr/bin/python3', '-c', 'from mpi4py import MPI']\n";
     project.file("hpc.toml", &text);
@@ -252,7 +261,7 @@ fn worlds_are_told_in_every_language() {
     }
 }
 
-/// A program of AddressSanitizer wants its own library to be the first.
+/// A program of `AddressSanitizer` wants its own library to be the first.
 #[test]
 fn the_library_of_worlds_stands_in_nobodys_way() {
     let dir = tempfile::tempdir().unwrap();
@@ -277,7 +286,7 @@ fn the_library_of_worlds_stands_in_nobodys_way() {
     project.run(LOCAL).exits_with(0);
 }
 
-/// A project of CTest, whose configuration looks for the launcher and holds on to its path.
+/// A project of `CTest`, whose configuration looks for the launcher and holds on to its path.
 const CMAKE: &str = "cmake_minimum_required(VERSION 3.18)\nproject(t C)\nfind_package(MPI REQUIRED)\nenable_testing()
 add_executable(size size.c)\ntarget_link_libraries(size MPI::MPI_C)
 add_test(NAME two COMMAND ${MPIEXEC_EXECUTABLE} --allow-run-as-root --oversubscribe ${MPIEXEC_NUMPROC_FLAG} 2 $<TARGET_FILE:size>)
