@@ -516,17 +516,17 @@ command = "cd tests/data/reports/programs/shaky && cargo test --offline --lib --
 name = "retries"
 suite = "retries"
 serial = "cargo"
-command = "cd tests/data/reports/programs/shaky && SHAKY=$HPC_CI_STEP_DIR cargo nextest run --offline --retries 2 --no-output-indent"
+command = "cd tests/data/reports/programs/shaky && SHAKY=$HPC_CI_STEP_DIR cargo nextest run --profile default --offline --retries 2 --no-output-indent"
 [[test]]
 name = "retries, no capture"
 suite = "no capture"
 serial = "cargo"
-command = "cd tests/data/reports/programs/shaky && SHAKY=$HPC_CI_STEP_DIR cargo nextest run --offline --retries 2 --no-capture"
+command = "cd tests/data/reports/programs/shaky && SHAKY=$HPC_CI_STEP_DIR cargo nextest run --profile default --offline --retries 2 --no-capture"
 [[test]]
 name = "no retries left"
 suite = "no retries left"
 serial = "cargo"
-command = "cd tests/data/reports/programs/shaky && SHAKY=$HPC_CI_STEP_DIR cargo nextest run --offline --retries 0 --no-output-indent"
+command = "cd tests/data/reports/programs/shaky && SHAKY=$HPC_CI_STEP_DIR cargo nextest run --profile default --offline --retries 0 --no-output-indent"
 "#,
         );
     }
