@@ -4,8 +4,9 @@
 //! So no link is followed, only regular files are opened, without waiting, and no more is read than a limit that the caller knows.
 
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 /// The most bytes of a note of a few lines.
 pub const NOTE: u64 = 64 << 10;
@@ -44,24 +45,17 @@ impl From<ForeignError> for io::Error {
 }
 
 /// Opens a regular file for reading; anything else, a link included, is an error.
-pub fn open(path: impl AsRef<Path>) -> io::Result<std::fs::File> {
+pub fn open(path: impl AsRef<Path>) -> io::Result<fs_err::File> {
     let path = path.as_ref();
-    let named = |source: io::Error| {
-        io::Error::new(
-            source.kind(),
-            format!("cannot open `{}`: {source}", path.display()),
-        )
-    };
     // Looked at first, since to open a device may do something.
-    check(path, &std::fs::symlink_metadata(path).map_err(named)?)?;
+    check(path, &fs_err::symlink_metadata(path)?)?;
     let flags =
         rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    let file = std::fs::OpenOptions::new()
+    let file = fs_err::OpenOptions::new()
         .read(true)
         .custom_flags(flags.bits().cast_signed())
-        .open(path)
-        .map_err(named)?;
-    check(path, &file.metadata().map_err(named)?)?;
+        .open(path)?;
+    check(path, &file.metadata()?)?;
     Ok(file)
 }
 

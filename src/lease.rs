@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::foreign;
 use crate::process::table;
 use crate::remedy;
 
@@ -159,7 +160,7 @@ pub fn look(folder: &Path, name: &str) -> io::Result<Option<Claim>> {
     let Some(number) = numbers(folder, name)?.into_iter().max() else {
         return Ok(None);
     };
-    let holder: Option<Holder> = fs_err::read(file(folder, name, number))
+    let holder: Option<Holder> = foreign::read(file(folder, name, number), foreign::NOTE)
         .ok()
         .and_then(|text| serde_json::from_slice(&text).ok());
     let life = holder.as_ref().map_or(Life::Elsewhere, life);
@@ -370,13 +371,13 @@ fn sighting_file(folder: &Path, name: &str, host: &str) -> PathBuf {
 fn is_silent(folder: &Path, name: &str, claim: &Claim) -> io::Result<bool> {
     let path = file(folder, name, claim.number);
     // Opening makes NFS ask the server.
-    let changed = match File::open(&path).and_then(|file| file.metadata()?.modified()) {
+    let changed = match foreign::open(&path).and_then(|file| file.metadata()?.modified()) {
         Ok(changed) => changed,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
     let kept = sighting_file(folder, name, &own("").host);
-    let last: Option<Sighting> = fs_err::read(&kept)
+    let last: Option<Sighting> = foreign::read(&kept, foreign::NOTE)
         .ok()
         .and_then(|text| serde_json::from_slice(&text).ok());
     let now = Utc::now();

@@ -13,6 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::foreign;
 use crate::process::{Command, ProcessError, tail};
 use crate::remedy;
 use environment::Setup;
@@ -134,7 +135,7 @@ pub async fn run(request: &Request<'_>) -> Result<Duration, BuildError> {
     let tail = tail(&String::from_utf8_lossy(&text), LOG_LINES);
     let build = request.build.to_owned();
     // What the command itself exits with is its own choice, so that no code of it can stand for this.
-    if let Ok(why) = std::fs::read_to_string(request.dir.join(REFUSAL)) {
+    if let Ok(why) = foreign::read_to_string(request.dir.join(REFUSAL), foreign::NOTE) {
         return Err(BuildError::Environment { build, log, why });
     }
     Err(BuildError::Failed {

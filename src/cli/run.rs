@@ -15,6 +15,7 @@ use crate::drive::gc::sweep;
 use crate::drive::start::{self, Begun};
 use crate::drive::{self, Driven, Driving, Left, Scope, Stay, Withheld};
 use crate::error::{Error, Exit};
+use crate::foreign;
 use crate::launch::Place;
 
 pub(super) async fn run(
@@ -138,7 +139,7 @@ fn tidy(request: &drive::Request, console: &Console) {
 /// Prints the results of a run that has ended, where a program reads: its last event.
 pub(super) fn print_results(folder: &RunFolder, exit: Exit, global: &Global) -> Result<(), Error> {
     if global.format == Format::Json {
-        let document = fs_err::read(folder.results()).map_err(Error::File)?;
+        let document = foreign::read(folder.results(), foreign::DOCUMENT).map_err(Error::File)?;
         let document = serde_json::from_slice::<Map<String, Value>>(&document);
         let mut fields = document.map_err(|error| Error::Drive(error.into()))?;
         fields.insert("exit_code".to_owned(), exit.code().into());

@@ -19,6 +19,7 @@ use super::stored::put;
 use super::{DriveError, Finished, Run, collect, facts, keep, measure, meta, reports, toolchain};
 use crate::coverage::rank_report::RankReport;
 use crate::coverage::summary::{Share, Totals, summarize};
+use crate::foreign;
 use crate::launch::Place;
 use crate::plan::{CommandLine, LauncherKind, Step, StepKind};
 use crate::results::artifact::{Artifact, Content, RunFiles};
@@ -504,7 +505,10 @@ impl Conclusion<'_> {
         for (index, step) in self.run.request.plan.steps.iter().enumerate() {
             let attempt = self.state.steps()[index].attempt;
             let log = self.run.folder.attempt(&step.slug, attempt).join("log.txt");
-            if let Some(log) = wanted(step).then(|| fs_err::read(log).ok()).flatten() {
+            if let Some(log) = wanted(step)
+                .then(|| foreign::read(log, foreign::DOCUMENT).ok())
+                .flatten()
+            {
                 text.extend_from_slice(
                     format!("===== {}\n", step.name.replace('\n', " ")).as_bytes(),
                 );

@@ -21,6 +21,7 @@ use super::{DriveError, Run, RunFolder, Stay, collect, late, stored};
 use crate::cancel::Cancel;
 use crate::config::{CommandLine, Scheduler};
 use crate::coverage::lcov::Tracefile;
+use crate::foreign;
 use crate::launch;
 use crate::plan::{JobPlace, Place, Plan};
 use crate::results::record::NoteKind;
@@ -164,7 +165,7 @@ fn told(end: &SideEnd) -> String {
 async fn read(folder: &RunFolder) -> std::io::Result<Covered> {
     let begin = Instant::now();
     let text = loop {
-        match fs_err::read(folder.covered()) {
+        match foreign::read(folder.covered(), foreign::DOCUMENT) {
             Err(error) if begin.elapsed() >= LAG => return Err(error),
             Err(_) => {
                 late::refresh(&folder.coverage());

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 
 use super::error::DriveError;
 use crate::build::{LOG, SCRIPT};
+use crate::foreign;
 use crate::results::record::{RunEntry, RunStep, Status};
 
 /// The folder of one run.
@@ -306,7 +307,7 @@ pub fn not_passed(workspace: &Path) -> Result<BTreeSet<String>, DriveError> {
     let Some(record) = ended else {
         return Ok(BTreeSet::new());
     };
-    let text = fs_err::read(&record).map_err(|source| DriveError::Folder {
+    let text = foreign::read(&record, foreign::DOCUMENT).map_err(|source| DriveError::Folder {
         path: record.clone(),
         source,
     })?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::foreign;
 use serde::{Deserialize, Serialize};
 
 /// The version of the file.
@@ -32,7 +33,7 @@ impl History {
     /// Returns what is known of the project that files know by `key`; nothing if there is no file, or none that can be read.
     #[must_use]
     pub fn read(state: &Path, key: &str) -> Self {
-        let read = fs_err::read(file(state, key)).ok();
+        let read = foreign::read(file(state, key), foreign::DOCUMENT).ok();
         let history = read.and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
         history
             .filter(|history| history.version == VERSION)

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
+use crate::foreign;
 use crate::lease::{Claim, Hold, Lease};
 use crate::remedy;
 
@@ -155,7 +156,7 @@ pub fn read(path: &Path) -> Result<Vec<Line>, JournalError> {
         path: path.to_owned(),
         source,
     };
-    let text = match fs_err::read(path) {
+    let text = match foreign::read(path, foreign::DOCUMENT) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed(error)),
@@ -221,7 +222,7 @@ impl Journal {
             .append(true)
             .open(path)
             .map_err(failed)?;
-        let text = fs_err::read(path).map_err(failed)?;
+        let text = foreign::read(path, foreign::DOCUMENT).map_err(failed)?;
         file.set_len(whole_length(&text) as u64).map_err(failed)?;
         let journal = Self {
             path: path.to_owned(),
@@ -291,7 +292,7 @@ impl Follower {
     /// Returns the events that were added since the last call; a line that is not whole yet is left for the next.
     pub(super) fn events(&mut self) -> Vec<Event> {
         let mut bytes = Vec::new();
-        let read = fs_err::File::open(&self.path).and_then(|mut file| {
+        let read = foreign::open(&self.path).and_then(|mut file| {
             file.seek(SeekFrom::Start(self.offset))?;
             file.read_to_end(&mut bytes)
         });

@@ -149,7 +149,10 @@ fn told(
     let logs = sample_logs(start);
     let outputs = logs
         .iter()
-        .map(|path| String::from_utf8_lossy(&fs_err::read(path).unwrap_or_default()).into_owned())
+        .map(|path| {
+            let bytes = foreign::read(path, foreign::DOCUMENT).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        })
         .collect::<Vec<_>>();
     let Some(results) = &step.results else {
         let metrics = benchmark.metrics.iter();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::foreign;
 use crate::plan::{Expect, ResultsFile, ResultsFormat, Step, StepKind};
 use crate::results::reports::{self, Format, Merged, RankReport, ReportError, merge, recognise};
 use crate::scheduler::{Outcome, Status, Verdict};
@@ -152,7 +153,7 @@ pub(super) fn kept(folder: &Path) -> Vec<(String, Result<String, ReportError>)> 
         .collect::<Vec<_>>();
     numbers.sort_unstable();
     let found = numbers.iter().map(|number| {
-        let name = fs_err::read_to_string(folder.join(format!("{number}.name")));
+        let name = foreign::read_to_string(folder.join(format!("{number}.name")), foreign::NOTE);
         let report = text(&folder.join(format!("{number}.report")));
         (name.unwrap_or_default(), report)
     });
@@ -160,7 +161,7 @@ pub(super) fn kept(folder: &Path) -> Vec<(String, Result<String, ReportError>)> 
 }
 
 fn absent(kept: &Path, pattern: &str) -> String {
-    let stale = fs_err::read_to_string(kept.join("stale")).unwrap_or_default();
+    let stale = foreign::read_to_string(kept.join("stale"), foreign::RECORD).unwrap_or_default();
     match stale.lines().next() {
         Some(file) => format!(
             "the report `{file}` was there before the step began, and the step has not written it"
@@ -191,11 +192,12 @@ fn text(path: &Path) -> Result<String, ReportError> {
     let unreadable = |error: std::io::Error| ReportError::Unreadable {
         what: error.to_string(),
     };
-    let size = fs_err::metadata(path).map_err(unreadable)?.len();
+    let file = foreign::open(path).map_err(unreadable)?;
+    let size = file.metadata().map_err(unreadable)?.len();
     if size > MOST_BYTES {
         return Err(ReportError::TooLarge { size });
     }
-    let bytes = fs_err::read(path).map_err(unreadable)?;
+    let bytes = foreign::read(path, MOST_BYTES).map_err(unreadable)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -15,6 +15,7 @@ use super::folder::RunFolder;
 use super::trees::{Credentials, Origin, without_credentials};
 use super::{DriveError, Request, Scope, Source, Withheld};
 use crate::config::{Coverage, Site};
+use crate::foreign;
 use crate::git;
 use crate::launch::Place;
 use crate::plan::{Plan, slug};
@@ -200,7 +201,7 @@ pub fn read(folder: &RunFolder) -> Result<Stored, DriveError> {
         schema_version: u32,
     }
     let path = folder.request();
-    let text = fs_err::read(&path).map_err(|source| match source.kind() {
+    let text = foreign::read(&path, foreign::DOCUMENT).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => DriveError::NoRun {
             run: folder.id().to_owned(),
             source,
@@ -227,7 +228,7 @@ pub fn read(folder: &RunFolder) -> Result<Stored, DriveError> {
 /// Reads the plan of a run.
 pub fn plan(folder: &RunFolder) -> Result<Plan, DriveError> {
     let path = folder.plan();
-    let text = fs_err::read(&path).map_err(|source| DriveError::Folder {
+    let text = foreign::read(&path, foreign::DOCUMENT).map_err(|source| DriveError::Folder {
         path: folder.root().to_owned(),
         source,
     })?;
@@ -236,9 +237,11 @@ pub fn plan(folder: &RunFolder) -> Result<Plan, DriveError> {
 
 /// Reads the environment that builds, jobs and steps of a run inherit.
 pub fn environment(folder: &RunFolder) -> Result<Vec<(OsString, OsString)>, DriveError> {
-    let text = fs_err::read(folder.environment()).map_err(|source| DriveError::Folder {
-        path: folder.root().to_owned(),
-        source,
+    let text = foreign::read(folder.environment(), foreign::DOCUMENT).map_err(|source| {
+        DriveError::Folder {
+            path: folder.root().to_owned(),
+            source,
+        }
     })?;
     Ok(variables(&text))
 }

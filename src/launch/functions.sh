@@ -52,13 +52,17 @@ hpc_ci_launcher_line() { # VARIABLE: sets it to the launcher as one would type i
   printf -v "$1" '%s' "${line% }"
 }
 
+hpc_ci_line_of() { # FILE VARIABLE: sets it to the first line of a regular file, if there is one; the step may have put anything there
+  [ -f "$1" ] && [ ! -L "$1" ] && IFS= read -r -n 4096 "$2" <"$1"
+} 2>/dev/null
+
 hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
   local timed_out=false
   local job nodes mpi part modules host launch library libraries blas refused=null
   trap - EXIT
   [ -e "$HPC_CI_OUT/timed-out" ] && timed_out=true
-  [ -z "$hpc_ci_refused" ] && [ -s "$HPC_CI_OUT/refused" ] && hpc_ci_refused=$(cat "$HPC_CI_OUT/refused")
-  [ -z "$hpc_ci_refused" ] && [ -s "$HPC_CI_OUT/out-of-reach" ] && hpc_ci_refused=$(cat "$HPC_CI_OUT/out-of-reach")
+  [ -n "$hpc_ci_refused" ] || hpc_ci_line_of "$HPC_CI_OUT/refused" hpc_ci_refused
+  [ -n "$hpc_ci_refused" ] || hpc_ci_line_of "$HPC_CI_OUT/out-of-reach" hpc_ci_refused
   hpc_ci_now
   [ -z "$hpc_ci_measures" ] || sh "$hpc_ci_facts" end "$HPC_CI_OUT/nodes" 2>/dev/null
   hpc_ci_json job "${SLURM_JOB_ID:-}"
@@ -74,6 +78,9 @@ hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
   printf -v libraries '%s:' "${hpc_ci_loaded[@]}"
   hpc_ci_json libraries "$libraries"
   [ -z "$hpc_ci_refused" ] || hpc_ci_json refused "$hpc_ci_refused"
+  # What the step may have put there instead: to write into a FIFO would wait for ever.
+  [ ! -e "$HPC_CI_OUT/exit.json" ] && [ ! -L "$HPC_CI_OUT/exit.json" ] || rm -rf "$HPC_CI_OUT/exit.json"
+  [ ! -e "$hpc_ci_ended" ] && [ ! -L "$hpc_ci_ended" ] || rm -rf "$hpc_ci_ended"
   # In one write: what a reader finds half of, it takes for absent.
   printf '%s\n' "{\"schema_version\":1,\"exit_code\":$hpc_ci_code,\"timed_out\":$timed_out,\"started\":$hpc_ci_started,\
 \"ended\":$hpc_ci_time,\"job_id\":$job,\"restart_count\":$hpc_ci_restart,\"nodes\":$nodes,\"ranks_expected\":$hpc_ci_ranks,\"launches\":$hpc_ci_notes,\"process_manager\":\"$hpc_ci_manager\",\
@@ -91,6 +98,7 @@ hpc_ci_waiting() { # sets the array hpc_ci_nodes: other nodes whose profiles are
   local choice kind folder host
   hpc_ci_nodes=() hpc_ci_here=
   for choice in "$HPC_CI_OUT"/storage/*/use; do
+    [ -f "$choice" ] || continue
     read -r kind folder <"$choice" 2>/dev/null
     host=${choice%/use} host=${host##*/}
     [ "$kind" = scratch ] && [ ! -e "$HPC_CI_OUT/storage/$host/done" ] || continue
@@ -175,12 +183,13 @@ hpc_ci_run_steps() { # runs the command and what stands before it, and sets $hpc
   hpc_ci_bounded "$hpc_ci_limit" timed-out 'the step' hpc_ci_steps
   hpc_ci_code=$?
   hpc_ci_refused=
-  [ ! -s "$HPC_CI_OUT/failed-part" ] || hpc_ci_failed_part=$(cat "$HPC_CI_OUT/failed-part")
+  hpc_ci_line_of "$HPC_CI_OUT/failed-part" hpc_ci_failed_part
 }
 
 hpc_ci_stop() { # stops the launcher $1, gently first: ranks that end by themselves still write their profiles
-  local child=$1 step tries=0
-  if step=$(cat "$HPC_CI_OUT/srun-step" 2>/dev/null) && [ "$hpc_ci_launcher" = srun ]; then
+  local child=$1 step= tries=0
+  hpc_ci_line_of "$HPC_CI_OUT/srun-step" step
+  if [ -n "$step" ] && [ "$hpc_ci_launcher" = srun ]; then
     # srun takes SIGTERM as an order to kill: the ranks are asked past it.
     scancel -s TERM "$step" 2>/dev/null
   else

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::objects::{self, Places};
 use super::super::profile::Shape;
 use super::ids;
+use crate::foreign;
 
 /// The objects of a run as they stood when it was built.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +55,10 @@ impl ObjectIndex {
 
     /// Reads what [`ObjectIndex::write`] wrote.
     pub fn read(path: &Path) -> io::Result<Self> {
-        Ok(serde_json::from_slice(&fs_err::read(path)?)?)
+        Ok(serde_json::from_slice(&foreign::read(
+            path,
+            foreign::DOCUMENT,
+        )?)?)
     }
 
     /// Writes the index to a file.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::super::rank_hits::{RankHits, RankHitsError};
+use crate::foreign;
 
 /// The profiles behind the sum of one node.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -66,7 +67,7 @@ impl NodeRecord {
 
     /// Reads a record.
     pub fn read(path: &Path) -> Result<Self, RecordError> {
-        let record: Self = serde_json::from_slice(&fs_err::read(path)?)?;
+        let record: Self = serde_json::from_slice(&foreign::read(path, foreign::DOCUMENT)?)?;
         match record.schema_version {
             VERSION => Ok(record),
             other => Err(RecordError::Version(other)),

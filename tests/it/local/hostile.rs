@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{project, run};
+use super::{project, run, verb};
 use crate::support::Ended;
 
 /// Names of steps that a shell, a path, XML or Markdown would take for more than a name.
@@ -150,4 +150,64 @@ fn newest_log(run: &Ended, dir: &Path) -> PathBuf {
     let step = run.step("prints");
     dir.join("hpc-ci/artifacts/tests")
         .join(step["log"].as_str().unwrap())
+}
+
+/// What a step puts in the place of files that we write or read. None of it stops a run, and none of it makes a failing step pass.
+#[test]
+fn files_that_are_no_files_stop_nobody() {
+    let names = [
+        "exit.json",
+        "log.txt",
+        "failed-part",
+        "srun-step",
+        "results/1.report",
+        "results/1.name",
+        "storage/x/use",
+        "nodes",
+    ];
+    let kinds = [
+        ("fifo", "mkfifo \"$1\""),
+        ("zero", "ln -s /dev/zero \"$1\""),
+        ("folder", "mkdir \"$1\""),
+        ("sparse", "truncate -s 3G \"$1\""),
+        ("secret", "install -m 000 /dev/null \"$1\""),
+    ];
+    let mut text = String::new();
+    for (kind, make) in kinds {
+        for (name, code) in [("passes", 0), ("fails", 3)] {
+            let each = names
+                .map(|name| format!("put \"$HPC_CI_STEP_DIR/{name}\""))
+                .join("\n");
+            text += &[
+                format!("[[test]]\nname = \"{kind}-{name}\"\ncommand = '''\nput() {{ rm -rf \"$1\"; {make}; }}\nmkdir -p \"$HPC_CI_STEP_DIR/results\" \"$HPC_CI_STEP_DIR/storage/x\"\n"),
+                format!("{each}\nexit {code}\n'''\n"),
+            ]
+            .concat();
+        }
+    }
+    let project = project(&text);
+    let begin = std::time::Instant::now();
+    let ended = run(&project, &[]);
+    assert!(
+        begin.elapsed() < std::time::Duration::from_mins(1),
+        "{}",
+        ended.err
+    );
+    for (kind, _) in kinds {
+        assert_ne!(
+            ended.outcome(&format!("{kind}-fails")).0,
+            "passed",
+            "{}",
+            ended.err
+        );
+        assert_eq!(
+            ended.outcome(&format!("{kind}-passes")).0,
+            "passed",
+            "{}",
+            ended.err
+        );
+    }
+    let listed = verb(&project, &["list"]);
+    assert_eq!(listed.code, Some(0), "{}", listed.err);
+    run(&project, &["fifo-passes"]);
 }
