@@ -11,10 +11,10 @@
 //!
 //! | room | | may import |
 //! |---|---|---|
-//! | [`config`] | pure | nothing |
+//! | [`config`] | pure | shell |
 //! | [`plan`] | pure | config |
 //! | [`git`] | edge | remedy |
-//! | [`build`] | edge | process, remedy |
+//! | [`build`] | edge | process, remedy, shell |
 //! | [`launch`] | pure | nothing |
 //! | [`scheduler`] | edge | process |
 //! | [`coverage`] | edge | nothing |
@@ -52,3 +52,4 @@ pub mod publish;
 pub mod remedy;
 pub mod results;
 pub mod scheduler;
+pub mod shell;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// Room, and the rooms that it may import.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("config", &[]),
+    ("config", &["shell"]),
     ("plan", &["config"]),
     ("git", &["foreign", "remedy"]),
-    ("build", &["foreign", "process", "remedy"]),
+    ("build", &["foreign", "process", "remedy", "shell"]),
     ("launch", &[]),
     ("scheduler", &["process"]),
     ("coverage", &["foreign"]),
@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("foreign", &[]),
     ("lease", &["foreign", "process", "remedy"]),
     ("remedy", &[]),
+    ("shell", &[]),
     (
         "drive",
         &[
@@ -106,6 +107,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Files that take values and return values.
 const PURE: &[&str] = &[
     "config/",
+    "shell.rs",
     "plan/",
     "launch/",
     "build/environment.rs",

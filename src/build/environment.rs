@@ -9,6 +9,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 
+use crate::shell;
+
 /// Modules, set-up lines and variables of a build or step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Setup {
@@ -49,61 +51,6 @@ const SCHEDULER_BEGINNINGS: &[&str] = &["SLURM_", "SBATCH_", "SRUN_", "PMI", "SL
 /// Variables that would redirect a build away from its tree or replace the project's own flags.
 const BUILD_NAMES: &[&str] = &["CARGO_TARGET_DIR", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"];
 
-/// Variables that change how a shell works, and which other files it reads: a script under `BASH_ENV` may end before its first line,
-/// `CDPATH` sends `cd` elsewhere, `TMOUT` ends a `read`, `IFS` splits other words. See "Shell Variables" in bash(1), dash(1), zsh(1).
-pub const SHELL_NAMES: &[&str] = &[
-    "BASHOPTS",
-    "BASH_ARGV0",
-    "BASH_COMPAT",
-    "BASH_ENV",
-    "BASH_LOADABLES_PATH",
-    "BASH_XTRACEFD",
-    "CDPATH",
-    "ENV",
-    "EXECIGNORE",
-    "FIGNORE",
-    "FPATH",
-    "FUNCNEST",
-    "GLOBIGNORE",
-    "GLOBSORT",
-    "IFS",
-    "POSIXLY_CORRECT",
-    "POSIX_PEDANTIC",
-    "PROMPT_COMMAND",
-    "PS0",
-    "PS1",
-    "PS2",
-    "PS3",
-    "PS4",
-    "SHELLOPTS",
-    "TIMEFORMAT",
-    "TMOUT",
-    "ZDOTDIR",
-];
-
-/// Beginnings of variables that hold functions, by which a shell replaces commands of that name.
-const SHELL_BEGINNINGS: &[&str] = &["BASH_FUNC_", "__BASH_FUNC", "BASH_ALIAS"];
-
-/// Variables by which one `make` steers another: `-n` would build nothing, `-i` pass over errors, and the jobs of the outer are not ours.
-const MAKE_NAMES: &[&str] = &[
-    "GNUMAKEFLAGS",
-    "MAKEFILES",
-    "MAKEFLAGS",
-    "MAKELEVEL",
-    "MAKEOVERRIDES",
-    "MFLAGS",
-];
-
-/// Returns whether a variable of this name changes how shells or `make` work, whatever the project's code says.
-#[must_use]
-pub fn is_of_shell(name: &str) -> bool {
-    SHELL_NAMES.contains(&name)
-        || MAKE_NAMES.contains(&name)
-        || SHELL_BEGINNINGS.iter().any(|start| name.starts_with(start))
-        // Shells before 2014 took any value that looks like a function.
-        || name.contains("()")
-}
-
 /// Returns whether a variable of this name must not reach a build, a job or a step.
 ///
 /// `secrets` are the names that the configuration gives to tokens (`token_env`).
@@ -113,7 +60,7 @@ pub fn is_scrubbed(name: &str, secrets: &[String]) -> bool {
         return false;
     }
     is_secret(name, secrets)
-        || is_of_shell(name)
+        || shell::is_steered_by(name)
         || BUILD_NAMES.contains(&name)
         || SCHEDULER_BEGINNINGS
             .iter()
@@ -157,11 +104,11 @@ const SET_UP: &str = include_str!("set-up.sh");
 /// How set-up lines are run, one command after the other.
 const LINES: &str = include_str!("lines.sh");
 
-/// Returns bash text that defines three functions.
+/// Returns bash text that defines the functions by which scripts take an environment on.
 ///
 /// `hpc_ci_set_up FOLDER` runs modules and set-up lines in a shell of their own and returns zero if they reached their end.
 /// `hpc_ci_set_up_why FOLDER` sets `hpc_ci_why` to the reason why they did not. `hpc_ci_enter FOLDER` takes on the environment that they
-/// left, and the variables of the configuration.
+/// left, and the variables of the configuration. `hpc_ci_add_launchers FOLDER` puts the script of that folder before the launchers of MPI.
 #[must_use]
 pub fn functions(setup: &Setup) -> String {
     let runs = !(setup.modules.is_empty() && setup.uses.is_empty() && setup.setup.is_empty());
@@ -170,7 +117,7 @@ pub fn functions(setup: &Setup) -> String {
     } else {
         String::new()
     };
-    let mut text = ENTER.replace("@SHELL_VARIABLES@", &SHELL_NAMES.join("|"));
+    let mut text = ENTER.replace("@SHELL_VARIABLES@", &shell::VARIABLES.join("|"));
     write!(
         text,
         "\nhpc_ci_set_up_text={}\nhpc_ci_own_variables() {{\n  :\n",

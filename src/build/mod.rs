@@ -232,12 +232,7 @@ pub fn prepare_out_dirs(workspace: &Path, build: &str) -> Result<PathBuf, BuildE
     {
         let there = text.lines().filter(|line| Path::new(line).is_dir());
         let there: String = there.flat_map(|line| [line, "\n"]).collect();
-        let part = path.with_extension(std::process::id().to_string());
-        write(&part, &there)?;
-        std::fs::rename(&part, &path).map_err(|source| BuildError::Write {
-            path: path.clone(),
-            source,
-        })?;
+        replace(&path, &there, 0o644)?;
     }
     Ok(path)
 }
@@ -249,15 +244,20 @@ pub fn write_rustc_wrapper(workspace: &Path, mode: Mode) -> Result<PathBuf, Buil
     if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
         return Ok(path);
     }
-    let part = path.with_extension(std::process::id().to_string());
-    write(&part, &text)?;
-    std::fs::set_permissions(&part, std::fs::Permissions::from_mode(0o755))
-        .and_then(|()| std::fs::rename(&part, &path))
-        .map_err(|source| BuildError::Write {
-            path: path.clone(),
-            source,
-        })?;
+    replace(&path, &text, 0o755)?;
     Ok(path)
+}
+
+/// Writes a file whole or not at all: builds side by side read it.
+fn replace(path: &Path, text: &str, mode: u32) -> Result<(), BuildError> {
+    let part = path.with_extension(std::process::id().to_string());
+    write(&part, text)?;
+    std::fs::set_permissions(&part, std::fs::Permissions::from_mode(mode))
+        .and_then(|()| std::fs::rename(&part, path))
+        .map_err(|source| BuildError::Write {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Asks for the versions of what the environment has; each line is `NAME<TAB>FIRST LINE OF ITS ANSWER`.

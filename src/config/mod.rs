@@ -45,7 +45,7 @@ pub use site::{
 };
 pub use step::{CommandLine, Conditions, Cwd, StepCoverage, StepKind, StepSpec, VariableCondition};
 pub use suggest::near;
-pub use suite::{BuildSpec, Coverage, Environment, Launcher, SHELL_VARIABLES};
+pub use suite::{BuildSpec, Coverage, Environment, Launcher};
 pub use units::{Memory, UnitError, Walltime};
 
 /// A file of settings as it was read, under the name by which people know it.

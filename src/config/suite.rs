@@ -12,6 +12,7 @@ use super::read::{Field, OneOrMore, Section, impossible, section, wrong_type};
 use super::semantics;
 use super::step::{self, CommandLine, StepSpec};
 use super::units::{Memory, Walltime};
+use crate::shell;
 
 /// The tables of the suite.
 pub(super) const TABLES: [&str; 7] = [
@@ -241,37 +242,6 @@ pub(super) fn read_environment(item: &Item, path: &str, report: &Report) -> Envi
 /// Variables that hpc-ci sets itself; a value of somebody else's would mix up the ranks' profiles.
 const OWN_VARIABLES: &str = "HPC_CI_";
 
-/// Variables that change how a shell works, which no script takes on: those of `build::environment`.
-pub const SHELL_VARIABLES: &[&str] = &[
-    "BASHOPTS",
-    "BASH_ARGV0",
-    "BASH_COMPAT",
-    "BASH_ENV",
-    "BASH_LOADABLES_PATH",
-    "BASH_XTRACEFD",
-    "CDPATH",
-    "ENV",
-    "EXECIGNORE",
-    "FIGNORE",
-    "FPATH",
-    "FUNCNEST",
-    "GLOBIGNORE",
-    "GLOBSORT",
-    "IFS",
-    "POSIXLY_CORRECT",
-    "POSIX_PEDANTIC",
-    "PROMPT_COMMAND",
-    "PS0",
-    "PS1",
-    "PS2",
-    "PS3",
-    "PS4",
-    "SHELLOPTS",
-    "TIMEFORMAT",
-    "TMOUT",
-    "ZDOTDIR",
-];
-
 fn variables(s: &Section) -> Vec<(String, String)> {
     let Some(item) = s.item("variables") else {
         return Vec::new();
@@ -291,7 +261,7 @@ fn variables(s: &Section) -> Vec<(String, String)> {
             "letters, digits and `_`"
         } else if entry.key.starts_with(OWN_VARIABLES) {
             "hpc-ci sets these itself"
-        } else if SHELL_VARIABLES.contains(&entry.key.as_str()) {
+        } else if shell::VARIABLES.contains(&entry.key.as_str()) {
             "it changes how shells work, and reaches no build and no step"
         } else {
             ""

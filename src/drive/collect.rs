@@ -192,7 +192,7 @@ pub(super) fn rank_notes(start: &Path) -> Vec<RankNote> {
     names(&dir)
         .iter()
         .filter_map(|name| {
-            let text = foreign::read_to_string(dir.join(name), foreign::NOTE).ok()?;
+            let text = foreign::read_to_string(dir.join(name), foreign::RECORD).ok()?;
             Some(rank_note(name, &text))
         })
         .collect()

@@ -15,6 +15,7 @@ use super::state::{RunState, StepState};
 use super::stored::put;
 use crate::config::Cwd;
 use crate::coverage::elsewhere::{Folder, Print, Seen, look};
+use crate::foreign;
 use crate::launch::Place;
 use crate::plan::{Producer, Step};
 use crate::results::record::{Loss, ProfileElsewhere};
@@ -45,14 +46,18 @@ pub(super) struct Astray {
 
 const SHARED: &str = "a step that was tried more than once, or that counts for no coverage, ran in the same folder, so nobody \
                       can tell whether it counts";
+const TOO_MANY: &str =
+    "not all of the work trees was looked through for profiles: they hold too many files";
+const FORGOTTEN: &str = "which profiles stood in the work trees before the steps is not known any more, so none written past \
+                         `LLVM_PROFILE_FILE` was looked for";
 const MERGED: &str = "it was there before the steps, and holds counts of before";
 
 /// What was found.
 #[derive(Default)]
 pub(super) struct Elsewhere {
     files: Vec<Astray>,
-    /// Whether there was more than could be looked at.
-    cut: bool,
+    /// Why not all was looked at.
+    blind: Option<&'static str>,
 }
 
 /// A folder that steps share, and which they are.
@@ -80,12 +85,18 @@ pub(super) fn gather(
     state: &RunState,
     given: &[&Given<'_>],
 ) -> Elsewhere {
-    let text = fs_err::read(run.folder.elsewhere());
+    if given.is_empty() {
+        return Elsewhere::default();
+    }
+    let text = foreign::read(run.folder.elsewhere(), foreign::DOCUMENT);
     let before: Option<Seen> = text
         .ok()
         .and_then(|text| serde_json::from_slice(&text).ok());
     let Some(before) = before else {
-        return Elsewhere::default();
+        return Elsewhere {
+            blind: Some(FORGOTTEN),
+            ..Elsewhere::default()
+        };
     };
     let folders = folders(run, builder);
     if run.request.place == Place::Job {
@@ -97,7 +108,7 @@ pub(super) fn gather(
     }
     let now = look(&folders, &skipped(run));
     let mut found = Elsewhere {
-        cut: before.cut || now.cut,
+        blind: (before.cut || now.cut).then_some(TOO_MANY),
         ..Elsewhere::default()
     };
     let shared = shared(run, builder, state);
@@ -259,7 +270,7 @@ fn starts(run: &Run, step: &Step, state: &StepState) -> usize {
     let attempts = 1..=state.attempt;
     let of_attempt = |number: u32| {
         let folder = run.folder.attempt(&step.slug, number);
-        let names = crate::foreign::names(&folder);
+        let names = foreign::names(&folder);
         let again = names.iter().filter(|name| name.starts_with("restart-"));
         usize::from(folder.join("ranks").exists()) + again.count()
     };
@@ -369,11 +380,7 @@ impl Elsewhere {
                 shown.join(", ")
             ));
         }
-        if self.cut {
-            said.push(
-                "not all of the work trees was looked through for profiles: they hold too many files".to_owned(),
-            );
-        }
+        said.extend(self.blind.map(str::to_owned));
         said
     }
 }

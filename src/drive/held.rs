@@ -3,6 +3,7 @@
 use super::Run;
 use super::stored::put;
 use super::trees::{Origin, repository};
+use crate::foreign;
 use crate::git::{Access, GitError, Source, Wanted};
 
 /// Why it is not known.
@@ -28,7 +29,10 @@ pub(super) fn note(run: &Run) -> Result<(), HeldError> {
 
 /// Returns what [`note`] wrote.
 pub(super) fn read(run: &Run) -> std::io::Result<Vec<String>> {
-    Ok(serde_json::from_slice(&fs_err::read(run.folder.held())?)?)
+    Ok(serde_json::from_slice(&foreign::read(
+        run.folder.held(),
+        foreign::DOCUMENT,
+    )?)?)
 }
 
 /// The files of the commit. A submodule is one entry, which stands for all below it.

@@ -16,6 +16,7 @@ use super::state::{Event, RunState};
 use super::stored::{self, Stored};
 use super::trees::{Origin, Trees};
 use super::{DriveError, Driven, LEASE, Request, Run};
+use crate::foreign;
 use crate::launch::{FACTS_SCRIPT, LAUNCHER, Place, WORLD};
 use crate::lease::{self, Claim, Life};
 use crate::plan::Plan;
@@ -216,17 +217,14 @@ fn place_program(folder: &RunFolder) -> std::io::Result<()> {
         .or_else(|_| fs_err::copy(&program, folder.program()).map(drop))
 }
 
-/// Puts the script that goes before launchers where it stays; runs side by side share it.
+/// Puts the script that goes before launchers where it stays; one run begins at a time.
 fn place_launcher(dir: &Path) -> std::io::Result<()> {
     let file = dir.join("launcher.sh");
-    if fs_err::read_to_string(&file).is_ok_and(|text| text == LAUNCHER) {
+    if foreign::read_to_string(&file, foreign::RECORD).is_ok_and(|text| text == LAUNCHER) {
         return Ok(());
     }
     fs_err::create_dir_all(dir)?;
-    let mut part = tempfile::NamedTempFile::new_in(dir)?;
-    std::io::Write::write_all(&mut part, LAUNCHER.as_bytes())?;
-    part.persist(&file).map_err(|error| error.error)?;
-    Ok(())
+    stored::put(&file, LAUNCHER.as_bytes(), 0o644)
 }
 
 /// A run that has ended, or may still, and tests all that is asked for.

@@ -160,7 +160,7 @@ hpc_ci_run_set_up() { # makes the environment of the project, or ends with the r
     hpc_ci_set_up_why "$HPC_CI_OUT"
     hpc_ci_refuse "$hpc_ci_why"
   fi
-} 2>&1
+}
 
 hpc_ci_ask_environment() { # tells, as text for this script, how ranks are started inside the environment of the step
   hpc_ci_refused=
@@ -360,7 +360,7 @@ hpc_ci_is_tool() { # WORD: whether it is of no interest which libraries this loa
 }
 
 hpc_ci_try_program() { # WORD: looks at what it names, and at the programs that it names if that is a script
-  local file text word words=0 IFS=$' \t\n' noglob=
+  local file text word words=0 IFS=$' \t\n'
   hpc_ci_is_tool "$1" && return
   file=$(type -P -- "$1") || return 0
   looks=$((looks + 1))
@@ -378,7 +378,6 @@ print((glob.glob(os.path.join(os.path.dirname(s.origin), "MPI*.so")) or [""])[0]
     '#!'*python*) hpc_ci_try_program python3 ;;
     '#!'*)
       [ "${2:-}" != inner ] || return 0
-      case $- in *f*) noglob=1 ;; esac
       set -f
       for word in ${text//[;&|()\{\}<>\`\"\']/ }; do
         words=$((words + 1))
@@ -389,7 +388,7 @@ print((glob.glob(os.path.join(os.path.dirname(s.origin), "MPI*.so")) or [""])[0]
         esac
         hpc_ci_try_program "$word" inner
       done
-      [ -n "$noglob" ] || set +f ;;
+      set +f ;;
   esac
 }
 

@@ -70,19 +70,15 @@ words_after_srun() {
 }
 
 words_after_mpich() {
+  local option=${1#-}
   takes=1
-  case -${1#-} in
-    --version|--help|--info|--configfile|-version|-help|-info|-configfile|-h|-V) return 1 ;;
-  esac
-  case ${1#-} in
+  case ${option#-} in
     *=*) takes=0 ;;
-    -n|-np|-ppn|-perhost|-grr|-f|-host|-hosts|-hostfile|-machinefile|-machine|-hostlist|-wdir|-wd|-dir|-path|-envlist|-genvlist|-launcher|-launcher-exec|-bootstrap|-bootstrap-exec|-rmk|-topolib|-bind-to|\
-    -binding|-map-by|-membind|-demux|-iface|-prepend-pattern|-outfile-pattern|-errfile-pattern|-nameserver|-order-nodes|-localhost|-usize|-gpus-per-proc|-timeout|-s|-a|\
-    n|np|ppn|perhost|f|host|hosts|hostfile|machinefile|wdir|path|envlist|genvlist|launcher|launcher-exec|rmk|topolib|bind-to|map-by|membind|demux|iface|prepend-pattern|\
-    outfile-pattern|errfile-pattern|nameserver|order-nodes|localhost|usize|gpus-per-proc|timeout|bootstrap|bootstrap-exec|machine|hostlist|s) ;;
-    -env|-genv|env|genv) takes=2 ;;
-    -genvnone|-genvall|-envnone|-envall|-enable-x|-disable-x|-verbose|-v|-print-all-exitcodes|-profile|-prepend-rank|-l|-disable-auto-cleanup|\
-    -disable-hostname-propagation|-pmi-port|-skip-launch-node|\
+    version|help|info|configfile|h|V) return 1 ;;
+    n|np|ppn|perhost|grr|f|host|hosts|hostfile|machinefile|machine|hostlist|wdir|wd|dir|path|envlist|genvlist|launcher|launcher-exec|bootstrap|\
+    bootstrap-exec|rmk|topolib|bind-to|binding|map-by|membind|demux|iface|prepend-pattern|outfile-pattern|errfile-pattern|nameserver|order-nodes|\
+    localhost|usize|gpus-per-proc|timeout|s|a) ;;
+    env|genv) takes=2 ;;
     genvnone|genvall|envnone|envall|enable-x|disable-x|verbose|v|print-all-exitcodes|profile|prepend-rank|l|disable-auto-cleanup|\
     disable-hostname-propagation|pmi-port|skip-launch-node) takes=0 ;;
     *) return 1 ;;

@@ -200,7 +200,7 @@ fn with_exit(exit: &ExitRecord, record: Option<&JobRecord>, evidence: &Evidence<
         return verdict;
     }
     if exit.exit_code != 0 {
-        let verdict = fault(exit, record);
+        let verdict = fault(exit, exit.exit_code, record);
         // Without the scheduler's final word, a kill may well have been its own.
         let killed = matches!(verdict.signal, Some(9 | 15));
         if killed && !record.is_some_and(JobRecord::settled) {
@@ -308,12 +308,13 @@ fn contradicted(exit: &ExitRecord, record: Option<&JobRecord>) -> Option<Verdict
         return alone_in_harness(exit);
     }
     let failed = |rank: &&RankExit| rank.exit_code.is_some_and(|code| code != 0);
-    if let Some(rank) = exit.ranks.iter().find(failed) {
-        let loudest = ExitRecord {
-            exit_code: rank.exit_code.unwrap_or_default(),
-            ..exit.clone()
-        };
-        let verdict = fault(&loudest, record);
+    let code = exit
+        .ranks
+        .iter()
+        .find(failed)
+        .and_then(|rank| rank.exit_code);
+    if let Some(code) = code {
+        let verdict = fault(exit, code, record);
         return Some(Verdict {
             message: format!("{}, although the launcher ended with 0", verdict.message),
             ..verdict
@@ -342,14 +343,15 @@ fn alone(exit: &ExitRecord) -> Option<Verdict> {
     if expected < 2 {
         return None;
     }
-    let mut sizes = exit.ranks.iter().filter_map(|rank| rank.size);
+    let sizes = || exit.ranks.iter().filter_map(|rank| rank.size);
     let help = "set `launcher`, `pmi` or `MPIEXEC` to what the program's MPI understands";
-    if let Some(size) = sizes.find(|size| *size != expected) {
-        let message = match size {
-            1 => format!(
+    if let Some(size) = sizes().find(|size| *size != expected) {
+        let message = if sizes().all(|size| size == 1) {
+            format!(
                 "{expected} ranks were asked for, but MPI ran each of them alone, in a world of one; {help}"
-            ),
-            _ => format!("{expected} ranks were asked for, but a rank saw {size}"),
+            )
+        } else {
+            format!("{expected} ranks were asked for, but a rank saw {size}")
         };
         return Some(Verdict::new(Outcome::LaunchFailed, message));
     }
@@ -401,7 +403,7 @@ const SIGNAL_BASE: i32 = 128;
 
 /// The program ended badly by itself. A launcher kills the other ranks when one has failed and then may tell of that
 /// kill alone, so a rank's own word comes first, then the launcher's, then the step's.
-fn fault(exit: &ExitRecord, record: Option<&JobRecord>) -> Verdict {
+fn fault(exit: &ExitRecord, loudest: i32, record: Option<&JobRecord>) -> Verdict {
     let culprit = culprit(&exit.ranks);
     let steps = record.map_or(&[][..], |record| &record.steps);
     let steps = steps
@@ -414,10 +416,10 @@ fn fault(exit: &ExitRecord, record: Option<&JobRecord>) -> Verdict {
         });
     let code = culprit.and_then(|rank| rank.exit_code).into_iter();
     let code = code
-        .chain([exit.exit_code])
+        .chain([loudest])
         .chain(steps)
         .find(|code| !collateral(*code))
-        .unwrap_or(exit.exit_code);
+        .unwrap_or(loudest);
     let who = match (exit.failed_part.as_deref(), culprit) {
         (Some(part), _) if !part.is_empty() => format!("`{part}`"),
         (_, Some(rank)) => rank

@@ -489,13 +489,8 @@ fn cluster_no_set_up_changes_what_a_step_is() {
     no_set_up_changes_an_outcome(Home::Cluster, cases_of(BLOCKS.len()), 2);
 }
 
-/// The two lists are of rooms that do not know each other.
 #[test]
 fn hpc_toml_sets_no_variable_that_changes_shells() {
-    assert_eq!(
-        hpc_ci::config::SHELL_VARIABLES,
-        hpc_ci::build::environment::SHELL_NAMES
-    );
     let project = Project::new(Home::Here);
     project.file(
         "hpc.toml",
