@@ -275,7 +275,8 @@ fn pure_files_touch_nothing() {
     for pure in PURE {
         let files: Vec<_> = sources
             .iter()
-            .filter(|(file, _)| file.starts_with(pure))
+            // Tests may stand in a file of their own, as they may at the foot of one.
+            .filter(|(file, _)| file.starts_with(pure) && !file.ends_with("/tests.rs"))
             .collect();
         assert!(!files.is_empty(), "`{pure}` names no file");
         for (file, code) in files {

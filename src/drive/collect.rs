@@ -290,6 +290,7 @@ pub(super) fn name(path: &Path) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -300,5 +301,19 @@ mod tests {
         let killed = rank_note("r0.n2.78", "start n2 5.0\n");
         assert_eq!((killed.host.as_str(), killed.end), ("n2", None));
         assert_eq!(rank_note("rx.n2.78", "").rank, None);
+    }
+
+    /// Each program of MPI that a rank starts adds a line.
+    #[test]
+    fn a_rank_that_starts_many_programs_is_heard() {
+        let dir = tempfile::tempdir().unwrap();
+        let ranks = dir.path().join("ranks");
+        fs_err::create_dir(&ranks).unwrap();
+        let worlds = "world 4 0 openmpi\n".repeat(20_000);
+        let text = format!("start n1 5.0\n{worlds}end 0 7.0\n");
+        fs_err::write(ranks.join("r0.n1.7"), text).unwrap();
+        let notes = rank_notes(dir.path());
+        assert_eq!(notes.len(), 1);
+        assert_eq!((notes[0].end, notes[0].world(4)), (Some((0, 7.0)), Some(4)));
     }
 }
