@@ -21,7 +21,7 @@ if name == 'sbatch' and '--version' not in args:
         step = os.path.join(folder, str(task))
         ended = next(l for l in open(step + '/job.sh') if l.startswith('hpc_ci_ended=')).split('=', 1)[1].strip()
         with open(step + '/exit.json', 'w') as record:
-            record.write('{"schema_version":1,"exit_code":0,"started":1.0,"ended":2.0,"restart_count":0}')
+            record.write('{"schema_version":1,"exit_code":0,"started":1.0,"ended":2.0,"restart_count":0,"ranks_expected":1,"launches":0}')
         open(ended, 'w').close()
     open(here + '/tasks', 'w').write(str(tasks))
     print(7)
