@@ -4,7 +4,7 @@
 hpc_ci_set_up() { # FOLDER: runs the set-up and leaves its environment there; returns non-zero if it did not reach its end
   local folder=$1 head cat
   [ -n "$hpc_ci_set_up_text" ] || return 0
-  rm -f "$folder/environment" "$folder/set-up-refused" "$folder/set-up-line"
+  rm -f "$folder/environment" "$folder"/set-up-{refused,line,code}
   cat=$(type -P cat)
   printf -v head 'hpc_ci_folder=%q hpc_ci_cat=%q\n' "$folder" "$cat"
   "$BASH" --noprofile --norc -c "$head$hpc_ci_set_up_text" bash >"$folder/set-up.log" 2>&1 </dev/null
@@ -13,17 +13,19 @@ hpc_ci_set_up() { # FOLDER: runs the set-up and leaves its environment there; re
 }
 
 hpc_ci_set_up_why() { # FOLDER: sets $hpc_ci_why to why the set-up did not reach its end, with the last lines that it printed
-  local folder=$1 code line= said=
-  code=$(<"$folder/set-up-code")
+  local folder=$1 code= line= said=
   local -a log=()
+  # None if it was stopped.
+  [ ! -e "$folder/set-up-code" ] || code=$(<"$folder/set-up-code")
   if [ -s "$folder/set-up-refused" ]; then
     IFS= read -r -d '' hpc_ci_why <"$folder/set-up-refused"
   else
-    IFS= read -r -d '' line 2>/dev/null <"$folder/set-up-line"
-    if [ -n "$line" ]; then
-      hpc_ci_why="the set-up ended in its line \`$line\` with exit code $code, before it was complete: \`exit\` and \`exec\` end it"
+    [ ! -e "$folder/set-up-line" ] || IFS= read -r -d '' line <"$folder/set-up-line"
+    line=${line:+ in its line \`$line\`}
+    if [ -n "$code" ]; then
+      hpc_ci_why="the set-up ended$line with exit code $code, before it was complete: \`exit\` and \`exec\` end it"
     else
-      hpc_ci_why="the set-up ended with exit code $code before it was complete"
+      hpc_ci_why="the set-up was stopped$line"
     fi
   fi
   mapfile -t log < <(tail -n 5 "$folder/set-up.log" 2>/dev/null)

@@ -155,7 +155,7 @@ hpc_ci_run_set_up() { # makes the environment of the project, or ends with the r
     hpc_ci_finish
   elif [ -e "$HPC_CI_OUT/set-up-timed-out" ]; then
     hpc_ci_set_up_why "$HPC_CI_OUT"
-    hpc_ci_refuse "the set-up did not end within $((hpc_ci_limit + 60)) s: $hpc_ci_why"
+    hpc_ci_refuse "the set-up took longer than the step's \`time\` and a minute: $hpc_ci_why"
   elif [ "$code" != 0 ]; then
     hpc_ci_set_up_why "$HPC_CI_OUT"
     hpc_ci_refuse "$hpc_ci_why"

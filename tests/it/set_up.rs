@@ -555,3 +555,32 @@ fn a_module_that_something_else_unloads_is_noticed() {
     }
     assert!(ended.log("well").contains("C=1"));
 }
+
+/// It has a minute more than the step has, so that only the full tests wait for it.
+#[test]
+fn a_set_up_that_hangs_is_stopped_and_told() {
+    if std::env::var_os("HPC_CI_FULL").is_none() {
+        return;
+    }
+    let project = Project::new(Home::Here);
+    project.file(
+        "hpc.toml",
+        &format!(
+            "[scheduler]\ntime = \"1s\"\n{}",
+            step("t", r#"["echo loading", "sleep 1000"]"#, "'true'")
+        ),
+    );
+    project.commit();
+    let ended = project.run(HERE).exits_with(3);
+    let step = ended.step("t");
+    assert_eq!(step["outcome"], "launch_failed", "{step:#}");
+    assert_eq!(
+        step["message"],
+        "the set-up took longer than the step's `time` and a minute: the set-up was stopped in its line `sleep 1000`. It printed: loading"
+    );
+    assert!(
+        !ended.log("t").contains("set-up-code"),
+        "{}",
+        ended.log("t")
+    );
+}
