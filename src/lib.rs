@@ -26,7 +26,7 @@
 //! | [`init`] | edge, but for what it makes of what it found | build, config, doctor, launch, plan, process, scheduler |
 //! | [`cli`] | edge | all of these |
 //!
-//! `process`, `cancel`, `lease` and `remedy` serve any edge; `error` wraps every room's error, so only `cli` and `main` import it. The table is
+//! `clean` serves any room; `process`, `cancel`, `lease` and `remedy` serve any edge; `error` wraps every room's error, so only `cli` and `main` import it. The table is
 //! held by `tests/layering.rs`.
 //!
 //! What is absent on purpose: coverage starts no process; the scheduler and the coverage engine know nothing of `hpc.toml` and
@@ -34,6 +34,7 @@
 
 pub mod build;
 pub mod cancel;
+pub mod clean;
 pub mod cli;
 pub mod config;
 pub mod coverage;
