@@ -4,10 +4,10 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 
+use crate::clean::printable;
 use crate::drive::DriveError;
 use crate::git::GitError;
 use crate::remedy;
-use crate::results::clean::printable;
 
 /// How hpc-ci ends; the numbers are those of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,14 +26,15 @@
 //! | [`init`] | edge, but for what it makes of what it found | build, config, doctor, launch, plan, process, scheduler |
 //! | [`cli`] | edge | all of these |
 //!
-//! `process`, `cancel`, `foreign`, `lease` and `remedy` serve any edge; `error` wraps every room's error, so only `cli` and `main` import
-//! it. The table is held by `tests/layering.rs`.
+//! `clean` serves any room; `process`, `cancel`, `foreign`, `lease` and `remedy` serve any edge; `error` wraps every room's error, so
+//! only `cli` and `main` import it. The table is held by `tests/layering.rs`.
 //!
 //! What is absent on purpose: coverage starts no process; the scheduler and the coverage engine know nothing of `hpc.toml` and
 //! could be used alone; nothing a checkout brings along (hooks, filters, git configuration) is ever run by the git room.
 
 pub mod build;
 pub mod cancel;
+pub mod clean;
 pub mod cli;
 pub mod config;
 pub mod coverage;

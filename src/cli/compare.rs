@@ -32,7 +32,7 @@ pub(super) async fn compare(
     let past = Past::read(&args.past, console).await?;
     let comparison = compare::compare(&past.find(&args.a)?, &past.find(&args.b)?);
     match global.format {
-        Format::Human => super::print(comparison.to_text(console.color()).as_bytes()),
+        Format::Human => super::print_text(&comparison.to_text(console.color())),
         Format::Json => super::print_json(&comparison),
     }
 }

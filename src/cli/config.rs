@@ -45,9 +45,7 @@ pub(super) async fn config(args: ConfigArgs, global: &Global) -> Result<Exit, Er
             .iter()
             .map(|it| json!({"key": it.key, "value": it.value, "origin": it.origin.to_string()}))
             .collect();
-        return super::print(
-            format!("{:#}\n", json!({"schema_version": 1, "settings": list})).as_bytes(),
-        );
+        return super::print_json(&json!({"schema_version": 1, "settings": list}));
     }
     let width = settings.iter().map(|it| it.key.len()).max().unwrap_or(0);
     let mut text = String::new();
@@ -55,5 +53,5 @@ pub(super) async fn config(args: ConfigArgs, global: &Global) -> Result<Exit, Er
         writeln!(text, "{:width$}  {}  # {}", it.key, it.value, it.origin)
             .expect("a String takes any text");
     }
-    super::print(text.as_bytes())
+    super::print_text(&text)
 }

@@ -73,10 +73,10 @@ pub(super) async fn doctor(
 
 fn print(report: &Report, global: &Global, console: &Console) -> Result<Exit, Error> {
     if global.format == Format::Json {
-        return super::print(format!("{:#}\n", report.document()).as_bytes());
+        return super::print_json(&report.document());
     }
     let color = console.color() && std::io::stdout().is_terminal();
-    super::print(report.text(color).as_bytes())
+    super::print_text(&report.text(color))
 }
 
 /// Reads the settings. Mistakes become findings, and what holds without a file is looked at instead.

@@ -38,7 +38,7 @@ pub(super) async fn gc(
             "schema_version": 1,
             "removed": swept,
         });
-        return super::print(format!("{document:#}\n").as_bytes());
+        return super::print_json(&document);
     }
     for run in &swept.runs {
         console.say(run);

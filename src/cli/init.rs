@@ -125,7 +125,7 @@ pub(super) async fn init(args: &InitArgs, console: &Console) -> Result<Exit, Err
         let mut lines = text::talk(found);
         lines.retain(|line| line.word != text::NEXT);
         tell(&lines, console);
-        return super::print(settings.as_bytes());
+        return super::print_text(settings);
     }
     let clone = shell_words::quote(&top.to_string_lossy()).replace('%', "\\%");
     let mut wanted: Vec<Wanted> = Vec::new();

@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::clean;
 use crate::drive::place;
 use crate::error::{Error, Exit};
 use crate::launch::Place;
@@ -320,14 +321,17 @@ fn counted(count: usize, noun: &str) -> String {
 
 /// Writes a document to standard output.
 fn print_json(document: &impl serde::Serialize) -> Result<Exit, Error> {
-    let mut bytes = serde_json::to_vec_pretty(document).map_err(std::io::Error::other);
-    if let Ok(bytes) = &mut bytes {
-        bytes.push(b'\n');
-    }
-    print(&bytes.map_err(Error::Output)?)
+    let text = serde_json::to_string_pretty(document).map_err(std::io::Error::other);
+    let text = clean::json(&text.map_err(Error::Output)?) + "\n";
+    print(text.as_bytes())
 }
 
-/// Writes data to standard output. A reader that has seen enough (`| head`) is no failure.
+/// Writes text for people to standard output, with its colours and nothing else that a terminal would obey.
+fn print_text(text: &str) -> Result<Exit, Error> {
+    print(clean::painted(text).as_bytes())
+}
+
+/// Writes data to standard output as it is. A reader that has seen enough (`| head`) is no failure.
 fn print(bytes: &[u8]) -> Result<Exit, Error> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();

@@ -54,7 +54,7 @@ pub(super) async fn plan(
             .map(|step| step.name.as_str())
             .collect();
         names.push("");
-        return super::print(names.join("\n").as_bytes());
+        return super::print_text(&names.join("\n"));
     }
     print(&planned, &common, &compared, global, !args.no_scripts)
 }
@@ -162,10 +162,9 @@ fn print(
     scripts: bool,
 ) -> Result<Exit, Error> {
     if global.format == Format::Json {
-        let text = format!("{:#}\n", document(planned, common, compared));
-        return super::print(text.as_bytes());
+        return super::print_json(&document(planned, common, compared));
     }
-    super::print(text(planned, common, compared, scripts).as_bytes())
+    super::print_text(&text(planned, common, compared, scripts))
 }
 
 fn document(planned: &Planned, common: &request::Common, compared: &[Compared]) -> Value {

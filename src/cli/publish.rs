@@ -86,9 +86,7 @@ pub(super) async fn publish(
     }
     let sent = office.send(&lock, &cancel, console).await?;
     if global.format == Format::Json {
-        let mut text = serde_json::to_vec_pretty(&sent.told).map_err(PublishError::Encode)?;
-        text.push(b'\n');
-        super::print(&text)?;
+        super::print_json(&sent.told)?;
     }
     if let Some(signal) = cancel.signal() {
         return Ok(Exit::Signal(signal));
@@ -380,9 +378,7 @@ impl<'a> Office<'a> {
             failed |= self.show_item(item, material, &mut calls, console).await;
         }
         if global.format == Format::Json {
-            let mut text = serde_json::to_vec_pretty(&calls).map_err(PublishError::Encode)?;
-            text.push(b'\n');
-            super::print(&text)?;
+            super::print_json(&calls)?;
         } else {
             console.say(&written(&calls));
         }

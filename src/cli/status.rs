@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::args::{Format, Global, RunChoice, WorkspaceChoice};
 use super::choice;
 use super::console::Console;
+use crate::clean;
 use crate::config::Memory;
 use crate::drive::known::{self, Known};
 use crate::drive::state::{BuildState, Progress};
@@ -59,8 +60,8 @@ pub(super) async fn status(args: StatusArgs, global: &Global) -> Result<Exit, Er
     let seen = known.observe().await;
     let status = Status::of(&known, seen);
     match global.format {
-        Format::Json => super::print(format!("{:#}\n", json(&status)?).as_bytes())?,
-        Format::Human => super::print(status.text().as_bytes())?,
+        Format::Json => super::print_json(&json(&status)?)?,
+        Format::Human => super::print_text(&status.text())?,
     };
     Ok(known
         .state
@@ -89,9 +90,9 @@ pub(super) async fn list(
                 "workspace": workspace,
                 "runs": json(&rows)?,
             });
-            super::print(format!("{document:#}\n").as_bytes())
+            super::print_json(&document)
         }
-        Format::Human => super::print(table(&rows).as_bytes()),
+        Format::Human => super::print_text(&table(&rows)),
     }
 }
 
@@ -104,14 +105,19 @@ pub(super) async fn report(args: ReportArgs, global: &Global) -> Result<Exit, Er
     if !folder.record().is_file() {
         let known = Known::read(folder)?;
         let text = Status::of(&known, Ok(Observation::default())).text();
-        super::print(text.as_bytes())?;
+        super::print_text(&text)?;
         return Ok(Exit::Unfinished);
     }
-    let mut text = foreign::read(path, foreign::DOCUMENT).map_err(Error::File)?;
-    if text.last() != Some(&b'\n') {
-        text.push(b'\n');
+    let text = foreign::read(path, foreign::DOCUMENT).map_err(Error::File)?;
+    let text = String::from_utf8_lossy(&text);
+    let mut text = match global.format {
+        Format::Json => clean::json(&text),
+        Format::Human => clean::painted(&text),
+    };
+    if !text.ends_with('\n') {
+        text.push('\n');
     }
-    super::print(&text)
+    super::print(text.as_bytes())
 }
 
 fn json<T: Serialize>(document: &T) -> Result<serde_json::Value, Error> {

@@ -37,7 +37,7 @@ pub(super) async fn trend(
     let accepted = past.history.accepted()?.lines;
     let trend = trend::trend(&past.runs, &accepted, &args.metrics, branch, args.last);
     match global.format {
-        Format::Human => super::print(trend.to_text(console.color()).as_bytes()),
+        Format::Human => super::print_text(&trend.to_text(console.color())),
         Format::Json => super::print_json(&trend),
     }
 }

@@ -13,6 +13,7 @@ use miette::{
 
 use super::Context;
 use super::raw::At;
+use crate::clean::printable;
 
 /// One mistake, with the place it stands at.
 #[derive(Debug, Clone)]
@@ -25,11 +26,16 @@ pub struct Problem {
     at: At,
 }
 
+/// Returns a text that stays on its line.
+fn in_line(text: &str) -> String {
+    printable(text).replace('\n', " ")
+}
+
 impl Problem {
     pub(super) fn new(code: &'static str, at: &At, message: impl Into<String>) -> Self {
         Self {
             code,
-            message: message.into(),
+            message: in_line(&message.into()),
             label: "here".to_owned(),
             help: None,
             source: NamedSource::new(&at.source.name, Arc::clone(&at.source.shown)),
@@ -38,17 +44,17 @@ impl Problem {
     }
 
     pub(super) fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = label.into();
+        self.label = in_line(&label.into());
         self
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(printable(&help.into()));
         self
     }
 
     pub(super) fn maybe_help(mut self, help: Option<String>) -> Self {
-        self.help = help.or(self.help);
+        self.help = help.map(|it| printable(&it)).or(self.help);
         self
     }
 

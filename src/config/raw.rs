@@ -11,6 +11,7 @@ use regex::Regex;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Report};
+use crate::clean::in_place;
 
 /// A file, flag or variable that settings were read from.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl Source {
         Arc::new(Self {
             name: name.to_owned(),
             text: Arc::from(text),
-            shown: Arc::from(mask(text)),
+            shown: Arc::from(in_place(&mask(text))),
             kind,
         })
     }

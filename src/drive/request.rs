@@ -316,7 +316,7 @@ fn batch_name(common: &Common, folder: &RunFolder, batch: u32, what: &str) -> St
 }
 
 fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    crate::clean::printable(text).replace(['\n', '\t'], "")
 }
 
 fn cut(project: &mut String) {

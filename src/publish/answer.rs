@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::place::percent_encoded;
+use crate::clean::one_line;
 use crate::git::Secret;
 
 /// The longest text of a server that is shown.
@@ -97,11 +98,7 @@ pub(super) fn said(body: &[u8], secret: Option<&Secret>) -> String {
     };
     // Before it is cut: half a secret would not be found any more, and be shown.
     let text = mask(text, secret);
-    let line: String = text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
+    let line = one_line(&text);
     match line.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
@@ -238,7 +235,7 @@ mod tests {
         );
         check(
             "<html>\n <b>Bad\u{1b}[31m Gateway</b>",
-            "<html> <b>Bad [31m Gateway</b>",
+            "<html> <b>Bad Gateway</b>",
         );
         let long = said("x".repeat(1000).as_bytes(), None);
         assert_eq!(long.chars().count(), SHOWN + 1);

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::branch::history::{Run, Standing};
+use crate::clean::one_line;
 use crate::results::record::{BenchmarkRecord, RunStatus, Status, SuiteCounts};
 
 /// How long Shields may keep it; less than this it does not believe.
@@ -179,16 +180,15 @@ fn width(text: &str) -> f64 {
 }
 
 fn escaped(text: &str) -> String {
-    let mut clean = String::new();
-    for c in text.chars() {
+    let mut markup = String::new();
+    for c in one_line(text).chars() {
         match c {
-            '&' => clean.push_str("&amp;"),
-            '<' => clean.push_str("&lt;"),
-            '>' => clean.push_str("&gt;"),
-            '"' => clean.push_str("&quot;"),
-            c if c.is_control() => {}
-            c => clean.push(c),
+            '&' => markup.push_str("&amp;"),
+            '<' => markup.push_str("&lt;"),
+            '>' => markup.push_str("&gt;"),
+            '"' => markup.push_str("&quot;"),
+            c => markup.push(c),
         }
     }
-    clean
+    markup
 }

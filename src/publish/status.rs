@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::circumstances::{Circumstances, Server};
 use super::item::Destination;
 use super::material::Material;
+use crate::clean::one_line;
 use crate::results::record::{Mark, Part, RunStatus, SuiteCounts, TestsSummary};
 use crate::results::summary;
 
@@ -172,10 +173,7 @@ fn coverage(material: &Material) -> (State, String) {
 }
 
 fn said(state: State, text: &str) -> String {
-    let text: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let text = one_line(text);
     if state == State::Error {
         format!("infrastructure: {text}")
     } else {

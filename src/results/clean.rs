@@ -1,36 +1,6 @@
-//! Text from outside made fit to be shown: on a terminal, where it must not move the cursor, and in XML, where control
-//! characters are not allowed at all.
+//! What a log said last, and texts cut to a length.
 
-use std::iter::Peekable;
-use std::str::Chars;
-
-const ESCAPE: char = '\u{1b}';
-
-/// Returns the text without escape sequences and control characters. Lines end with `\n`.
-pub(crate) fn printable(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            ESCAPE => skip_escape(&mut chars),
-            // A progress bar returns to the start of its line; each of its states becomes a line.
-            '\r' if chars.peek() == Some(&'\n') => {}
-            '\r' => clean.push('\n'),
-            '\n' | '\t' => clean.push(c),
-            c if is_unfit(c) => {}
-            c => clean.push(c),
-        }
-    }
-    clean
-}
-
-/// Returns the text as one line, its white space folded.
-pub(crate) fn one_line(text: &str) -> String {
-    printable(text)
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-}
+pub(crate) use crate::clean::{one_line, printable};
 
 /// Returns the last `count` lines that are not empty.
 fn last_lines(text: &str, count: usize) -> Vec<String> {
@@ -111,52 +81,9 @@ pub(super) fn shortened(text: &str, length: usize) -> String {
         .collect()
 }
 
-/// Skips what follows an escape character: `[…letter` (colours, cursor), `]…BEL` (titles, links), or one character.
-fn skip_escape(chars: &mut Peekable<Chars<'_>>) {
-    match chars.next() {
-        Some('[') => {
-            chars.find(|c| ('\u{40}'..='\u{7e}').contains(c));
-        }
-        Some(']') => {
-            while let Some(c) = chars.next() {
-                if c == '\u{7}' || c == ESCAPE && chars.next_if_eq(&'\\').is_some() {
-                    break;
-                }
-            }
-        }
-        Some('(' | ')') => {
-            chars.next();
-        }
-        _ => {}
-    }
-}
-
-/// Control characters, the two code points that XML forbids, and the marks that turn the direction of a line around.
-fn is_unfit(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn escape_sequences_and_controls_go() {
-        for (text, expected) in [
-            ("plain\ttext\n", "plain\ttext\n"),
-            ("\u{1b}[1;31mred\u{1b}[0m", "red"),
-            ("\u{1b}]8;;http://x\u{1b}\\link\u{1b}]8;;\u{7}!", "link!"),
-            ("\u{1b}(Bx\u{1b}=y", "xy"),
-            ("10%\r20%\r\ndone", "10%\n20%\ndone"),
-            ("a\0b\u{8}c\u{9b}d\u{fffe}e\u{202e}f", "abcdef"),
-            ("cut \u{1b}[3", "cut "),
-            ("cut \u{1b}]title without end", "cut "),
-        ] {
-            assert_eq!(printable(text), expected, "{text:?}");
-        }
-    }
 
     #[test]
     fn tails_and_lines() {
@@ -190,14 +117,5 @@ mod tests {
         assert_eq!(end_of_log(&table, 9).len(), 3, "a program may draw rules");
         let open = format!("{rule}\nPrimary job  terminated normally, but\n");
         assert_eq!(end_of_log(&open, 9).len(), 2, "its end is missing");
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_printable_stays_so(text in any::<String>()) {
-            let once = printable(&text);
-            prop_assert!(once.chars().all(|c| c == '\n' || c == '\t' || !is_unfit(c)));
-            prop_assert_eq!(printable(&once), once.clone());
-        }
     }
 }

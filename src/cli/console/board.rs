@@ -9,8 +9,8 @@ use std::sync::Arc;
 use chrono::{DateTime, FixedOffset, Utc};
 
 use super::words::{clock, watch};
+use crate::clean::one_line;
 use crate::drive::progress::{Attempted, Progress, Stage, StageKind};
-use crate::results::clean::one_line;
 
 /// Reasons for waiting that one line names.
 const REASONS: usize = 3;

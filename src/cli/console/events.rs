@@ -1,11 +1,11 @@
 //! Progress for programs: a line of JSON an event, as `docs/progress.md` and `docs/schema/event.json` have it. No clock.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
+use crate::clean;
 use crate::drive::progress::{Attempted, Progress, Stage};
 
 /// The version of the events.
@@ -76,15 +76,8 @@ impl Events {
 /// Returns the line of an event with these fields, which may bring a version of their own along.
 pub(super) fn written(event: &str, fields: Value, now: DateTime<Utc>) -> String {
     let head = json!({ "schema_version": SCHEMA_VERSION, "event": event, "time": time(now) });
-    let mut line = String::new();
-    for c in joined(head, fields).to_string().chars() {
-        // JSON leaves these as they are, and a terminal may obey them.
-        if c.is_control() {
-            write!(line, "\\u{:04x}", u32::from(c)).expect("a String takes any text");
-        } else {
-            line.push(c);
-        }
-    }
+    // JSON leaves some characters as they are that a terminal may obey.
+    let mut line = clean::json(&joined(head, fields).to_string());
     line.push('\n');
     line
 }

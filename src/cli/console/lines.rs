@@ -5,8 +5,8 @@
 use chrono::{DateTime, FixedOffset};
 
 use super::words::clock;
+use crate::clean::{one_line, printable};
 use crate::drive::progress::{Attempted, Ended, IN_PACK, Progress};
-use crate::results::clean::{one_line, printable};
 use crate::results::table::{Ink, Tone};
 use crate::results::text::span;
 

@@ -20,9 +20,9 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset, Local, Utc};
 use serde_json::{Value, json};
 
+use crate::clean::{painted, printable};
 use crate::drive::progress::{Observer, Progress};
 use crate::error::Error;
-use crate::results::clean::printable;
 use crate::results::table::Ink;
 use events::{Events, written};
 use lines::{MANY, Weight, line};
@@ -128,8 +128,9 @@ impl Console {
         self.say_styled(&printable(text));
     }
 
-    /// Shows text that a person must see, with its colours: nothing in it comes from outside as it came.
+    /// Shows text that a person must see, with its colours.
     pub fn say_styled(&self, text: &str) {
+        let text = &painted(text);
         match &self.view {
             View::Nothing => write(&format!("{text}\n")),
             View::Lines(plain, _) => {

@@ -7,8 +7,8 @@ use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use super::board::Board;
 use super::lines::{MANY, Weight, line};
 use super::sections::Sections;
+use crate::clean::{one_line, printable};
 use crate::drive::progress::{Progress, Stage, StageKind};
-use crate::results::clean::{one_line, printable};
 use crate::results::table::Ink;
 use crate::results::text::span;
 

@@ -13,8 +13,8 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::board::Board;
 use super::table::{self, Size};
+use crate::clean::printable;
 use crate::drive::progress::Progress;
-use crate::results::clean::printable;
 use crate::results::table::Ink;
 
 /// Between two drawings while something happens.

@@ -6,8 +6,8 @@ use unicode_width::UnicodeWidthStr as _;
 use super::board::{Board, Queue, Running};
 use super::lines::names;
 use super::words::{clock, watch};
+use crate::clean::one_line;
 use crate::drive::progress::{IN_PACK, Stage, StageKind};
-use crate::results::clean::one_line;
 use crate::results::table::{Cell, Ink, Tone, fitted, table};
 
 /// Room that names of steps have, unless all are shorter; columns that leave less are left out.
@@ -289,7 +289,7 @@ mod tests {
         let lines = lines(board, "", at(100), size, Ink { colour });
         let wide = lines
             .iter()
-            .map(|line| crate::results::clean::printable(line).width());
+            .map(|line| crate::clean::printable(line).width());
         assert!(wide.max().unwrap_or(0) < columns, "{lines:#?}");
         assert!(lines.len() < rows, "{lines:#?}");
         lines.join("\n")
@@ -387,7 +387,7 @@ mod tests {
         assert_snapshot!(drawn(&board, 80, 2, false), @"11/40 done · 2 not passed · 4 running · 25 waiting · 1:40");
         let colour = drawn(&board, 60, 24, true);
         assert_eq!(
-            crate::results::clean::printable(&colour),
+            crate::clean::printable(&colour),
             drawn(&board, 60, 24, false)
         );
         assert_snapshot!(colour.escape_debug().to_string().replace("\\n", "\n"), @r"

@@ -375,3 +375,29 @@ fn badges_are_what_shields_takes() {
     let tests = branch.json("badges/tests.json");
     assert_eq!(tests["color"], "red", "{tests}");
 }
+
+/// Pages, badges and what stands beside them: names and messages from outside.
+#[test]
+fn what_is_not_seen_stands_on_no_page() {
+    let odd = |text: &str| format!("{text}\u{202e}\u{200f}\u{2028}\u{e0041}\u{feff}\u{9b}!");
+    let mut branch = Branch::default();
+    let change = |run: &mut FinishedRun| {
+        run.project = odd("heat");
+        run.branch = Some(odd("main"));
+        for step in &mut run.steps {
+            step.name = odd(&step.name);
+            step.suite = odd(&step.suite);
+            step.outcome = crate::results::record::Outcome::Failed;
+        }
+    };
+    branch.put(&[run(ONE, 1, &Part::ALL, change), plain(TWO, 2)], 9);
+    for (path, bytes) in &branch.0 {
+        let is_data = std::path::Path::new(path).extension() == Some("json".as_ref());
+        if is_data {
+            continue;
+        }
+        let text = String::from_utf8_lossy(bytes);
+        let clean = crate::clean::printable(&text);
+        assert!(clean == text, "{path}");
+    }
+}

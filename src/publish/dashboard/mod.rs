@@ -12,7 +12,10 @@ mod parts;
 mod provenance;
 mod words;
 
+use std::fmt::Write;
+
 use askama::Template;
+use askama::filters::{Escaper, Html};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
@@ -24,6 +27,7 @@ use self::parts::{BranchRow, Failure, RunRow, branch_rows, failures, run_rows};
 use self::provenance::{Fact, Ledger, facts, ledger};
 use self::words::{Sign, When};
 use super::branch::history::{History, Run};
+use crate::clean::printable;
 use crate::results::record::{Meta, Part, TestsSummary};
 
 const STYLE: &str = include_str!("style.css");
@@ -76,6 +80,16 @@ struct Page {
     branches: Vec<BranchRow>,
     facts: Vec<Fact>,
     unreadable: Vec<String>,
+}
+
+/// How the templates write what comes from outside: fit to be shown, and escaped.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shown;
+
+impl Escaper for Shown {
+    fn write_escaped_str<W: Write>(&self, dest: W, text: &str) -> std::fmt::Result {
+        Html.write_escaped_str(dest, &printable(text))
+    }
 }
 
 /// Returns `index.html`.

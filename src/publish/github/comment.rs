@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::made_at;
+use crate::clean;
 use crate::publish::item::Destination;
 use crate::publish::material::Material;
 use crate::publish::place::percent_encoded;
@@ -327,7 +328,7 @@ fn fence(text: &str, least: usize) -> String {
 
 /// Without line ends, and without what would be taken for a mark of ours.
 fn one_line(text: &str) -> String {
-    text.replace(|c: char| c.is_control(), " ")
+    clean::one_line(text)
         .replace("<!--", "<! --")
         .replace("-->", "-- >")
 }

@@ -160,7 +160,7 @@ pub fn is_named(name: &str, label: &str) -> bool {
 }
 
 fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    crate::clean::printable(text).replace(['\n', '\t'], "")
 }
 
 /// Writes a path so that Slurm replaces nothing in it. A backslash anywhere ends all replacement, so then `%` is safe
@@ -304,6 +304,7 @@ mod tests {
     fn names_are_printable_and_short() {
         let check = |name: &str, expected: &str| assert_eq!(job_name(name), expected);
         check("a\nb\u{7f}\tc", "abc");
+        check("halo\u{202e}\u{200f}\u{2028}\u{e0041}[2]", "halo[2]");
         check("--wrap=x;y", "--wrap=x;y");
         check(&"é".repeat(200), &"é".repeat(125));
     }

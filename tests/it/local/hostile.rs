@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{project, run, verb};
+use super::{here, project, run, verb};
 use crate::support::Ended;
 
 /// Names of steps that a shell, a path, XML or Markdown would take for more than a name.
@@ -210,4 +210,113 @@ fn files_that_are_no_files_stop_nobody() {
     let listed = verb(&project, &["list"]);
     assert_eq!(listed.code, Some(0), "{}", listed.err);
     run(&project, &["fifo-passes"]);
+}
+
+/// Characters that turn lines around, end them, or are not seen: of every category that there is.
+const UNSEEN: &str = "\u{200e}\u{200f}\u{61c}\u{202e}\u{2066}\u{2069}\u{2028}\u{2029}\u{200b}\u{2060}\u{ad}\u{feff}\u{fff9}\
+                      \u{e0001}\u{e0041}\u{e007f}\u{180e}\u{3164}\u{e0100}\u{13430}";
+
+#[track_caller]
+fn is_seen(what: &str, text: &str) {
+    use unicode_general_category::{GeneralCategory as G, get_general_category};
+    for c in text.chars() {
+        let unseen = matches!(
+            get_general_category(c),
+            G::Control | G::Format | G::LineSeparator | G::ParagraphSeparator | G::Unassigned
+        );
+        let own = matches!(c, '\n' | '\t');
+        assert!(
+            own || !unseen && !UNSEEN.contains(c),
+            "{what}: {c:?} in {text:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_seen_reaches_no_terminal_and_no_document_for_people() {
+    let name = format!("ha{UNSEEN}lo");
+    let quoted = serde_json::to_string(&name).unwrap();
+    let other = serde_json::to_string(&format!("solver {name}")).unwrap();
+    let project = project(&format!(
+        "[project]\nname = {quoted}\n[[test]]\nname = {quoted}\nsuite = {quoted}\ntags = [{quoted}]\nlauncher = \"none\"\n\
+         command = [\"sh\", \"-c\", \"cat tap.txt; exit 1\"]\nresults = {{ format = \"tap\" }}\n\
+         [[benchmark]]\nname = {other}\nlauncher = \"none\"\nrepetitions = 1\nwarmup = 0\ncommand = \"echo time: 1\"\n\
+         metric = {{ pattern = 'time: ([0-9.]+)', unit = {quoted} }}\n"
+    ));
+    project.file(
+        "tap.txt",
+        &format!("1..1\nnot ok 1 - te{UNSEEN}st\n# wh{UNSEEN}y\n"),
+    );
+    project.commit();
+    let ended = run(&project, &[]).exits_with(1);
+    assert!(
+        ended.err.contains("ha") && ended.err.contains("lo"),
+        "{}",
+        ended.err
+    );
+    is_seen("run", &ended.err);
+    is_seen("junit.xml", &ended.text("artifacts/tests/junit.xml"));
+    let json = run(&project, &["--format", "json"]).exits_with(1);
+    is_seen("run --format json", &json.out);
+    is_seen("run --format json", &json.err);
+    for arguments in [
+        &["plan"][..],
+        &["plan", "--list"],
+        &["plan", "--format", "json"],
+        &["list"],
+        &["list", "--format", "json"],
+        &["status"],
+        &["status", "--format", "json"],
+        &["report"],
+        &["report", "--format", "json"],
+        &["config"],
+        &["config", "--format", "json"],
+        &["trend"],
+        &["trend", "--format", "json"],
+        &["compare", "HEAD", "HEAD"],
+        &["resume"],
+        &["run", "-vv", "--scheduler", "local", "--tests-only"],
+        &["run", "nothing\u{202e}"],
+    ] {
+        let mut command = here(&project, arguments);
+        let shown = Ended::of(&project.dir, &command.output().unwrap());
+        assert!(
+            !(shown.out.clone() + &shown.err).is_empty(),
+            "{arguments:?}"
+        );
+        is_seen(&format!("{arguments:?}"), &shown.out);
+        is_seen(&format!("{arguments:?}"), &shown.err);
+    }
+    // JSON says the same in other words.
+    let plan = here(&project, &["plan", "--format", "json"])
+        .output()
+        .unwrap();
+    let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert!(plan.to_string().contains(&name), "{plan}");
+}
+
+#[test]
+fn a_mistake_in_a_file_is_shown_without_what_it_hides() {
+    let colours = regex::Regex::new("\u{1b}\\[[0-9;]*m").unwrap();
+    for text in [
+        format!("[project]\nname = 1 # {UNSEEN}\n"),
+        format!("[project]\n\"na{UNSEEN}me\" = \"x\"\n"),
+        format!("[project]\nname = \"{UNSEEN}\" {UNSEEN}\n"),
+        "[project]\n\"\\u001b[31mred\" = 1\n".to_owned(),
+        "[project]\nname = \u{1b}[2J\n".to_owned(),
+    ] {
+        let project = project("");
+        project.file("hpc.toml", &text);
+        let ended = run(&project, &["--in-place"]).exits_with(2);
+        is_seen(&text, &ended.err);
+        let mut command = here(&project, &["config", "--color", "always"]);
+        command.env_remove("NO_COLOR");
+        let coloured = Ended::of(&project.dir, &command.output().unwrap()).exits_with(2);
+        is_seen(&text, &colours.replace_all(&coloured.err, ""));
+        assert!(
+            !coloured.err.contains("\u{1b}[31mred"),
+            "{:?}",
+            coloured.err
+        );
+    }
 }
