@@ -198,6 +198,7 @@ fn requests(setting: &Setting, steps: &[Step], place: Place) -> Vec<(Vec<String>
         place,
         allocation: Vec::new(),
         hosts: Vec::new(),
+        limits: request::limits(&setting.site.scheduler.limits),
     };
     let workspace = setting.path(&setting.site.workspace.root);
     let folder = RunFolder::existing(&workspace, "doctor");

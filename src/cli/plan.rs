@@ -89,6 +89,7 @@ async fn planned(
             Place::Allocation => place::hosts_of_allocation(),
             Place::Job | Place::Here => Vec::new(),
         },
+        limits: request::limits(&setting.site.scheduler.limits),
     };
     let compared = if compare && place == Place::Job {
         let state = setting.path(&setting.site.workspace.state);

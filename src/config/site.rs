@@ -105,6 +105,10 @@ pub struct Limits {
     pub max_kept: Option<Memory>,
     /// The most files that are kept of it.
     pub max_kept_files: Option<u32>,
+    /// How much is read of what a step writes for its results.
+    pub max_log: Memory,
+    /// How many tests of a step are read.
+    pub max_report_tests: u32,
     /// The partitions that a step may name; `None` allows all.
     pub partitions: Option<Vec<String>>,
 }
@@ -276,6 +280,8 @@ fn limits(s: &Section) -> Limits {
         max_kept_files: s
             .get("max_kept_files")
             .map(|Bounded(count): Positive| count),
+        max_log: s.need("max_log"),
+        max_report_tests: s.need::<Positive>("max_report_tests").0,
         partitions: s.get::<Vec<Word>>("partitions").map(Plain::plain),
     }
 }

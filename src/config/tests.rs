@@ -67,6 +67,8 @@ fn an_empty_project_has_the_defaults() {
     let kept = Limits {
         max_kept: Some(Memory::from_bytes(256 << 20)),
         max_kept_files: Some(10_000),
+        max_log: Memory::from_bytes(64 << 20),
+        max_report_tests: 100_000,
         ..Limits::default()
     };
     assert_eq!(site.scheduler.limits, kept);
@@ -125,6 +127,8 @@ time = \"9m\"
     scheduler.options = []  # default
     scheduler.limits.max_kept = "256MiB"  # default
     scheduler.limits.max_kept_files = 10000  # default
+    scheduler.limits.max_log = "64MiB"  # default
+    scheduler.limits.max_report_tests = 100000  # default
     scheduler.account = "phys"  # config.toml:3
     scheduler.partition = "normal"  # config.toml:6
     "#);

@@ -1,6 +1,7 @@
 //! From what is known of a run to its artifacts, its summary and its exit code.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::results::record::{
     BuildRecord, Conditions, CoverageSummary, FileCoverage, HarnessRecord, Hpc, JobRecord,
     KeptFiles, Note, NoteKind, ObjectList, Part, Ratio, RunEntry, RunStatus, SCHEMA_VERSION,
 };
+use crate::results::reports::Limits;
 use crate::results::text::Style;
 use crate::results::{
     BenchmarkInput, CoverageFigures, EarlierAttempt, FinishedRun, PartLogs, StepResult, history,
@@ -57,6 +59,7 @@ pub(super) async fn conclude(
         state,
         attempts,
         around: &around,
+        limits: run.common().limits,
     }
     .finished(covered);
     let details = meta::meta(run, attempts, &around, state, covered, &finished);
@@ -133,6 +136,7 @@ struct Conclusion<'a> {
     state: &'a RunState,
     attempts: &'a Attempts,
     around: &'a Surroundings,
+    limits: Limits,
 }
 
 impl Conclusion<'_> {
@@ -313,7 +317,8 @@ impl Conclusion<'_> {
             return Heard::default();
         };
         let ended = attempt.end.verdict.outcome;
-        reports::read(step, &self.run.folder.attempt(&step.slug, number), ended)
+        let folder = self.run.folder.attempt(&step.slug, number);
+        reports::read(step, &folder, ended, self.limits)
     }
 
     fn earlier(&self, index: usize, number: u32) -> Option<EarlierAttempt> {
@@ -432,7 +437,14 @@ impl Conclusion<'_> {
             .map_or(Outcome::Lost, |verdict| verdict.outcome);
         let attempt = self.run.folder.attempt(&step.slug, state.attempt);
         let cluster = self.run.request.site.cluster.as_deref();
-        let mut inputs = measure::metrics(step, &attempt, outcome, &self.key(index, step), cluster);
+        let mut inputs = measure::metrics(
+            step,
+            &attempt,
+            outcome,
+            &self.key(index, step),
+            cluster,
+            self.limits,
+        );
         let conditions = self.conditions_of(index, step);
         let warnings = conditions.as_ref().map(facts::warnings).unwrap_or_default();
         for input in &mut inputs {
@@ -501,25 +513,35 @@ impl Conclusion<'_> {
     /// Writes the logs of such steps one after the other into one file of the run folder.
     fn joined_log(&self, name: &str, wanted: &dyn Fn(&Step) -> bool) -> Option<Utf8PathBuf> {
         let path = self.run.folder.root().join(name);
-        let mut text = Vec::new();
+        let mut joined = None;
         for (index, step) in self.run.request.plan.steps.iter().enumerate() {
             let attempt = self.state.steps()[index].attempt;
             let log = self.run.folder.attempt(&step.slug, attempt).join("log.txt");
-            if let Some(log) = wanted(step)
-                .then(|| foreign::read(log, foreign::DOCUMENT).ok())
-                .flatten()
-            {
-                text.extend_from_slice(
-                    format!("===== {}\n", step.name.replace('\n', " ")).as_bytes(),
-                );
-                text.extend_from_slice(&log);
-            }
+            let Some(log) = wanted(step).then(|| foreign::open(log).ok()).flatten() else {
+                continue;
+            };
+            let file = match &mut joined {
+                Some(file) => file,
+                none => none.insert(fs_err::File::create(&path).ok()?),
+            };
+            writeln!(file, "===== {}", step.name.replace('\n', " ")).ok()?;
+            self.copy_log(log, file).ok()?;
         }
-        if text.is_empty() {
-            return None;
+        joined.map(|_| self.relative(&path))
+    }
+
+    /// Copies as much of a log as is read of one, and says what is left out.
+    fn copy_log(&self, log: fs_err::File, to: &mut fs_err::File) -> std::io::Result<()> {
+        let most = self.limits.bytes;
+        let length = log.metadata()?.len();
+        let copied = std::io::copy(&mut log.take(most), to)?;
+        if let left @ 1.. = length.saturating_sub(copied) {
+            writeln!(
+                to,
+                "\n[hpc-ci: {left} bytes more; `max_log` of [scheduler.limits] cuts them here, the step's own log is whole]"
+            )?;
         }
-        fs_err::write(&path, text).ok()?;
-        Some(self.relative(&path))
+        Ok(())
     }
 
     /// A path seen from the folder of `hpc-results.json`.

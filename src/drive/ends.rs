@@ -329,7 +329,12 @@ impl Watch<'_, '_> {
             log: &collect::log_tail(&folder.join("log.txt")),
             cancelled: own.and_then(|job| job.cause.as_ref()),
         });
-        let verdict = reports::judged(verdict, &self.setting.plan.steps[index], &folder);
+        let verdict = reports::judged(
+            verdict,
+            &self.setting.plan.steps[index],
+            &folder,
+            self.setting.prepare.common.limits,
+        );
         let mut nodes = live.nodes;
         nodes.extend(
             record

@@ -13,6 +13,7 @@ use crate::results::BenchmarkInput;
 use crate::results::benchmark::figures::{self, Figure, FigureFile, FigureFormat};
 use crate::results::benchmark::{self, BenchmarkError, all_valid, of_place};
 use crate::results::record;
+use crate::results::reports::Limits;
 use crate::scheduler::Outcome;
 
 /// Returns the metrics of a benchmark that ended so; `key` says where it was measured, `cluster` is that place's name.
@@ -22,6 +23,7 @@ pub(super) fn metrics(
     outcome: Outcome,
     key: &BTreeMap<String, String>,
     cluster: Option<&str>,
+    limits: Limits,
 ) -> Vec<BenchmarkInput> {
     let StepKind::Benchmark(benchmark) = &step.kind else {
         return Vec::new();
@@ -46,7 +48,7 @@ pub(super) fn metrics(
     };
     let (figures, warnings) = match fault(&start, outcome) {
         Some(error) => (unmeasured(step, benchmark, &error), Vec::new()),
-        None => told(step, benchmark, &start)
+        None => told(step, benchmark, &start, limits)
             .unwrap_or_else(|error| (unmeasured(step, benchmark, &error), Vec::new())),
     };
     let declared = |name: &str| {
@@ -145,37 +147,39 @@ fn told(
     step: &Step,
     benchmark: &Benchmark,
     start: &Path,
+    limits: Limits,
 ) -> Result<(Vec<Figure>, Vec<String>), BenchmarkError> {
     let logs = sample_logs(start);
-    let outputs = logs
-        .iter()
-        .map(|path| {
-            let bytes = foreign::read(path, foreign::DOCUMENT).unwrap_or_default();
-            String::from_utf8_lossy(&bytes).into_owned()
-        })
-        .collect::<Vec<_>>();
+    // One is read at a time: each may be large, and there may be many.
+    let outputs = || logs.iter().map(|path| output(path, limits.bytes));
     let Some(results) = &step.results else {
         let metrics = benchmark.metrics.iter();
-        let figures = metrics.map(|metric| by_pattern(metric, benchmark, &outputs));
+        let figures = metrics.map(|metric| by_pattern(metric, benchmark, outputs()));
         return Ok((figures.collect(), Vec::new()));
     };
     if let Some(valid) = &benchmark.valid {
-        all_valid(valid, &outputs)?;
+        all_valid(valid, outputs())?;
     }
-    let repetitions = match results.path {
-        Some(_) => kept_files(start, outputs.len()),
-        None => outputs
-            .into_iter()
-            .map(|text| {
-                vec![FigureFile {
-                    path: "the output".to_owned(),
-                    text: Ok(text),
-                }]
-            })
-            .collect(),
-    };
     let format = format(results.format).ok_or(BenchmarkError::NoOutput)?;
-    let (mut figures, warnings) = figures::read(format, direction(results.better), &repetitions)?;
+    let better = direction(results.better);
+    let (mut figures, warnings) = match results.path {
+        Some(_) => {
+            let folders = kept_folders(start, logs.len());
+            let files = folders.iter().map(|folder| kept_files(folder));
+            figures::read(format, better, files)?
+        }
+        None => {
+            let of_output = |path: &PathBuf| FigureFile {
+                path: "the output".to_owned(),
+                text: output(path, MOST_FIGURES),
+            };
+            figures::read(
+                format,
+                better,
+                logs.iter().map(|path| vec![of_output(path)]),
+            )?
+        }
+    };
     // A metric that was declared and never told of must not vanish.
     for metric in &benchmark.metrics {
         let name = metric.name.as_deref().unwrap_or_default();
@@ -191,36 +195,55 @@ fn told(
     Ok((figures, warnings))
 }
 
-fn by_pattern(metric: &Metric, benchmark: &Benchmark, outputs: &[String]) -> Figure {
+/// Returns an output as far as it is read. One that is longer is no output, since the last figure counts.
+fn output(path: &Path, most: u64) -> Result<String, String> {
+    match foreign::read(path, most) {
+        Ok(bytes) => Ok(String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn by_pattern(
+    metric: &Metric,
+    benchmark: &Benchmark,
+    outputs: impl Iterator<Item = Result<String, String>>,
+) -> Figure {
     let pattern = metric.pattern.as_deref().unwrap_or_default();
     Figure {
         name: metric.name.clone().unwrap_or_default(),
         unit: metric.unit.clone(),
         better: direction(metric.better.unwrap_or_default()),
         samples: benchmark::Metric::new(pattern, benchmark.valid.as_deref(), &metric.unit)
-            .and_then(|metric| metric.samples(outputs.iter().map(String::as_str))),
+            .and_then(|metric| metric.samples(outputs)),
     }
 }
 
-/// The files of each repetition; a single launch keeps them without a folder of its own.
-fn kept_files(start: &Path, repetitions: usize) -> Vec<Vec<FigureFile>> {
+/// The folder of each repetition's files; a single launch keeps them without a folder of its own.
+fn kept_folders(start: &Path, repetitions: usize) -> Vec<PathBuf> {
     let kept = start.join("results");
-    let folders = (1..=repetitions).map(|number| kept.join(number.to_string()));
-    let folders = if kept.join("1").is_dir() {
-        folders.collect()
+    if kept.join("1").is_dir() {
+        let numbers = 1..=repetitions;
+        numbers
+            .map(|number| kept.join(number.to_string()))
+            .collect()
     } else {
         vec![kept]
-    };
-    let files = |folder: &PathBuf| {
-        let found = reports::kept(folder).into_iter();
-        found
-            .map(|(path, text)| FigureFile {
-                path,
-                text: text.map_err(|error| error.to_string()),
-            })
-            .collect()
-    };
-    folders.iter().map(files).collect()
+    }
+}
+
+/// The most bytes of figures that are read of one launch: as a document they take twenty times that.
+const MOST_FIGURES: u64 = 8 << 20;
+
+fn kept_files(folder: &Path) -> Vec<FigureFile> {
+    let mut left = MOST_FIGURES;
+    let found = reports::kept(folder).into_iter();
+    let files = found.map(|(path, file)| {
+        let text = output(&file, left);
+        left = left.saturating_sub(text.as_ref().map_or(0, |text| text.len() as u64));
+        FigureFile { path, text }
+    });
+    files.collect()
 }
 
 fn sample_logs(start: &Path) -> Vec<PathBuf> {

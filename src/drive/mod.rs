@@ -442,6 +442,7 @@ impl Run {
                 Place::Allocation => place::hosts_of_allocation(),
                 Place::Job | Place::Here => Vec::new(),
             },
+            limits: request::limits(&self.request.site.scheduler.limits),
         }
     }
 }

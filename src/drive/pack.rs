@@ -67,6 +67,7 @@ pub async fn run_pack(
             place: Place::Allocation,
             allocation: place::allocation_identity(),
             hosts: place::hosts_of_allocation(),
+            limits: file.limits,
         },
         made: file.made,
         at_once: 1,

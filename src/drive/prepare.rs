@@ -14,6 +14,7 @@ use crate::foreign;
 use crate::launch;
 use crate::plan::group::{Group, Pack};
 use crate::plan::{Disposition, Expect, Plan};
+use crate::results::reports::Limits;
 use crate::scheduler::JobRequest;
 
 /// The version of `pack.json`.
@@ -29,6 +30,8 @@ pub(super) struct PackFile {
     /// Which attempt of each step this is.
     pub(super) attempts: Vec<u32>,
     pub(super) made: BTreeMap<String, Made>,
+    /// How much of what steps write is read.
+    pub(super) limits: Limits,
     /// The time that its job asks for.
     pub(super) time: Duration,
     /// Its nodes.
@@ -147,6 +150,7 @@ impl Prepare<'_> {
             plan: self.packed_plan(pack),
             attempts: parts.iter().map(|(_, attempt, _)| *attempt).collect(),
             made: self.made.clone(),
+            limits: self.common.limits,
             time: pack.time,
             nodes: pack.nodes,
             cores: pack.cores,

@@ -1,14 +1,18 @@
 //! The reports that an attempt left: found in its folder, where its script put them, or in its log.
 
-use std::path::Path;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
 
+use crate::clean::one_line;
 use crate::foreign;
 use crate::plan::{Expect, ResultsFile, ResultsFormat, Step, StepKind};
-use crate::results::reports::{self, Format, Merged, RankReport, ReportError, merge, recognise};
+use crate::results::reports::{
+    self, Format, Limits, Merged, RankReport, ReportError, merge, recognise,
+};
 use crate::scheduler::{Outcome, Status, Verdict};
 
-/// Reports and logs beyond this are not read.
-const MOST_BYTES: u64 = 256 << 20;
+/// The most report files of a step that are read; its script keeps no more.
+const MOST_FILES: usize = 10_000;
 
 /// Of many ranks, each may be told the same of.
 const MOST_NOTES: usize = 5;
@@ -23,7 +27,7 @@ pub(super) struct Heard {
 }
 
 /// Returns what the reports of an attempt that ended so say.
-pub(super) fn read(step: &Step, attempt: &Path, outcome: Outcome) -> Heard {
+pub(super) fn read(step: &Step, attempt: &Path, outcome: Outcome, limits: Limits) -> Heard {
     let ran = matches!(outcome.status(), Status::Passed | Status::Failed);
     let is_test = matches!(step.kind, StepKind::Test) && step.expect == Expect::Pass;
     if !ran || !is_test {
@@ -31,10 +35,10 @@ pub(super) fn read(step: &Step, attempt: &Path, outcome: Outcome) -> Heard {
     }
     let report = match &step.results {
         Some(ResultsFile { format, path, .. }) => known(*format).and_then(|format| match path {
-            Some(pattern) => files(step, attempt, format, pattern, outcome),
-            None => Some(log(attempt, format)),
+            Some(pattern) => files(step, attempt, format, pattern, outcome, limits),
+            None => Some(log(attempt, format, limits)),
         }),
-        None => return guessed(step, attempt, outcome).unwrap_or_default(),
+        None => return guessed(step, attempt, outcome, limits).unwrap_or_default(),
     };
     // Where the step failed anyway, what is wrong with its report is no verdict of its own.
     let failed = outcome.status() == Status::Failed;
@@ -50,16 +54,31 @@ pub(super) fn read(step: &Step, attempt: &Path, outcome: Outcome) -> Heard {
 }
 
 /// What stands in the output though nobody asked for it. Where anything speaks against it, the step is one test.
-fn guessed(step: &Step, attempt: &Path, outcome: Outcome) -> Option<Heard> {
-    let text = text(&attempt.join("log.txt")).ok()?;
-    let found = recognise(&text)?;
+fn guessed(step: &Step, attempt: &Path, outcome: Outcome, limits: Limits) -> Option<Heard> {
+    let path = attempt.join("log.txt");
+    let length = foreign::open(&path)
+        .and_then(|log| log.metadata())
+        .ok()?
+        .len();
+    if length > limits.bytes {
+        let note = format!(
+            "its output of {length} bytes was not searched for tests: `max_log` of [scheduler.limits] is {}",
+            limits.bytes
+        );
+        return Some(Heard {
+            report: None,
+            notes: vec![note],
+        });
+    }
+    let open = || foreign::open(&path).ok().map(BufReader::new);
+    let found = recognise(open, limits)?;
     // Ranks that print over one another make no sense together, and of those that print one after the other each tells of the same
     // tests: which of both happens is chance.
     if step.resources.ranks > 1 && (found.repeats || !found.problems.is_empty()) {
         return None;
     }
     let dialect = found.dialect.as_str();
-    let merged = merge(vec![of_log(Ok(found))], None);
+    let merged = merge([of_log(Ok(found))], None, limits);
     Some(match reports::contradiction(outcome, &merged) {
         None => Heard {
             notes: merged.notes.clone(),
@@ -76,8 +95,8 @@ fn guessed(step: &Step, attempt: &Path, outcome: Outcome) -> Option<Heard> {
 }
 
 /// Returns the verdict on an attempt once its reports were heard too.
-pub(super) fn judged(verdict: Verdict, step: &Step, attempt: &Path) -> Verdict {
-    let report = read(step, attempt, verdict.outcome).report;
+pub(super) fn judged(verdict: Verdict, step: &Step, attempt: &Path, limits: Limits) -> Verdict {
+    let report = read(step, attempt, verdict.outcome, limits).report;
     let heard = report.and_then(|report| reports::verdict(verdict.outcome, &report));
     match heard {
         Some((outcome, message)) => Verdict {
@@ -100,9 +119,16 @@ fn known(format: ResultsFormat) -> Option<Format> {
     })
 }
 
-fn log(attempt: &Path, format: Format) -> Merged {
-    let report = text(&attempt.join("log.txt")).and_then(|text| reports::read(format, &text));
-    merge(vec![of_log(report)], None)
+fn log(attempt: &Path, format: Format, limits: Limits) -> Merged {
+    let report = of_file(format, &attempt.join("log.txt"), limits);
+    merge([of_log(report)], None, limits)
+}
+
+fn of_file(format: Format, path: &Path, limits: Limits) -> Result<reports::Report, ReportError> {
+    let file = foreign::open(path).map_err(|error| ReportError::Unreadable {
+        what: error.to_string(),
+    })?;
+    reports::read(format, BufReader::new(file), limits)
 }
 
 fn of_log(report: Result<reports::Report, ReportError>) -> RankReport {
@@ -119,13 +145,15 @@ fn files(
     format: Format,
     pattern: &str,
     outcome: Outcome,
+    limits: Limits,
 ) -> Option<Merged> {
     let folder = super::collect::last_start(attempt).join("results");
     let found = kept(&folder);
+    let cut = foreign::read_to_string(folder.join("cut"), foreign::NOTE).ok();
     if found.is_empty() {
         // A step that failed may have died before it could write any.
         return (outcome == Outcome::Passed).then(|| Merged {
-            problems: vec![absent(&folder, pattern)],
+            problems: vec![cut.map_or_else(|| absent(&folder, pattern), |why| left_out(&why))],
             ..Merged::default()
         });
     }
@@ -137,24 +165,34 @@ fn files(
     let of_ranks = of_ranks.filter(|_| ranks > 1 || pattern.contains(RANK));
     let ranks = of_ranks.as_ref().map(|_| ranks);
     let mut of_ranks = of_ranks.unwrap_or_default().into_iter();
-    let all = found.into_iter().map(|(file, text)| RankReport {
+    let all = found.into_iter().map(|(file, report)| RankReport {
         rank: of_ranks.next(),
         file,
-        report: text.and_then(|text| reports::read(format, &text)),
+        report: of_file(format, &report, limits),
     });
-    Some(merge(all.collect(), ranks))
+    let mut merged = merge(all, ranks, limits);
+    if let Some(why) = cut {
+        merged.problems.insert(0, left_out(&why));
+    }
+    Some(merged)
 }
 
-/// Returns the reports that a script kept in a folder: the path at which each was found, and its text.
-pub(super) fn kept(folder: &Path) -> Vec<(String, Result<String, ReportError>)> {
+/// What the script says of reports that it has not kept.
+fn left_out(why: &str) -> String {
+    format!("not all of its reports were kept: {}", one_line(why))
+}
+
+/// Returns the reports that a script kept in a folder: the path at which each was found, and where it is now.
+pub(super) fn kept(folder: &Path) -> Vec<(String, PathBuf)> {
     let mut numbers = crate::foreign::names(folder)
         .iter()
         .filter_map(|name| name.strip_suffix(".report")?.parse::<u64>().ok())
         .collect::<Vec<_>>();
     numbers.sort_unstable();
+    numbers.truncate(MOST_FILES);
     let found = numbers.iter().map(|number| {
         let name = foreign::read_to_string(folder.join(format!("{number}.name")), foreign::NOTE);
-        let report = text(&folder.join(format!("{number}.report")));
+        let report = folder.join(format!("{number}.report"));
         (name.unwrap_or_default(), report)
     });
     found.collect()
@@ -186,19 +224,6 @@ fn rank(pattern: &str, file: &str) -> Option<u32> {
         return digits.into_iter().find(|it| !it.is_empty())?.parse().ok();
     }
     file.strip_prefix(before)?.strip_suffix(after)?.parse().ok()
-}
-
-fn text(path: &Path) -> Result<String, ReportError> {
-    let unreadable = |error: std::io::Error| ReportError::Unreadable {
-        what: error.to_string(),
-    };
-    let file = foreign::open(path).map_err(unreadable)?;
-    let size = file.metadata().map_err(unreadable)?.len();
-    if size > MOST_BYTES {
-        return Err(ReportError::TooLarge { size });
-    }
-    let bytes = foreign::read(path, MOST_BYTES).map_err(unreadable)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

@@ -9,9 +9,12 @@ use super::folder::{RunFolder, ended_name};
 use super::place;
 use crate::build::environment::{self, Setup};
 use crate::config::{self, CommandLine, Environment, LauncherKind, Memory};
-use crate::launch::{Cwd, Facts, Job, Keep, Keeping, Kind, Launch, Place, Pmi, Program, Scratch};
+use crate::launch::{
+    Cwd, Facts, Job, Keep, Keeping, Kind, Launch, Place, Pmi, Program, Reports, Scratch,
+};
 use crate::plan::group::Pack;
 use crate::plan::{Producer, Resources, Step, StepKind};
+use crate::results::reports::Limits;
 use crate::scheduler::admission::Host;
 use crate::scheduler::{Array, JobRequest};
 
@@ -31,6 +34,8 @@ pub struct Common {
     pub allocation: Vec<(String, String)>,
     /// The nodes that steps share, where they are not jobs of their own.
     pub hosts: Vec<Host>,
+    /// How much of what steps write is read.
+    pub limits: Limits,
 }
 
 /// One attempt of one step: its script, its wrapper and the job that runs it.
@@ -57,6 +62,15 @@ pub struct Made {
     pub keeping: Keeping,
     /// The disks of the nodes, if ranks write profiles there.
     pub disk: Option<Disk>,
+}
+
+/// Returns how much of what steps write is read.
+#[must_use]
+pub fn limits(limits: &config::Limits) -> Limits {
+    Limits {
+        bytes: limits.max_log.bytes(),
+        tests: usize::try_from(limits.max_report_tests).unwrap_or(usize::MAX),
+    }
 }
 
 /// Returns all that an attempt needs; `on` are the nodes of the allocation that it is to have, where that is decided.
@@ -108,7 +122,10 @@ pub fn attempt(
             .results
             .as_ref()
             .and_then(|results| results.path.as_ref())
-            .map(|path| path.replace("{rank}", "*")),
+            .map(|path| Reports {
+                pattern: path.replace("{rank}", "*"),
+                most_bytes: common.limits.bytes,
+            }),
         scratch: scratch(made, folder, step, number),
         facts: Facts {
             script: text(&folder.facts()),

@@ -214,14 +214,23 @@ pub struct Job {
     pub repetitions: u32,
     /// Launches before them that do not.
     pub warmup: u32,
-    /// A pattern of the files in which the step tells of its tests.
-    pub reports: Option<String>,
+    /// The files in which the step tells of its tests.
+    pub reports: Option<Reports>,
     /// How ranks use the disks of their nodes; none if they write to shared storage.
     pub scratch: Option<Scratch>,
     /// How nodes are described.
     pub facts: Facts,
     /// The files that are kept with the run; none if nothing is.
     pub keep: Option<Keep>,
+}
+
+/// The files in which a step tells of its tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reports {
+    /// A pattern of their paths.
+    pub pattern: String,
+    /// The most bytes that are kept of each.
+    pub most_bytes: u64,
 }
 
 /// The files of a step that are kept with the run, and by which program.

@@ -1,5 +1,9 @@
 mkdir -p "$HPC_CI_OUT/results"
 
+# A step may leave any number of files of any size, and the job must end in time all the same: of each no more is kept than is read of
+# it, of all no more than this. What is left out is told in `cut`.
+hpc_ci_most_files=10000 hpc_ci_most_seconds=60
+
 # A report is told from one that was there before by what it is, and not by when it was written: clocks of nodes differ. Nothing is
 # moved aside either, since other steps may be at work in the same tree.
 declare -A hpc_ci_old=()
@@ -20,7 +24,7 @@ hpc_ci_look() { # PATTERN: sets the arrays hpc_ci_bases, where reports are looke
 
 # PATTERN: remembers the files that match before the step, or a launch of it, begins
 hpc_ci_remember_results() {
-  local id written changed file clock young tries=0
+  local id written changed file clock young tries=0 begin=$SECONDS
   while :; do
     hpc_ci_old=() clock= young=
     while IFS='|' read -r id written changed file; do
@@ -43,7 +47,7 @@ hpc_ci_remember_results() {
       hpc_ci_prints "$HPC_CI_OUT/results/clock" "${files[@]}"
     )
     # File systems count milliseconds, or seconds: what is written again before theirs has moved on would look untouched.
-    [ -n "$young" ] && [ "$tries" -lt 40 ] || break
+    [ -n "$young" ] && [ "$tries" -lt 40 ] && [ $((SECONDS - begin)) -lt 5 ] || break
     tries=$((tries + 1))
     sleep 0.05
   done
@@ -52,7 +56,7 @@ hpc_ci_remember_results() {
 # PATTERN [FOLDER]: copies the reports that the step has written; it looks where the step ran, then in the folder of its own
 hpc_ci_keep_results() (
   shopt -s nullglob globstar
-  number=0 kept=$HPC_CI_OUT/results${2:+/$2}
+  number=0 bytes=0 begin=$SECONDS kept=$HPC_CI_OUT/results${2:+/$2}
   mkdir -p "$kept"
   hpc_ci_look "$1"
   for base in "${hpc_ci_bases[@]}"; do
@@ -69,8 +73,22 @@ hpc_ci_keep_results() (
         printf '%s\n' "$file" >>"$kept/stale"
         continue
       fi
-      number=$((number + 1))
-      cp -- "$file" "$kept/$number.report" && printf '%s' "$file" >"$kept/$number.name"
+      size=$(stat -L -c %s -- "$file") || continue
+      [ "$size" -le "$hpc_ci_most_bytes" ] || size=$((hpc_ci_most_bytes + 1))
+      why=
+      if [ "$number" -ge "$hpc_ci_most_files" ]; then
+        why="there are ${#hpc_ci_found[@]}, and $hpc_ci_most_files are read at most"
+      elif [ $((bytes + size)) -gt $((16 * hpc_ci_most_bytes)) ]; then
+        why="together they have more than $((16 * hpc_ci_most_bytes)) bytes"
+      elif [ $((SECONDS - begin)) -gt "$hpc_ci_most_seconds" ]; then
+        why="to copy them takes more than $hpc_ci_most_seconds s"
+      fi
+      if [ -n "$why" ]; then
+        printf '%s\n' "$why" >"$kept/cut"
+        break
+      fi
+      bytes=$((bytes + size)) number=$((number + 1))
+      head -c "$size" -- "$file" >"$kept/$number.report" && printf '%s' "$file" >"$kept/$number.name"
     done
     [ "$number" = 0 ] || break
   done

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use shell_words::quote;
 
-use super::{Cwd, Job, Keep, Keeping, Kind, Launch, Place, Program};
+use super::{Cwd, Job, Keep, Keeping, Kind, Launch, Place, Program, Reports};
 
 /// Functions that every script needs: refusing, the exit record, time, the search for the program's MPI.
 const FUNCTIONS: &str = include_str!("functions.sh");
@@ -314,8 +314,8 @@ fn body(job: &Job) -> String {
     };
     let repeats = job.warmup > 0 || job.repetitions > 1;
     if repeats {
-        let reported = job.reports.as_ref().map_or_else(String::new, |pattern| {
-            format!("hpc_ci_reported {} ", quote(pattern))
+        let reported = job.reports.as_ref().map_or_else(String::new, |reports| {
+            format!("hpc_ci_reported {} ", quote(&reports.pattern))
         });
         writeln!(
             text,
@@ -327,7 +327,12 @@ fn body(job: &Job) -> String {
         writeln!(text, "  {start}").expect("a String takes any text");
     }
     text.push_str("}\n");
-    if let Some(pattern) = &job.reports {
+    if let Some(Reports {
+        pattern,
+        most_bytes,
+    }) = &job.reports
+    {
+        writeln!(text, "hpc_ci_most_bytes={most_bytes}").expect("a String takes any text");
         text.push_str(RESULTS);
         if !repeats {
             writeln!(text, "hpc_ci_remember_results {}", quote(pattern))
@@ -341,8 +346,9 @@ fn body(job: &Job) -> String {
     for program in &job.after {
         writeln!(text, "hpc_ci_after {}", argv(program)).expect("a String takes any text");
     }
-    if let Some(pattern) = job.reports.as_ref().filter(|_| !repeats) {
-        writeln!(text, "hpc_ci_keep_results {}", quote(pattern)).expect("a String takes any text");
+    if let Some(reports) = job.reports.as_ref().filter(|_| !repeats) {
+        writeln!(text, "hpc_ci_keep_results {}", quote(&reports.pattern))
+            .expect("a String takes any text");
     }
     text.push_str("hpc_ci_finish\n");
     text

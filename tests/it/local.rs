@@ -1,5 +1,6 @@
 //! The program on one machine, without Slurm: its verbs, how steps end, what a run leaves, and what a project may bring along.
 
+mod bounds;
 mod ends;
 mod hostile;
 pub(crate) mod keep;

@@ -116,13 +116,15 @@ fn left_out(entry: &Value) -> Option<NoValue> {
 pub fn read(
     format: FigureFormat,
     better: Better,
-    repetitions: &[Vec<FigureFile>],
+    repetitions: impl IntoIterator<Item = Vec<FigureFile>>,
 ) -> Result<(Vec<Figure>, Vec<String>), BenchmarkError> {
     let mut warnings = Vec::new();
     let mut order = Vec::<Figure>::new();
     let mut told = BTreeMap::<String, Vec<Result<Vec<f64>, BenchmarkError>>>::new();
+    let mut repeated = 0;
     for (number, files) in (1..).zip(repetitions) {
-        let found = repetition(format, better, files, &mut warnings).map_err(|what| {
+        repeated = number;
+        let found = repetition(format, better, &files, &mut warnings).map_err(|what| {
             BenchmarkError::Report {
                 repetition: number,
                 what,
@@ -161,8 +163,8 @@ pub fn read(
     }
     let figures = order.into_iter().map(|figure| {
         let mut all = told.remove(&figure.name).unwrap_or_default();
-        if all.len() < repetitions.len() {
-            all.push(Err(absent(repetitions.len())));
+        if all.len() < repeated {
+            all.push(Err(absent(repeated)));
         }
         Figure {
             samples: joined(all),
@@ -278,7 +280,7 @@ mod tests {
             .iter()
             .map(|text| file(text))
             .collect::<Vec<_>>();
-        let told = match read(format, Better::Lower, &files) {
+        let told = match read(format, Better::Lower, files) {
             Ok((figures, warnings)) => {
                 let lines = figures.iter().map(|it| {
                     let values = match &it.samples {
@@ -339,7 +341,7 @@ mod tests {
             include_str!("../../../tests/data/benchmarks/google-1.8.3.json"),
             include_str!("../../../tests/data/benchmarks/google-1.9.5.json"),
         ] {
-            let (figures, _) = read(FigureFormat::GoogleBenchmark, Better::Lower, &[file(text)])
+            let (figures, _) = read(FigureFormat::GoogleBenchmark, Better::Lower, [file(text)])
                 .expect("it is Google Benchmark's");
             let values = figures.iter().map(|it| match &it.samples {
                 Ok(samples) => format!("{}: {} samples", it.name, samples.len()),
@@ -583,7 +585,7 @@ mod tests {
             ),
         ];
         let (figures, _) =
-            read(FigureFormat::Criterion, Better::Lower, &[files]).expect("they are Criterion's");
+            read(FigureFormat::Criterion, Better::Lower, [files]).expect("they are Criterion's");
         let figures = figures.iter().map(|it| {
             (
                 it.name.as_str(),

@@ -34,14 +34,16 @@ impl Metric {
         Ok(metric)
     }
 
-    /// Returns one sample for each output, in their order. Outputs of warm-up launches do not belong here.
-    pub fn samples<'a>(
+    /// Returns one sample for each output, in their order; an output is its text, or why it cannot be read. Outputs of warm-up launches do not belong here.
+    pub fn samples<S: AsRef<str>>(
         &self,
-        outputs: impl IntoIterator<Item = &'a str>,
+        outputs: impl IntoIterator<Item = Result<S, String>>,
     ) -> Result<Vec<f64>, BenchmarkError> {
         let samples = (1..)
             .zip(outputs)
-            .map(|(repetition, output)| self.sample(repetition, output))
+            .map(|(repetition, output)| {
+                self.sample(repetition, whole(repetition, output)?.as_ref())
+            })
             .collect::<Result<Vec<_>, _>>()?;
         if samples.is_empty() {
             Err(BenchmarkError::NoOutput)
@@ -226,11 +228,18 @@ impl BenchmarkError {
 }
 
 /// Checks that `valid` matches in each output.
-pub fn all_valid(valid: &str, outputs: &[String]) -> Result<(), BenchmarkError> {
+pub fn all_valid(
+    valid: &str,
+    outputs: impl IntoIterator<Item = Result<String, String>>,
+) -> Result<(), BenchmarkError> {
     let valid = compile(valid)?;
-    (1..)
-        .zip(outputs)
-        .try_for_each(|(repetition, output)| check_valid(Some(&valid), repetition, output))
+    (1..).zip(outputs).try_for_each(|(repetition, output)| {
+        check_valid(Some(&valid), repetition, &whole(repetition, output)?)
+    })
+}
+
+fn whole<S>(repetition: usize, output: Result<S, String>) -> Result<S, BenchmarkError> {
+    output.map_err(|what| BenchmarkError::Report { repetition, what })
 }
 
 fn check_valid(
@@ -279,7 +288,7 @@ mod tests {
         outputs: &[&str],
     ) -> Result<Vec<f64>, String> {
         Metric::new(pattern, valid, unit)
-            .and_then(|metric| metric.samples(outputs.iter().copied()))
+            .and_then(|metric| metric.samples(outputs.iter().map(|&output| Ok(output))))
             .map_err(|error| error.to_string())
     }
 

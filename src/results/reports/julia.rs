@@ -10,56 +10,94 @@
 //! It knows test sets, not tests: each set that no other set stands below is one case, and so is a set that has results of its
 //! own beside those of the sets below it.
 
-use super::{Case, CaseStatus, Dialect, Report, ReportError};
+use super::source::LineReader;
+use super::{Case, CaseStatus, Dialect, Report, ReportError, shortened};
 
 const TITLE: &str = "Test Summary:";
+
+/// How long the name of a set may be, with those around it: each of many that stand in one another would have all of theirs.
+const NAME: usize = 1000;
 
 /// What Julia says behind a table in which something failed.
 const FAILED: &str = "Some tests did not pass: ";
 
-/// Returns whether a text looks like it.
-pub(super) fn is_likely(text: &str) -> bool {
-    text.lines().any(|line| Columns::of(line).is_some())
+/// Whether an output looks like it.
+#[derive(Default)]
+pub(super) struct Signs {
+    table: bool,
+}
+
+impl Signs {
+    pub(super) fn line(&mut self, line: &str) {
+        self.table = self.table || Columns::of(line).is_some();
+    }
+
+    pub(super) fn are_likely(&self) -> bool {
+        self.table
+    }
 }
 
 /// Reads the tables of an output.
-pub(super) fn read(text: &str) -> Result<Report, ReportError> {
-    let mut report = Report::new(Dialect::Julia);
-    let mut rows = Vec::new();
-    let mut columns = None::<Columns>;
-    let mut tables = 0;
-    for line in text.lines() {
+#[derive(Default)]
+pub(super) struct Reader {
+    cases: Vec<Case>,
+    problems: Vec<String>,
+    /// Those of the table that is read, and its columns.
+    rows: Vec<Row>,
+    columns: Option<Columns>,
+    tables: usize,
+    /// What Julia says behind the tables.
+    end: Option<String>,
+}
+
+impl LineReader for Reader {
+    fn line(&mut self, line: &str) {
         if let Some(found) = Columns::of(line) {
-            report.cases.extend(cases(&std::mem::take(&mut rows)));
-            columns = Some(found);
-            tables += 1;
-        } else if let Some(row) = columns.as_ref().and_then(|columns| columns.row(line)) {
-            report.problems.extend(row.problem.clone());
-            rows.push(row);
+            self.end_table();
+            self.columns = Some(found);
+            self.tables += 1;
+        } else if let Some(row) = self.columns.as_ref().and_then(|columns| columns.row(line)) {
+            self.problems.extend(row.problem.clone());
+            self.rows.push(row);
         } else {
-            report.cases.extend(cases(&std::mem::take(&mut rows)));
-            columns = None;
+            self.end_table();
+            self.columns = None;
+        }
+        if self.end.is_none() {
+            self.end = line.split_once(FAILED).map(|(_, said)| said.to_owned());
         }
     }
-    report.cases.extend(cases(&rows));
-    let failed = report.cases.iter().any(|case| case.status.is_failure());
-    let end = text
-        .lines()
-        .find_map(|line| Some(line.split_once(FAILED)?.1));
-    if let Some(said) = end.filter(|_| !failed) {
-        let message = format!(
-            "it ends with `{}`, and no test of it failed",
-            said.trim_end_matches('.')
-        );
-        report.problems.push(message);
+
+    fn held(&self) -> usize {
+        self.cases.len() + self.rows.len() + self.problems.len()
     }
-    if tables == 0 {
-        return Err(ReportError::Not {
-            what: "summary of Julia's tests",
-        });
+
+    fn end(mut self) -> Result<Report, ReportError> {
+        self.end_table();
+        if self.tables == 0 {
+            return Err(ReportError::Not {
+                what: "summary of Julia's tests",
+            });
+        }
+        let failed = self.cases.iter().any(|case| case.status.is_failure());
+        if let Some(said) = self.end.filter(|_| !failed) {
+            self.problems.push(format!(
+                "it ends with `{}`, and no test of it failed",
+                said.trim_end_matches('.')
+            ));
+        }
+        let mut report = Report::new(Dialect::Julia);
+        report.cases = self.cases;
+        report.problems = self.problems;
+        report.number_namesakes();
+        Ok(report)
     }
-    report.number_namesakes();
-    Ok(report)
+}
+
+impl Reader {
+    fn end_table(&mut self) {
+        self.cases.extend(cases(&std::mem::take(&mut self.rows)));
+    }
 }
 
 /// The columns of a table.
@@ -185,6 +223,7 @@ fn cases(rows: &[Row]) -> Vec<Case> {
             .map(|(_, name)| *name)
             .collect::<Vec<_>>()
             .join("/");
+        let name = shortened(&name, NAME);
         cases.extend(own.map(|counts| {
             Case {
                 seconds: row.seconds,
@@ -251,7 +290,12 @@ fn seconds(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Format, read_text};
     use super::*;
+
+    fn read(text: &str) -> Result<Report, ReportError> {
+        read_text(Format::Julia, text)
+    }
 
     fn told(text: &str) -> String {
         let report = read(text).expect("it is Julia's");

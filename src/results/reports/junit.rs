@@ -5,14 +5,26 @@
 //! another test. The table of all that stands in `docs/reports.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead;
 
+use super::source::{MOST_XML, from_tag, unreadable};
 use super::words::{self, Amount, Attribute, Word};
 use super::xml::{self, Document, Element, Mark, WORD};
-use super::{Case, CaseStatus, Dialect, Report, ReportError, one_line, shortened, totals};
+use super::{Case, CaseStatus, Dialect, Limits, Report, ReportError, one_line, shortened, totals};
 
 /// Reads a report.
-pub(super) fn read(text: &str) -> Result<Report, ReportError> {
-    let document = xml::read(text)?;
+pub(super) fn read(source: impl BufRead, limits: Limits) -> Result<Report, ReportError> {
+    let (text, cut) =
+        from_tag(source, b"<testsuite", limits).map_err(|error| unreadable(&error))?;
+    let document = match xml::read(&text, limits.tests) {
+        Err(ReportError::Not { .. }) if cut => {
+            return Err(ReportError::TooLarge {
+                limit: limits.bytes,
+            });
+        }
+        document => document?,
+    };
+    drop(text);
     let dialect = dialect(&document);
     let mut report = Report::new(dialect);
     let mut unclear = Unclear::default();
@@ -29,6 +41,16 @@ pub(super) fn read(text: &str) -> Result<Report, ReportError> {
             .problems
             .push("its XML ends too early or is broken".to_owned());
     }
+    report.problems.extend(cut.then(|| {
+        Limits {
+            bytes: limits.bytes.min(MOST_XML),
+            ..limits
+        }
+        .cut()
+    }));
+    report
+        .problems
+        .extend(document.beyond.then(|| limits.beyond()));
     report.problems.extend(unclear.problems());
     report
         .problems
@@ -444,7 +466,12 @@ fn seconds(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Format, read_text};
     use super::*;
+
+    fn read(text: &str) -> Result<Report, ReportError> {
+        read_text(Format::Junit, text)
+    }
 
     /// Returns dialect and cases as lines.
     fn told(text: &str) -> String {

@@ -1,41 +1,36 @@
 //! What Rust's test programs print: `test a::b ... ok`, and a line that adds up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
+use super::source::LineReader;
 use super::{Case, CaseStatus, Dialect, Report, ReportError};
 
-/// More tests than any program has.
-const MOST_TESTS: usize = 1_000_000;
+/// The most tests that are made of a mere count.
+const MOST_TESTS: usize = 100_000;
 
-/// Returns whether a text looks like it.
-pub(super) fn is_likely(text: &str) -> bool {
-    let mut lines = text.lines();
-    lines.any(|line| line.starts_with("test result: "))
-        || text.lines().any(|line| running(line).is_some())
-            && text.lines().any(|line| started(line).is_some())
+/// Whether an output looks like it.
+#[derive(Default)]
+pub(super) struct Signs {
+    summed: bool,
+    running: bool,
+    started: bool,
+}
+
+impl Signs {
+    pub(super) fn line(&mut self, line: &str) {
+        self.summed |= line.starts_with("test result: ");
+        self.running = self.running || running(line).is_some();
+        self.started = self.started || started(line).is_some();
+    }
+
+    pub(super) fn are_likely(&self) -> bool {
+        self.summed || self.running && self.started
+    }
 }
 
 /// Reads the output of one or several test programs.
-pub(super) fn read(text: &str) -> Result<Report, ReportError> {
-    let mut reader = Reader::default();
-    for line in text.lines() {
-        reader.line(line);
-    }
-    reader.end_program(None);
-    if reader.programs == 0 {
-        return Err(ReportError::Not {
-            what: "output of a Rust test program",
-        });
-    }
-    let mut report = Report::new(Dialect::Libtest);
-    report.cases = reader.cases;
-    report.problems = reader.problems;
-    report.number_namesakes();
-    Ok(report)
-}
-
 #[derive(Default)]
-struct Reader {
+pub(super) struct Reader {
     target: String,
     programs: usize,
     /// Tests of the current program, and how many it announced.
@@ -57,7 +52,7 @@ enum Section {
     Failures,
 }
 
-impl Reader {
+impl LineReader for Reader {
     fn line(&mut self, line: &str) {
         if let Some(target) = target(line) {
             self.target = target;
@@ -82,6 +77,32 @@ impl Reader {
         }
     }
 
+    fn held(&self) -> usize {
+        self.cases.len()
+            + self.problems.len()
+            + self
+                .current
+                .len()
+                .max(self.details.len())
+                .max(self.failed.len())
+    }
+
+    fn end(mut self) -> Result<Report, ReportError> {
+        self.end_program(None);
+        if self.programs == 0 {
+            return Err(ReportError::Not {
+                what: "output of a Rust test program",
+            });
+        }
+        let mut report = Report::new(Dialect::Libtest);
+        report.cases = self.cases;
+        report.problems = self.problems;
+        report.number_namesakes();
+        Ok(report)
+    }
+}
+
+impl Reader {
     fn other(&mut self, line: &str) {
         match self.section {
             Section::Failures if line.starts_with("    ") => {
@@ -89,8 +110,7 @@ impl Reader {
             }
             Section::Output(at) => {
                 let text = &mut self.details[at].1;
-                text.push_str(line);
-                text.push('\n');
+                super::add_line(text, line);
             }
             // With --nocapture, the word comes behind the test's own output.
             Section::Results | Section::Failures => {
@@ -123,6 +143,9 @@ impl Reader {
             }
         };
         let mut counted = Totals::default();
+        // Of namesakes, the first speaks.
+        let details = std::mem::take(&mut self.details).into_iter().rev();
+        let details = details.collect::<HashMap<_, _>>();
         for (name, status, message) in std::mem::take(&mut self.current) {
             let status = status.unwrap_or(match (totals, self.failed.contains(&name)) {
                 (None, _) => CaseStatus::Lost,
@@ -130,8 +153,7 @@ impl Reader {
                 (_, false) => CaseStatus::Passed,
             });
             counted.add(status);
-            let detail = self.details.iter().find(|(of, _)| *of == name);
-            let detail = detail.map_or("", |(_, text)| text);
+            let detail = details.get(&name).map_or("", String::as_str);
             self.cases.push(
                 Case::new(named(&name), status)
                     .because(message.as_deref().unwrap_or_default())
@@ -166,7 +188,6 @@ impl Reader {
             Some(_) => {}
         }
         self.failed.clear();
-        self.details.clear();
         self.section = Section::Results;
     }
 }
@@ -299,7 +320,12 @@ fn target(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Format, read_text};
     use super::*;
+
+    fn read(text: &str) -> Result<Report, ReportError> {
+        read_text(Format::Libtest, text)
+    }
 
     fn told(text: &str) -> String {
         let report = read(text).expect("it is libtest's");

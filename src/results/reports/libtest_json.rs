@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::source::LineReader;
 use super::{Case, CaseStatus, Dialect, Report, ReportError};
 
 #[derive(Deserialize)]
@@ -38,30 +39,20 @@ struct Line {
     reason: Option<String>,
 }
 
-/// Returns whether a text looks like it.
-pub(super) fn is_likely(text: &str) -> bool {
-    text.lines()
-        .filter_map(parse)
-        .any(|line| line.kind == "suite")
+/// Whether an output looks like it.
+#[derive(Default)]
+pub(super) struct Signs {
+    suite: bool,
 }
 
-/// Reads the output of one or several test programs.
-pub(super) fn read(text: &str) -> Result<Report, ReportError> {
-    let mut reader = Reader::default();
-    for line in text.lines().filter_map(parse) {
-        reader.line(&line);
+impl Signs {
+    pub(super) fn line(&mut self, line: &str) {
+        self.suite = self.suite || parse(line).is_some_and(|line| line.kind == "suite");
     }
-    reader.end_suite(None);
-    if reader.suites == 0 {
-        return Err(ReportError::Not {
-            what: "JSON of a Rust test program",
-        });
+
+    pub(super) fn are_likely(&self) -> bool {
+        self.suite
     }
-    let mut report = Report::new(Dialect::LibtestJson);
-    report.cases = reader.cases;
-    report.problems = reader.problems;
-    report.number_namesakes();
-    Ok(report)
 }
 
 fn parse(line: &str) -> Option<Line> {
@@ -71,8 +62,9 @@ fn parse(line: &str) -> Option<Line> {
         .flatten()
 }
 
+/// Reads the output of one or several test programs.
 #[derive(Default)]
-struct Reader {
+pub(super) struct Reader {
     suites: usize,
     announced: Option<u64>,
     heard: u64,
@@ -84,8 +76,34 @@ struct Reader {
     problems: Vec<String>,
 }
 
+impl LineReader for Reader {
+    fn line(&mut self, line: &str) {
+        if let Some(line) = parse(line) {
+            self.event(&line);
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.cases.len() + self.problems.len()
+    }
+
+    fn end(mut self) -> Result<Report, ReportError> {
+        self.end_suite(None);
+        if self.suites == 0 {
+            return Err(ReportError::Not {
+                what: "JSON of a Rust test program",
+            });
+        }
+        let mut report = Report::new(Dialect::LibtestJson);
+        report.cases = self.cases;
+        report.problems = self.problems;
+        report.number_namesakes();
+        Ok(report)
+    }
+}
+
 impl Reader {
-    fn line(&mut self, line: &Line) {
+    fn event(&mut self, line: &Line) {
         match (line.kind.as_str(), line.event.as_str()) {
             ("suite", "started") => {
                 self.end_suite(None);
@@ -220,7 +238,12 @@ fn seconds(value: &Value) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Format, read_text};
     use super::*;
+
+    fn read(text: &str) -> Result<Report, ReportError> {
+        read_text(Format::LibtestJson, text)
+    }
 
     fn told(text: &str) -> String {
         let report = read(text).expect("it is libtest's");

@@ -1,8 +1,8 @@
 //! From the reports of all ranks to one: each test counts once, and the worst rank decides.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
-use super::{Case, CaseStatus, Dialect, Report, ReportError};
+use super::{Case, CaseStatus, Dialect, Limits, Report, ReportError};
 use crate::results::record::ranges;
 
 /// The report of one rank, or of all of them together.
@@ -53,13 +53,19 @@ impl Merged {
     }
 }
 
-/// Adds reports up. `ranks` is how many ranks owe one each; none if there is one for all of them.
+/// Adds reports up, one after the other, so that no more than one is held beside the sum. `ranks` is how many ranks owe one each; none
+/// if there is one for all of them.
 #[must_use]
-pub fn merge(reports: Vec<RankReport>, ranks: Option<u32>) -> Merged {
+pub fn merge(
+    reports: impl IntoIterator<IntoIter: ExactSizeIterator<Item = RankReport>>,
+    ranks: Option<u32>,
+    limits: Limits,
+) -> Merged {
     let mut merged = Merged::default();
-    let mut heard = Vec::<u64>::new();
-    let mut order = Vec::<String>::new();
-    let mut told = HashMap::<String, Vec<(u32, Case)>>::new();
+    let mut heard = BTreeSet::<u64>::new();
+    let mut places = HashMap::<String, usize>::new();
+    let mut tests = Vec::<Told>::new();
+    let reports = reports.into_iter();
     let several = reports.len() > 1 && ranks.is_none();
     for RankReport { rank, file, report } in reports {
         let report = match report {
@@ -79,28 +85,29 @@ pub fn merge(reports: Vec<RankReport>, ranks: Option<u32>) -> Merged {
             .notes
             .extend(notes.map(|note| format!("`{file}`: {note}")));
         heard.extend(rank.map(u64::from));
-        for case in report.cases {
+        for mut case in report.cases {
             // Several files without ranks are several test programs.
-            let key = if several {
-                format!("{file}: {}", case.name)
-            } else {
-                case.name.clone()
-            };
-            let slot = told.entry(key.clone()).or_insert_with(|| {
-                order.push(key);
-                Vec::new()
-            });
-            slot.push((rank.unwrap_or(0), case));
+            if several {
+                case.name = format!("{file}: {}", case.name);
+            }
+            let rank = u64::from(rank.unwrap_or(0));
+            match places.get(&case.name) {
+                Some(&place) => tests[place].add(rank, case),
+                None => {
+                    places.insert(case.name.clone(), tests.len());
+                    tests.push(Told::new(rank, case));
+                }
+            }
+        }
+        if tests.len() > limits.tests {
+            merged.problems.push(limits.beyond());
+            break;
         }
     }
-    let present = heard.len();
-    merged.cases = order
-        .into_iter()
-        .filter_map(|name| {
-            let all = told.remove(&name)?;
-            Some(worst(name, all, ranks.map(|_| present)))
-        })
-        .collect();
+    drop(places);
+    let present = ranks.map(|_| heard.len());
+    let all = tests.into_iter().map(|test| test.sum(present));
+    merged.cases = all.collect();
     if let Some(ranks) = ranks {
         let lost = (0..u64::from(ranks))
             .filter(|rank| !heard.contains(rank))
@@ -108,6 +115,67 @@ pub fn merge(reports: Vec<RankReport>, ranks: Option<u32>) -> Merged {
         merged.lose(&lost);
     }
     merged
+}
+
+/// What several ranks say of a test.
+struct Told {
+    /// The worst of them; of equals the first.
+    worst: Case,
+    slowest: Option<f64>,
+    by_status: Vec<(CaseStatus, Vec<u64>)>,
+}
+
+impl Told {
+    fn new(rank: u64, case: Case) -> Self {
+        Self {
+            slowest: case.seconds,
+            by_status: vec![(case.status, vec![rank])],
+            worst: case,
+        }
+    }
+
+    fn add(&mut self, rank: u64, case: Case) {
+        match self
+            .by_status
+            .iter_mut()
+            .find(|(status, _)| *status == case.status)
+        {
+            Some((_, ranks)) => ranks.push(rank),
+            None => self.by_status.push((case.status, vec![rank])),
+        }
+        self.slowest = match (self.slowest, case.seconds) {
+            (Some(a), Some(b)) => Some(if b.total_cmp(&a).is_ge() { b } else { a }),
+            (a, b) => a.or(b),
+        };
+        if case.status > self.worst.status {
+            self.worst = case;
+        }
+    }
+
+    fn sum(mut self, present: Option<usize>) -> MergedCase {
+        let count: usize = self.by_status.iter().map(|(_, ranks)| ranks.len()).sum();
+        let everywhere = present.is_none_or(|present| count == present);
+        let by_rank = if self.by_status.len() > 1 || !everywhere {
+            self.by_status
+                .sort_by_key(|(status, _)| std::cmp::Reverse(*status));
+            let groups = self.by_status.into_iter();
+            groups
+                .map(|(status, mut ranks)| {
+                    ranks.sort_unstable();
+                    (status, ranges(&ranks))
+                })
+                .collect()
+        } else {
+            Vec::new()
+        };
+        MergedCase {
+            case: Case {
+                seconds: self.slowest,
+                ..self.worst
+            },
+            by_rank,
+        }
+    }
 }
 
 impl Merged {
@@ -128,62 +196,16 @@ impl Merged {
     }
 }
 
-fn worst(name: String, all: Vec<(u32, Case)>, present: Option<usize>) -> MergedCase {
-    let mut by_status = BTreeMap::<CaseStatus, Vec<u64>>::new();
-    for (rank, case) in &all {
-        by_status
-            .entry(case.status)
-            .or_default()
-            .push(u64::from(*rank));
-    }
-    let everywhere = present.is_none_or(|present| all.len() == present);
-    let by_rank = if by_status.len() > 1 || !everywhere {
-        let groups = by_status.into_iter().rev();
-        groups
-            .map(|(status, mut ranks)| {
-                ranks.sort_unstable();
-                (status, ranges(&ranks))
-            })
-            .collect()
-    } else {
-        Vec::new()
-    };
-    let slowest = all
-        .iter()
-        .filter_map(|(_, case)| case.seconds)
-        .max_by(f64::total_cmp);
-    // Of equals the first rank speaks.
-    let worst = all
-        .into_iter()
-        .map(|(_, case)| case)
-        .reduce(|worst, case| {
-            if case.status > worst.status {
-                case
-            } else {
-                worst
-            }
-        })
-        .unwrap_or_else(|| Case::new("", CaseStatus::Lost));
-    MergedCase {
-        case: Case {
-            name,
-            seconds: slowest,
-            ..worst
-        },
-        by_rank,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Format, read};
+    use super::super::{Format, read_text};
     use super::*;
 
     fn of(rank: Option<u32>, text: &str) -> RankReport {
         RankReport {
             rank,
             file: rank.map_or("report".to_owned(), |rank| format!("r{rank}.tap")),
-            report: read(Format::Tap, text),
+            report: read_text(Format::Tap, text),
         }
     }
 
@@ -212,6 +234,7 @@ mod tests {
                 of(Some(3), "nonsense"),
             ],
             Some(5),
+            Limits::default(),
         );
         insta::assert_snapshot!(told(&merged), @r#"
         passed a
@@ -223,6 +246,7 @@ mod tests {
         let one = merge(
             vec![of(Some(0), good), of(Some(1), "1..1\nok 1 - a\n")],
             Some(2),
+            Limits::default(),
         );
         insta::assert_snapshot!(told(&one), @r#"
         passed a
@@ -237,8 +261,12 @@ mod tests {
             file: file.to_owned(),
             ..of(None, text)
         };
-        let merged = merge(vec![report("x.tap"), report("y.tap")], None);
+        let merged = merge(
+            vec![report("x.tap"), report("y.tap")],
+            None,
+            Limits::default(),
+        );
         assert_eq!(told(&merged), "passed x.tap: a\npassed y.tap: a\n");
-        assert!(merge(Vec::new(), None).ran_nothing());
+        assert!(merge(Vec::new(), None, Limits::default()).ran_nothing());
     }
 }

@@ -5,13 +5,15 @@
 //! test, which crash, so everything here takes any text: what cannot be understood is a [`ReportError`] or a problem of the
 //! report, never a panic and never nothing. `docs/reports.md` lists what is known of each dialect.
 //!
-//! This room reads no files: the driver brings their text.
+//! This room opens no files: the driver brings them. They are read line by line, and within [`Limits`], since their writers may write
+//! without end.
 
 mod julia;
 mod junit;
 mod libtest;
 mod libtest_json;
 mod merge;
+mod source;
 mod tap;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ mod words;
 mod xml;
 
 use std::fmt;
+use std::io::BufRead;
 
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +162,14 @@ impl Case {
     }
 }
 
+/// Adds a line to what is kept of a program's words.
+fn add_line(text: &mut String, line: &str) {
+    if text.len() <= DETAIL {
+        text.push_str(line);
+        text.push('\n');
+    }
+}
+
 /// Returns the line of a program's words that says most: what a Rust program panicked with, else the first one.
 fn telling_line(detail: &str) -> &str {
     let mut lines = detail
@@ -292,11 +303,13 @@ pub enum ReportError {
         /// What it said.
         what: String,
     },
-    /// It is too large to be a report.
-    #[error("its {size} bytes are too many for a report")]
+    /// Nothing was found in what is read of it.
+    #[error(
+        "its first {limit} bytes hold no report, and what is behind them was not read (`max_log` of [scheduler.limits])"
+    )]
     TooLarge {
-        /// Its size.
-        size: u64,
+        /// How much is read.
+        limit: u64,
     },
     /// It is something else.
     #[error("it is no {what}")]
@@ -306,30 +319,95 @@ pub enum ReportError {
     },
 }
 
-/// Reads a report.
-pub fn read(format: Format, text: &str) -> Result<Report, ReportError> {
-    match format {
-        Format::Junit => junit::read(text),
-        Format::Libtest => libtest::read(text),
-        Format::LibtestJson => libtest_json::read(text),
-        Format::Tap => tap::read(text),
-        Format::Julia => julia::read(text),
+/// How much of a report is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The bytes of an output or of a file: `max_log` of `[scheduler.limits]`.
+    pub bytes: u64,
+    /// The tests of a step: `max_report_tests`.
+    pub tests: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            bytes: 64 << 20,
+            tests: 100_000,
+        }
     }
 }
 
-/// Returns what the output of a program says of its tests, if it is in a format that is known and speaks for itself.
+impl Limits {
+    fn cut(self) -> String {
+        format!(
+            "it is longer than {} bytes, and what is behind them was not read (`max_log` of [scheduler.limits])",
+            self.bytes
+        )
+    }
+
+    fn beyond(self) -> String {
+        format!(
+            "it has more than {} tests, and what is behind them was not read (`max_report_tests` of [scheduler.limits])",
+            self.tests
+        )
+    }
+}
+
+/// Reads a report.
+pub fn read(format: Format, source: impl BufRead, limits: Limits) -> Result<Report, ReportError> {
+    read_as(format, source, limits, false)
+}
+
+/// Returns what the output of a program says of its tests, if it is in a format that is known and speaks for itself; `open` begins the
+/// output anew, which is read twice.
 ///
 /// Ranks that write over one another leave lines that nobody can read: an output that does not add up is not recognised.
 #[must_use]
-pub fn recognise(output: &str) -> Option<Report> {
-    let text = printable(output);
+pub fn recognise<S: BufRead>(open: impl Fn() -> Option<S>, limits: Limits) -> Option<Report> {
+    let mut signs = (
+        false,
+        libtest_json::Signs::default(),
+        libtest::Signs::default(),
+        tap::Signs::default(),
+        julia::Signs::default(),
+    );
+    let mut lines = source::Lines::new(open()?, limits.bytes, true);
+    while let Some(line) = lines.next().ok()? {
+        signs.0 |= line.contains("<testsuite");
+        signs.1.line(&line);
+        signs.2.line(&line);
+        signs.3.line(&line);
+        signs.4.line(&line);
+    }
     let formats = [
-        (Format::Junit, text.contains("<testsuite")),
-        (Format::LibtestJson, libtest_json::is_likely(&text)),
-        (Format::Libtest, libtest::is_likely(&text)),
-        (Format::Tap, tap::is_likely(&text)),
-        (Format::Julia, julia::is_likely(&text)),
+        (Format::Junit, signs.0),
+        (Format::LibtestJson, signs.1.are_likely()),
+        (Format::Libtest, signs.2.are_likely()),
+        (Format::Tap, signs.3.are_likely()),
+        (Format::Julia, signs.4.are_likely()),
     ];
     let (format, _) = formats.into_iter().find(|(_, likely)| *likely)?;
-    read(format, &text).ok()
+    read_as(format, open()?, limits, true).ok()
+}
+
+/// Reads a report, maybe without what a terminal would not show.
+fn read_as(
+    format: Format,
+    source: impl BufRead,
+    limits: Limits,
+    clean: bool,
+) -> Result<Report, ReportError> {
+    match format {
+        Format::Junit => junit::read(source, limits),
+        Format::Libtest => source::by_line::<libtest::Reader>(source, limits, clean),
+        Format::LibtestJson => source::by_line::<libtest_json::Reader>(source, limits, clean),
+        Format::Tap => source::by_line::<tap::Reader>(source, limits, clean),
+        Format::Julia => source::by_line::<julia::Reader>(source, limits, clean),
+    }
+}
+
+/// Reads a text within the usual limits.
+#[cfg(test)]
+fn read_text(format: Format, text: &str) -> Result<Report, ReportError> {
+    read(format, text.as_bytes(), Limits::default())
 }

@@ -2,48 +2,37 @@
 //!
 //! Subtests stand indented below the test that sums them up, which is the one that counts.
 
+use super::source::LineReader;
 use super::{Case, CaseStatus, Dialect, Report, ReportError};
 
-/// Returns whether a text looks like it: a plan and a test, or a plan that skips everything.
-pub(super) fn is_likely(text: &str) -> bool {
-    let has_tests = text.lines().any(|line| test(line).is_some());
-    let first = text.lines().find_map(plan);
-    first.is_some_and(|plan| has_tests || plan.skips_all().is_some())
-        || text.lines().any(|line| line == "Result: NOTESTS")
+/// Whether an output looks like it: a plan and a test, or a plan that skips everything.
+#[derive(Default)]
+pub(super) struct Signs {
+    planned: bool,
+    tested: bool,
+    skipped: bool,
+}
+
+impl Signs {
+    pub(super) fn line(&mut self, line: &str) {
+        if !self.planned
+            && let Some(plan) = plan(line)
+        {
+            self.planned = true;
+            self.skipped |= plan.skips_all().is_some();
+        }
+        self.tested = self.tested || test(line).is_some();
+        self.skipped |= line == "Result: NOTESTS";
+    }
+
+    pub(super) fn are_likely(&self) -> bool {
+        self.skipped || self.planned && self.tested
+    }
 }
 
 /// Reads the output of one or several producers.
-pub(super) fn read(text: &str) -> Result<Report, ReportError> {
-    let mut reader = Reader::default();
-    text.lines().for_each(|line| reader.line(line));
-    let nothing = reader.cases.is_empty() && reader.planned.is_none();
-    if nothing && reader.skipped.is_empty() && reader.problems.is_empty() {
-        return Err(ReportError::Not { what: "TAP" });
-    }
-    reader.end_program();
-    let mut report = Report::new(Dialect::Tap);
-    let failed = |(case, _): &(Case, String)| case.status.is_failure();
-    if reader.failed_by_prove && reader.problems.is_empty() && !reader.cases.iter().any(failed) {
-        reader
-            .problems
-            .push("`prove` calls it FAIL, and no test of it failed".to_owned());
-    }
-    report.problems = reader.problems;
-    report.cases = reader
-        .cases
-        .into_iter()
-        .map(|(case, detail)| match case.status {
-            CaseStatus::Failed | CaseStatus::Xfailed => case.with_detail(&detail),
-            _ => case,
-        })
-        .collect();
-    report.cases.extend(reader.skipped);
-    report.number_namesakes();
-    Ok(report)
-}
-
 #[derive(Default)]
-struct Reader {
+pub(super) struct Reader {
     /// The program that `prove` says it runs, and how wide its line is: those of one `prove` end below one another.
     program: Option<String>,
     width: Option<usize>,
@@ -59,7 +48,7 @@ struct Reader {
     failed_by_prove: bool,
 }
 
-impl Reader {
+impl LineReader for Reader {
     fn line(&mut self, line: &str) {
         if let Some(program) = self.program_of_prove(line) {
             self.end_program();
@@ -95,11 +84,42 @@ impl Reader {
         } else if let Some((_, detail)) = self.cases.last_mut()
             && (line.starts_with('#') || line.starts_with("  ") && !is_inner(line))
         {
-            detail.push_str(line.trim_start_matches('#').trim_start());
-            detail.push('\n');
+            super::add_line(detail, line.trim_start_matches('#').trim_start());
         }
     }
 
+    fn held(&self) -> usize {
+        self.cases.len() + self.skipped.len() + self.problems.len()
+    }
+
+    fn end(mut self) -> Result<Report, ReportError> {
+        let nothing = self.cases.is_empty() && self.planned.is_none();
+        if nothing && self.skipped.is_empty() && self.problems.is_empty() {
+            return Err(ReportError::Not { what: "TAP" });
+        }
+        self.end_program();
+        let mut report = Report::new(Dialect::Tap);
+        let failed = |(case, _): &(Case, String)| case.status.is_failure();
+        if self.failed_by_prove && self.problems.is_empty() && !self.cases.iter().any(failed) {
+            self.problems
+                .push("`prove` calls it FAIL, and no test of it failed".to_owned());
+        }
+        report.problems = self.problems;
+        report.cases = self
+            .cases
+            .into_iter()
+            .map(|(case, detail)| match case.status {
+                CaseStatus::Failed | CaseStatus::Xfailed => case.with_detail(&detail),
+                _ => case,
+            })
+            .collect();
+        report.cases.extend(self.skipped);
+        report.number_namesakes();
+        Ok(report)
+    }
+}
+
+impl Reader {
     /// Reads what `prove --verbose` writes before the output of a program, `t/halo.t .. `, and instead of one that skips itself.
     /// Programs print much the same, `mesh.vtk ...`: `prove` begins with such a line, and has all of them end in one column.
     fn program_of_prove<'l>(&self, line: &'l str) -> Option<Program<'l>> {
@@ -318,7 +338,18 @@ fn directive(text: &str) -> (&str, Option<(Directive, &str)>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Format, read_text};
     use super::*;
+
+    fn read(text: &str) -> Result<Report, ReportError> {
+        read_text(Format::Tap, text)
+    }
+
+    fn is_likely(text: &str) -> bool {
+        let mut signs = Signs::default();
+        text.lines().for_each(|line| signs.line(line));
+        signs.are_likely()
+    }
 
     fn told(text: &str) -> String {
         let report = read(text).expect("it is TAP");

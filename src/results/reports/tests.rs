@@ -1,6 +1,6 @@
 //! What a program that ended with 0 comes to by its report: a report is green only if all of it was understood and agrees.
 
-use super::{Format, RankReport, merge, read, verdict};
+use super::{Format, Limits, RankReport, merge, read_text, verdict};
 use crate::scheduler::Outcome;
 
 /// Returns what a report makes of a step that ended with 0, and why.
@@ -8,9 +8,9 @@ fn judged(format: Format, text: &str) -> (Outcome, String) {
     let report = RankReport {
         rank: None,
         file: "r".to_owned(),
-        report: read(format, text),
+        report: read_text(format, text),
     };
-    let merged = merge(vec![report], None);
+    let merged = merge(vec![report], None, Limits::default());
     verdict(Outcome::Passed, &merged).unwrap_or((Outcome::Passed, String::new()))
 }
 
@@ -412,7 +412,7 @@ fn what_is_cut_off_is_missed() {
 fn pytest_counts_subtests() {
     use super::CaseStatus::{Errored, Failed, Passed, Skipped, Xfailed};
     let counts = |text: &str| {
-        let report = read(Format::Junit, text).expect("it is JUnit");
+        let report = read_text(Format::Junit, text).expect("it is JUnit");
         assert_eq!(report.problems, [""; 0]);
         let is = |status| report.cases.iter().filter(|it| it.status == status).count();
         [Passed, Failed, Errored, Skipped, Xfailed].map(is)

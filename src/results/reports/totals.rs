@@ -9,12 +9,18 @@ use super::words::{self, Amount, Attribute, Word};
 use super::xml::{Document, Suite, WORD};
 use super::{Case, CaseStatus, Dialect, junit, one_line, shortened};
 
+/// The most contradictions that are told.
+const MOST: usize = 100;
+
 /// Returns what the totals of a report say that its tests do not; `cases` are those of its elements, then those of its loose marks.
 pub(super) fn contradictions(dialect: Dialect, document: &Document, cases: &[Case]) -> Vec<String> {
     let read = read(document, cases);
     let mut problems = Vec::<(usize, String)>::new();
     // What is inside says it better than what is around it.
     for (at, suite) in document.suites.iter().enumerate().rev() {
+        if problems.len() >= MOST {
+            break;
+        }
         let said = Said::of(suite);
         let found = said.against(dialect, &read[at]);
         let known = |found: &String| {

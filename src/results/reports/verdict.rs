@@ -7,7 +7,7 @@ use super::CaseStatus;
 use super::merge::Merged;
 use crate::scheduler::Outcome;
 
-/// Tests that a message names.
+/// Tests, or problems, that a message names.
 const NAMED: usize = 3;
 
 /// Returns the outcome of a step that ended so and left this report, and why, where the report changes anything.
@@ -32,7 +32,12 @@ pub fn verdict(ended: Outcome, report: &Merged) -> Option<(Outcome, String)> {
             ),
         )),
         Outcome::Passed if !report.problems.is_empty() => {
-            Some((Outcome::Lost, report.problems.join("; ")))
+            let shown = &report.problems[..report.problems.len().min(NAMED)];
+            let more = match report.problems.len() - shown.len() {
+                0 => String::new(),
+                more => format!("; and {more} more"),
+            };
+            Some((Outcome::Lost, shown.join("; ") + &more))
         }
         Outcome::Passed if unproved > 0 => Some((
             Outcome::NotRun,
@@ -89,7 +94,7 @@ fn named(report: &Merged, wanted: fn(CaseStatus) -> bool) -> (usize, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Format, RankReport, merge, read};
+    use super::super::{Format, Limits, RankReport, merge, read_text};
     use super::*;
 
     #[test]
@@ -99,9 +104,9 @@ mod tests {
             let report = RankReport {
                 rank: None,
                 file: "t.tap".to_owned(),
-                report: read(Format::Tap, tap),
+                report: read_text(Format::Tap, tap),
             };
-            let found = contradiction(ended, &merge(vec![report], None));
+            let found = contradiction(ended, &merge(vec![report], None, Limits::default()));
             assert_eq!(found.as_deref(), expected, "{ended} {tap}");
         };
         check(Passed, "1..2\nok 1\nok 2 # SKIP\n", None);
@@ -137,9 +142,9 @@ mod tests {
             let report = RankReport {
                 rank: None,
                 file: "t.tap".to_owned(),
-                report: read(Format::Tap, tap),
+                report: read_text(Format::Tap, tap),
             };
-            let found = verdict(ended, &merge(vec![report], None));
+            let found = verdict(ended, &merge(vec![report], None, Limits::default()));
             let expected = expected.map(|(outcome, why)| (outcome, why.to_owned()));
             assert_eq!(found, expected, "{ended} {tap}");
         };

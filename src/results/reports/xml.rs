@@ -12,6 +12,15 @@ use super::{CaseStatus, ReportError, one_line, shortened};
 /// Text of one element that is kept.
 const TEXT: usize = 64 * 1024;
 
+/// How deep elements stand in one another in a report that somebody means.
+const DEPTH: usize = 256;
+
+/// How many attributes an element has in a report that somebody means.
+const ATTRIBUTES: usize = 256;
+
+/// How many attributes, suites and marks there may be for each test that may be read.
+const PARTS: usize = 16;
+
 /// How much is shown of a word that is not known.
 pub(super) const WORD: usize = 40;
 
@@ -31,6 +40,8 @@ pub(super) struct Document {
     pub(super) unknown: BTreeSet<String>,
     /// Whether a part of it is missing or broken.
     pub(super) cut: bool,
+    /// Whether it has more tests than may be read.
+    pub(super) beyond: bool,
 }
 
 /// A `testsuites` or a `testsuite`.
@@ -109,8 +120,8 @@ impl Element {
     }
 }
 
-/// Reads a document, and what a program printed around it.
-pub(super) fn read(text: &str) -> Result<Document, ReportError> {
+/// Reads a document of so many tests at most, and what a program printed around it.
+pub(super) fn read(text: &str, tests: usize) -> Result<Document, ReportError> {
     let start = places(text, "<testsuite").next().ok_or(ReportError::Not {
         what: "JUnit XML: it holds no test suite",
     })?;
@@ -135,13 +146,21 @@ pub(super) fn read(text: &str) -> Result<Document, ReportError> {
         });
         match event {
             Ok(Event::Eof) => break,
-            Ok(event) => state.take(event),
+            Ok(event) if state.open.len() < DEPTH => state.take(event),
+            Ok(_) => {
+                state.document.cut = true;
+                return Ok(state.document);
+            }
             // What came before the fault is known; that something is missing is said.
             Err(_) if !state.document.cases.is_empty() => {
                 state.document.cut = true;
                 return Ok(state.document);
             }
             Err(error) => return Err(error),
+        }
+        if state.document.cases.len() > tests || state.parts > tests.saturating_mul(PARTS) {
+            state.document.beyond = true;
+            return Ok(state.document);
         }
     }
     state.document.cut = state.broken || !state.open.is_empty();
@@ -166,6 +185,8 @@ struct State {
     suite: Option<usize>,
     cases: Vec<Element>,
     mark: Option<Mark>,
+    /// Elements and attributes so far.
+    parts: usize,
     broken: bool,
 }
 
@@ -196,6 +217,7 @@ impl State {
     fn begin(&mut self, tag: &BytesStart<'_>) {
         let name = tag.local_name().as_ref().to_owned();
         let (attributes, whole) = attributes(tag);
+        self.parts += 1 + attributes.len();
         self.broken |= !whole;
         let open = match name.to_ascii_lowercase().as_str() {
             // What stands in a mark is its text, whatever it is called.
@@ -313,7 +335,11 @@ impl State {
 fn attributes(tag: &BytesStart<'_>) -> (Attributes, bool) {
     let mut found = Attributes::new();
     let mut whole = true;
-    for attribute in tag.attributes() {
+    // Each is held against all before it.
+    for (number, attribute) in tag.attributes().enumerate() {
+        if number == ATTRIBUTES {
+            return (found, false);
+        }
         let Ok(attribute) = attribute else {
             whole = false;
             continue;

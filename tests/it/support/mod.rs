@@ -232,6 +232,15 @@ impl Ended {
         }
     }
 
+    pub(crate) fn of_bounded(dir: &Path, ended: &bounds::Bounded) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            code: ended.code,
+            out: ended.out.clone(),
+            err: ended.err.clone(),
+        }
+    }
+
     /// Fails the test, showing what was said, unless the exit code is this.
     #[track_caller]
     pub(crate) fn exits_with(self, code: i32) -> Self {

@@ -1,0 +1,181 @@
+//! Steps that write without end: the driver reads as much as its limits say, holds little of it, and tells what it cut.
+
+use std::time::Duration;
+
+use super::{here, project};
+use crate::support::bounds::bounded;
+use crate::support::tools::full;
+use crate::support::{Ended, Project};
+
+/// The most memory that the driver may take for what a step writes.
+const MOST_MIB: u64 = 256;
+
+/// A step that writes `report.xml`, or what else its command says.
+struct Row {
+    name: &'static str,
+    /// Its `results`, and what else stands in its table.
+    keys: &'static str,
+    command: String,
+    /// How it ends, and what is said of it.
+    outcome: &'static str,
+    says: &'static str,
+}
+
+fn rows() -> Vec<Row> {
+    let junit = "results = { format = \"junit\", path = \"report*.xml\" }";
+    let tap = "results = { format = \"tap\" }";
+    let row = |name, keys, command: &str, outcome, says| Row {
+        name,
+        keys,
+        command: command.to_owned(),
+        outcome,
+        says,
+    };
+    // A tenth of it as a rule: that is far beyond the limits too.
+    let many = |full_size: u64| if full() { full_size } else { full_size / 10 };
+    let mut rows = vec![
+        row(
+            "a long log of which nobody asked anything",
+            "",
+            &format!(
+                "yes 'iteration 12: residual 1.5e-7' | head -c {}M",
+                many(2500)
+            ),
+            "passed",
+            "was not searched for tests: `max_log` of [scheduler.limits] is 67108864",
+        ),
+        row(
+            "a long log with tests at its end",
+            tap,
+            &format!(
+                "yes 'iteration 12: residual 1.5e-7' | head -c {}M; printf '1..1\\nok 1\\n'",
+                many(2500)
+            ),
+            "lost",
+            "its first 67108864 bytes hold no report",
+        ),
+        row(
+            "tests without end",
+            tap,
+            &format!("echo 1..12000000; seq -f 'ok %.0f' {}", many(12_000_000)),
+            "lost",
+            "it has more than 100000 tests",
+        ),
+        row(
+            "a failure before tests without end",
+            tap,
+            "echo not ok 1; seq -f 'ok %.0f' 2 300000",
+            "failed",
+            "",
+        ),
+        row(
+            "messages without end",
+            tap,
+            "echo 1..1; echo ok 1; yes 'Bail out! no' | head -n 2000000",
+            "lost",
+            "bailed out",
+        ),
+        row(
+            "words of tests without end",
+            "results = { format = \"libtest\" }",
+            "echo running 1 test; yes -- '---- a stdout ----' | head -n 2000000; echo 'test a ... ok'",
+            "lost",
+            "it has more than 100000 tests",
+        ),
+        row(
+            "a sparse log",
+            tap,
+            "truncate -s 3G \"$HPC_CI_STEP_DIR/log.txt\"",
+            "lost",
+            "",
+        ),
+        row(
+            "cases without end",
+            junit,
+            &format!(
+                "(echo '<testsuite name=\"s\">'; yes '<testcase name=\"a\"/>' | head -n {}; echo '</testsuite>') >report.xml",
+                many(6_000_000)
+            ),
+            "lost",
+            "it has more than 100000 tests",
+        ),
+        row(
+            "suites in suites without end",
+            junit,
+            "yes '<testsuite>' | head -n 3000000 >report.xml",
+            "lost",
+            "ends too early",
+        ),
+        row(
+            "suites that all count too many",
+            junit,
+            "(echo '<testsuites>'; yes '<testsuite tests=\"5\"></testsuite>' | head -n 90000; echo '</testsuites>') >report.xml",
+            "lost",
+            "counts 5 tests, and 0 can be read",
+        ),
+        row(
+            "attributes without end",
+            junit,
+            "(printf '<testsuite '; seq -f 'a%.0f=\"\"' 4000000 | tr '\\n' ' '; echo '><testcase name=\"a\"/></testsuite>') >report.xml",
+            "lost",
+            "",
+        ),
+        row(
+            "sparse reports",
+            junit,
+            "for i in 1 2 3 4 5 6 7 8; do truncate -s 3G report$i.xml; done",
+            "lost",
+            "hold no report",
+        ),
+        row(
+            "reports without end",
+            junit,
+            "seq -f 'report%.0f.xml' 20000 | xargs touch",
+            "lost",
+            "not all of its reports were kept: ",
+        ),
+    ];
+    // Its script copies for a minute.
+    if !full() {
+        rows.retain(|row| row.name != "reports without end");
+    }
+    rows
+}
+
+fn toml(row: &Row) -> String {
+    format!(
+        "[[test]]\nname = \"step\"\nlauncher = \"none\"\ntime = \"5m\"\n{}\ncommand = '''\nset +o pipefail\n{}\n'''\n",
+        row.keys, row.command
+    )
+}
+
+/// Runs the project within the bounds.
+#[track_caller]
+fn run_within(project: &Project, limit: Duration, name: &str) -> Ended {
+    let mut command = here(project, &["--scheduler", "local"]);
+    let ran = bounded(&mut command, limit);
+    assert!(
+        ran.peak >> 20 < MOST_MIB,
+        "{name}: {} MiB\n{}",
+        ran.peak >> 20,
+        ran.err
+    );
+    println!("{name}: {} MiB, {:?}", ran.peak >> 20, ran.took);
+    Ended::of_bounded(&project.dir, &ran)
+}
+
+#[test]
+fn what_a_step_writes_without_end_is_cut_and_told() {
+    let mut wrong = Vec::new();
+    for row in rows() {
+        let project = project(&toml(&row));
+        let limit = Duration::from_mins(if full() { 5 } else { 2 });
+        let ended = run_within(&project, limit, row.name);
+        let (outcome, message) = ended.outcome("step");
+        let told = ended.err.contains(row.says) || message.contains(row.says);
+        if outcome != row.outcome || !told {
+            wrong.push(format!("{}: {outcome} {message}\n{}", row.name, ended.err));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
