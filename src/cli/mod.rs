@@ -29,6 +29,7 @@ mod trace;
 mod trend;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -319,23 +320,55 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{ending}")
 }
 
-/// Writes a document to standard output.
+/// Writes a document to standard output, line by line: it may be large.
 fn print_json(document: &impl serde::Serialize) -> Result<Exit, Error> {
-    let text = serde_json::to_string_pretty(document).map_err(std::io::Error::other);
-    let text = clean::json(&text.map_err(Error::Output)?) + "\n";
-    print(text.as_bytes())
+    let mut out = std::io::LineWriter::new(CleanJson(std::io::stdout().lock()));
+    let written = serde_json::to_writer_pretty(&mut out, document).map_err(std::io::Error::from);
+    ended(written.and_then(|()| {
+        out.write_all(b"\n")?;
+        out.flush()
+    }))
+}
+
+/// Whole lines of JSON, without what a terminal would obey.
+struct CleanJson<W>(W);
+
+impl<W: std::io::Write> std::io::Write for CleanJson<W> {
+    fn write(&mut self, lines: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(lines);
+        self.0.write_all(clean::json(&text).as_bytes())?;
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Writes text for people to standard output, with its colours and nothing else that a terminal would obey.
 fn print_text(text: &str) -> Result<Exit, Error> {
-    print(clean::painted(text).as_bytes())
+    print_texts(std::iter::once(text))
+}
+
+/// The same for texts that are made as they are written.
+fn print_texts<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> Result<Exit, Error> {
+    let mut out = std::io::stdout().lock();
+    let mut texts = texts.into_iter();
+    ended(
+        texts
+            .try_for_each(|text| out.write_all(clean::painted(text.as_ref()).as_bytes()))
+            .and_then(|()| out.flush()),
+    )
 }
 
 /// Writes data to standard output as it is. A reader that has seen enough (`| head`) is no failure.
 fn print(bytes: &[u8]) -> Result<Exit, Error> {
-    use std::io::Write as _;
     let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
+    ended(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
+fn ended(written: std::io::Result<()>) -> Result<Exit, Error> {
+    match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
         _ => Ok(Exit::Passed),
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::{Format, Global, RunArgs};
@@ -21,7 +22,7 @@ use crate::drive::place;
 use crate::drive::request::{self, Made};
 use crate::error::{Error, Exit};
 use crate::launch::{Keeping, Place};
-use crate::plan::{Build, Disposition, JobPlace, Place as BuildPlace, Producer, Step};
+use crate::plan::{Build, Disposition, JobPlace, Place as BuildPlace, Producer, Revision, Step};
 use crate::scheduler::slurm;
 
 /// Arguments of `plan`.
@@ -165,35 +166,69 @@ fn print(
     if global.format == Format::Json {
         return super::print_json(&document(planned, common, compared));
     }
-    super::print_text(&text(planned, common, compared, scripts))
+    let steps = planned.plan.steps.iter();
+    let with_scripts = steps.filter(|step| scripts && step.runs()).map(|step| {
+        let shown = shown(planned, common, step);
+        format!(
+            "\n##### {}\n##### {}\n{}\n",
+            step.name.replace('\n', " "),
+            shown.submit,
+            shown.script
+        )
+    });
+    let head = text(planned, common, compared);
+    super::print_texts(std::iter::once(head).chain(with_scripts))
 }
 
-fn document(planned: &Planned, common: &request::Common, compared: &[Compared]) -> Value {
-    let steps: Vec<Value> = planned
-        .plan
-        .steps
-        .iter()
-        .map(|step| {
-            let shown = shown(planned, common, step);
+fn document<'p>(
+    planned: &'p Planned,
+    common: &'p request::Common,
+    compared: &[Compared],
+) -> Document<'p> {
+    Document {
+        schema_version: 1,
+        revision: &planned.plan.revision,
+        place: place_name(common.place),
+        builds: &planned.plan.builds,
+        steps: Steps { planned, common },
+        coverage: &planned.plan.coverage,
+        node_hours: planned.plan.node_hours(),
+        strategies: strategies::document(compared),
+        notes: &planned.plan.notes,
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'p> {
+    schema_version: u32,
+    revision: &'p Revision,
+    place: &'static str,
+    builds: &'p [Build],
+    steps: Steps<'p>,
+    coverage: &'p BuildPlace,
+    node_hours: f64,
+    strategies: Value,
+    notes: &'p [String],
+}
+
+/// The steps with their scripts, each made as it is written: thousands of them would fill the memory.
+struct Steps<'p> {
+    planned: &'p Planned,
+    common: &'p request::Common,
+}
+
+impl Serialize for Steps<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.planned.plan.steps.iter().map(|step| {
+            let shown = shown(self.planned, self.common, step);
             json!({
                 "step": step,
                 "node_hours": step.node_hours(),
                 "submit": shown.submit,
                 "script": shown.script,
             })
-        })
-        .collect();
-    json!({
-        "schema_version": 1,
-        "revision": planned.plan.revision,
-        "place": place_name(common.place),
-        "builds": planned.plan.builds,
-        "steps": steps,
-        "coverage": planned.plan.coverage,
-        "node_hours": planned.plan.node_hours(),
-        "strategies": strategies::document(compared),
-        "notes": planned.plan.notes,
-    })
+        }))
+    }
 }
 
 fn place_name(place: Place) -> &'static str {
@@ -204,12 +239,7 @@ fn place_name(place: Place) -> &'static str {
     }
 }
 
-fn text(
-    planned: &Planned,
-    common: &request::Common,
-    compared: &[Compared],
-    scripts: bool,
-) -> String {
+fn text(planned: &Planned, common: &request::Common, compared: &[Compared]) -> String {
     let plan = &planned.plan;
     let mut text = String::new();
     let line = |text: &mut String, line: String| {
@@ -271,20 +301,6 @@ fn text(
     }
     for note in &plan.notes {
         line(&mut text, format!("note   {note}"));
-    }
-    if scripts {
-        for step in plan.steps.iter().filter(|step| step.runs()) {
-            let shown = shown(planned, common, step);
-            line(
-                &mut text,
-                format!(
-                    "\n##### {}\n##### {}\n{}",
-                    step.name.replace('\n', " "),
-                    shown.submit,
-                    shown.script
-                ),
-            );
-        }
     }
     text
 }

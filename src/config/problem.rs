@@ -15,6 +15,9 @@ use super::Context;
 use super::raw::At;
 use crate::clean::printable;
 
+/// The most mistakes that are told of: each is held against those before it.
+const MOST: usize = 200;
+
 /// One mistake, with the place it stands at.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -231,7 +234,10 @@ impl<'c> Report<'c> {
     pub(super) fn push(&self, problem: Problem) {
         let mut problems = self.problems.borrow_mut();
         // A value is read once for its layer and once for the settings in force.
-        if !self.quiet.get() && !problems.iter().any(|known| known.same_as(&problem)) {
+        if !self.quiet.get()
+            && problems.len() < MOST
+            && !problems.iter().any(|known| known.same_as(&problem))
+        {
             problems.push(problem);
         }
     }

@@ -21,6 +21,8 @@ pub(super) struct Source {
     /// The text as messages may show it.
     pub(super) shown: Arc<str>,
     pub(super) kind: SourceKind,
+    /// Where its lines end.
+    ends: Vec<usize>,
 }
 
 /// What a source is, which decides how a value's origin is told.
@@ -39,6 +41,7 @@ impl Source {
             text: Arc::from(text),
             shown: Arc::from(in_place(&mask(text))),
             kind,
+            ends: text.match_indices('\n').map(|(at, _)| at).collect(),
         })
     }
 }
@@ -71,11 +74,8 @@ pub(super) struct At {
 impl At {
     /// Returns the line of the place, counted from one.
     pub(super) fn line(&self) -> usize {
-        let before = self.source.text.as_bytes();
-        let before = &before[..self.span.start.min(before.len())];
-        before
-            .iter()
-            .fold(1, |n, byte| n + usize::from(*byte == b'\n'))
+        let start = self.span.start;
+        1 + self.source.ends.partition_point(|end| *end < start)
     }
 
     /// Returns the text at the place, as messages may show it.
