@@ -22,11 +22,11 @@
 //! | [`results`] | pure, but for its store and history | lease, remedy, scheduler (the words for outcomes) |
 //! | [`publish`] | edge | cancel, config, git, remedy, results |
 //! | [`drive`] | edge | all of these |
-//! | [`doctor`] | edge, but for its findings | build, config, coverage, git, launch, llvm, plan, process, scheduler |
+//! | [`doctor`] | edge, but for its findings | build, config, coverage, git, launch, llvm, owner, plan, process, scheduler |
 //! | [`init`] | edge, but for what it makes of what it found | build, config, doctor, launch, plan, process, scheduler |
 //! | [`cli`] | edge | all of these |
 //!
-//! `process`, `cancel`, `foreign`, `lease` and `remedy` serve any edge; `error` wraps every room's error, so only `cli` and `main` import
+//! `process`, `cancel`, `foreign`, `lease`, `owner` and `remedy` serve any edge; `error` wraps every room's error, so only `cli` and `main` import
 //! it. The table is held by `tests/layering.rs`.
 //!
 //! What is absent on purpose: coverage starts no process; the scheduler and the coverage engine know nothing of `hpc.toml` and
@@ -46,6 +46,7 @@ pub mod init;
 pub mod launch;
 pub mod lease;
 pub mod llvm;
+pub mod owner;
 pub mod plan;
 pub mod process;
 pub mod publish;

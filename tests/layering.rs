@@ -23,6 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cancel", &[]),
     ("foreign", &[]),
     ("lease", &["foreign", "process", "remedy"]),
+    ("owner", &[]),
     ("remedy", &[]),
     ("shell", &[]),
     (
@@ -37,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "launch",
             "lease",
             "llvm",
+            "owner",
             "plan",
             "process",
             "publish",
@@ -54,6 +56,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "git",
             "launch",
             "llvm",
+            "owner",
             "plan",
             "process",
             "scheduler",
@@ -74,8 +77,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "error",
         &[
-            "build", "config", "coverage", "drive", "git", "plan", "process", "publish", "remedy",
-            "results",
+            "build", "config", "coverage", "drive", "git", "owner", "plan", "process", "publish",
+            "remedy", "results",
         ],
     ),
     (
@@ -93,6 +96,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "init",
             "launch",
             "lease",
+            "owner",
             "plan",
             "process",
             "publish",
@@ -112,6 +116,7 @@ const PURE: &[&str] = &[
     "launch/",
     "build/environment.rs",
     "build/instrument.rs",
+    "build/secrets.rs",
     "remedy.rs",
     "scheduler/job.rs",
     "scheduler/verdict.rs",

@@ -46,13 +46,23 @@ pub(super) async fn config(args: ConfigArgs, global: &Global) -> Result<Exit, Er
             .map(|it| json!({"key": it.key, "value": it.value, "origin": it.origin.to_string()}))
             .collect();
         return super::print(
-            format!("{:#}\n", json!({"schema_version": 1, "settings": list})).as_bytes(),
+            format!(
+                "{:#}\n",
+                json!({"schema_version": 1, "settings": list, "withheld": setting.withheld()})
+            )
+            .as_bytes(),
         );
     }
     let width = settings.iter().map(|it| it.key.len()).max().unwrap_or(0);
     let mut text = String::new();
     for it in settings {
         writeln!(text, "{:width$}  {}  # {}", it.key, it.value, it.origin)
+            .expect("a String takes any text");
+    }
+    let withheld = setting.withheld();
+    if args.keys.is_empty() && !withheld.is_empty() {
+        let names = withheld.join(" ");
+        writeln!(text, "# withheld from builds and steps: {names}")
             .expect("a String takes any text");
     }
     super::print(text.as_bytes())
