@@ -73,6 +73,9 @@ pub enum Error {
     /// A file of settings cannot be read.
     #[error("the settings cannot be read")]
     Settings(#[source] std::io::Error),
+    /// Settings or folders that others can change.
+    #[error(transparent)]
+    Owner(#[from] crate::owner::OwnerError),
     /// Nothing can be planned.
     #[error(transparent)]
     Plan(#[from] crate::plan::PlanError),
@@ -184,6 +187,7 @@ impl Error {
             Self::Config(_)
             | Self::NoConfig { .. }
             | Self::Settings(_)
+            | Self::Owner(_)
             | Self::Plan(_)
             | Self::Occupied { .. }
             | Self::NoRun { .. }
@@ -232,6 +236,7 @@ impl Error {
             Self::Occupied { .. } => {
                 Some("move it away and compare, or replace it by `--force`".to_owned())
             }
+            Self::Owner(error) => Some(error.help()),
             Self::Plan(error) => error.help(),
             Self::Git(error) => error.help(),
             Self::Build(error) => error.help(),

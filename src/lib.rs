@@ -22,12 +22,12 @@
 //! | [`results`] | pure, but for its store and history | lease, remedy, scheduler (the words for outcomes) |
 //! | [`publish`] | edge | cancel, config, git, remedy, results |
 //! | [`drive`] | edge | all of these |
-//! | [`doctor`] | edge, but for its findings | build, config, coverage, git, launch, llvm, plan, process, scheduler |
+//! | [`doctor`] | edge, but for its findings | build, config, coverage, git, launch, llvm, owner, plan, process, scheduler |
 //! | [`init`] | edge, but for what it makes of what it found | build, config, doctor, launch, plan, process, scheduler |
 //! | [`cli`] | edge | all of these |
 //!
-//! `clean` serves any room; `process`, `cancel`, `foreign`, `lease` and `remedy` serve any edge; `error` wraps every room's error, so
-//! only `cli` and `main` import it. The table is held by `tests/layering.rs`.
+//! `clean` serves any room; `process`, `cancel`, `foreign`, `lease`, `owner` and `remedy` serve any edge; `error` wraps every room's
+//! error, so only `cli` and `main` import it. The table is held by `tests/layering.rs`.
 //!
 //! What is absent on purpose: coverage starts no process; the scheduler and the coverage engine know nothing of `hpc.toml` and
 //! could be used alone; nothing a checkout brings along (hooks, filters, git configuration) is ever run by the git room.
@@ -47,6 +47,7 @@ pub mod init;
 pub mod launch;
 pub mod lease;
 pub mod llvm;
+pub mod owner;
 pub mod plan;
 pub mod process;
 pub mod publish;

@@ -8,9 +8,31 @@ pub mod table;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// The umask that we were started with, if ours is another.
+static OWN_UMASK: OnceLock<u32> = OnceLock::new();
+
+/// Makes what this process writes nobody else's to change, whatever the umask that it was started with.
+pub fn restrain_umask() {
+    use nix::sys::stat::{Mode, umask};
+    let others_write = Mode::S_IWGRP | Mode::S_IWOTH;
+    let own = umask(others_write);
+    umask(own | others_write);
+    if !own.contains(others_write) {
+        // It is the same each time.
+        OWN_UMASK.set(own.bits()).ok();
+    }
+}
+
+/// Returns the umask that the code under test is to have, if it is not ours.
+#[must_use]
+pub fn own_umask() -> Option<String> {
+    OWN_UMASK.get().map(|own| format!("{own:04o}"))
+}
 
 /// Lines of standard error that travel with a failure.
 const TAIL_LINES: usize = 12;
@@ -113,6 +135,7 @@ pub struct Command {
     log: Option<PathBuf>,
     deadline: Option<Duration>,
     tied: bool,
+    own_umask: bool,
 }
 
 /// Runs its arguments in a process group that is killed when standard input ends without a word: when this process dies,
@@ -136,6 +159,7 @@ impl Command {
             log: None,
             deadline: None,
             tied: false,
+            own_umask: false,
         }
     }
 
@@ -212,6 +236,13 @@ impl Command {
         self
     }
 
+    /// Lets the command make files as the user's umask says, which is not this process's.
+    #[must_use]
+    pub fn own_umask(mut self) -> Self {
+        self.own_umask = true;
+        self
+    }
+
     /// Returns the command as one would type it in a shell.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -271,9 +302,14 @@ impl Command {
             command: self.shown(),
             source,
         };
-        let mut command = if self.tied {
+        let umask = own_umask().filter(|_| self.own_umask);
+        let umask = umask.map(|own| format!("umask {own}\n"));
+        let mut command = if self.tied || umask.is_some() {
+            let become_it = if self.tied { TIE } else { "exec \"$0\" \"$@\"" };
             let mut bash = tokio::process::Command::new("bash");
-            bash.args(["-c", TIE]).arg(&self.program);
+            bash.arg("-c")
+                .arg(umask.unwrap_or_default() + become_it)
+                .arg(&self.program);
             bash
         } else {
             tokio::process::Command::new(&self.program)

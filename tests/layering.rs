@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cancel", &[]),
     ("foreign", &[]),
     ("lease", &["foreign", "process", "remedy"]),
+    ("owner", &[]),
     ("remedy", &[]),
     ("shell", &[]),
     (
@@ -38,6 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "launch",
             "lease",
             "llvm",
+            "owner",
             "plan",
             "process",
             "publish",
@@ -55,6 +57,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "git",
             "launch",
             "llvm",
+            "owner",
             "plan",
             "process",
             "scheduler",
@@ -75,8 +78,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "error",
         &[
-            "build", "config", "coverage", "drive", "git", "plan", "process", "publish", "remedy",
-            "results",
+            "build", "config", "coverage", "drive", "git", "owner", "plan", "process", "publish",
+            "remedy", "results",
         ],
     ),
     (
@@ -94,6 +97,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "init",
             "launch",
             "lease",
+            "owner",
             "plan",
             "process",
             "publish",
@@ -117,6 +121,7 @@ const PURE: &[&str] = &[
     "build/environment.rs",
     "build/instrument.rs",
     "clean.rs",
+    "build/secrets.rs",
     "remedy.rs",
     "scheduler/job.rs",
     "scheduler/verdict.rs",

@@ -6,9 +6,10 @@
 //! Modules and set-up lines are code of the project. They run in a shell of their own, which leaves its variables in a file; our
 //! scripts read that file and run none of this code themselves. A set-up that does not reach its end leaves no such file.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt::Write as _;
 
+use super::secrets::Secrets;
 use crate::shell;
 
 /// Modules, set-up lines and variables of a build or step.
@@ -26,25 +27,6 @@ pub struct Setup {
     pub variables: Vec<(String, String)>,
 }
 
-/// Exact names of variables that hold secrets or reach an agent that holds some.
-const SECRET_NAMES: &[&str] = &[
-    "SSH_AUTH_SOCK",
-    "SSH_AGENT_PID",
-    "SSH_ASKPASS",
-    "GIT_ASKPASS",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_SSH_COMMAND",
-    "CI_REGISTRY_PASSWORD",
-    "CI_DEPLOY_PASSWORD",
-    "CI_REPOSITORY_URL",
-];
-
-/// Endings of variables that hold secrets.
-const SECRET_ENDINGS: &[&str] = &["_TOKEN", "_PASSWORD", "_SECRET", "_SECRET_KEY", "_API_KEY"];
-
-/// Beginnings of variables that hold secrets.
-const SECRET_BEGINNINGS: &[&str] = &["CI_JOB_", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"];
-
 /// Beginnings of variables by which an outer job or launcher would steer an inner one.
 const SCHEDULER_BEGINNINGS: &[&str] = &["SLURM_", "SBATCH_", "SRUN_", "PMI", "SLURMD_"];
 
@@ -52,14 +34,12 @@ const SCHEDULER_BEGINNINGS: &[&str] = &["SLURM_", "SBATCH_", "SRUN_", "PMI", "SL
 const BUILD_NAMES: &[&str] = &["CARGO_TARGET_DIR", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"];
 
 /// Returns whether a variable of this name must not reach a build, a job or a step.
-///
-/// `secrets` are the names that the configuration gives to tokens (`token_env`).
 #[must_use]
-pub fn is_scrubbed(name: &str, secrets: &[String]) -> bool {
+pub fn is_scrubbed(name: &str, secrets: &Secrets) -> bool {
     if name == "SLURM_CONF" {
         return false;
     }
-    is_secret(name, secrets)
+    secrets.is_secret(name)
         || shell::is_steered_by(name)
         || BUILD_NAMES.contains(&name)
         || SCHEDULER_BEGINNINGS
@@ -67,29 +47,20 @@ pub fn is_scrubbed(name: &str, secrets: &[String]) -> bool {
             .any(|start| name.starts_with(start))
 }
 
-/// Returns whether a variable of this name holds a secret.
-#[must_use]
-pub fn is_secret(name: &str, secrets: &[String]) -> bool {
-    let upper = name.to_ascii_uppercase();
-    SECRET_NAMES.contains(&upper.as_str())
-        || upper == "TOKEN"
-        || SECRET_ENDINGS.iter().any(|end| upper.ends_with(end))
-        || SECRET_BEGINNINGS
-            .iter()
-            .any(|start| upper.starts_with(start))
-        || secrets.iter().any(|secret| secret == name)
-}
-
 /// Returns the variables that builds, jobs and steps inherit.
 pub fn scrub(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-    secrets: &[String],
+    secrets: &Secrets,
 ) -> Vec<(OsString, OsString)> {
-    let keep = |name: &OsStr| !is_scrubbed(&name.to_string_lossy(), secrets);
-    variables
-        .into_iter()
-        .filter(|(name, _)| keep(name))
-        .collect()
+    let keep = |(name, value): (OsString, OsString)| {
+        let text = name.to_string_lossy();
+        if is_scrubbed(&text, secrets) {
+            return None;
+        }
+        let value = secrets.shown(&text, &value)?;
+        Some((name, value))
+    };
+    variables.into_iter().filter_map(keep).collect()
 }
 
 /// Where the two module systems keep the file that defines `module` for bash.
@@ -254,7 +225,10 @@ mod tests {
 
     #[test]
     fn secrets_and_outer_jobs_are_scrubbed() {
-        let named = ["MY_UPLOAD_KEY".to_owned()];
+        let named = Secrets {
+            tokens: vec!["MY_UPLOAD_KEY".to_owned()],
+            ..Secrets::default()
+        };
         for name in [
             "CODECOV_TOKEN",
             "GITHUB_TOKEN",
@@ -319,10 +293,16 @@ mod tests {
             "MAKEFLAGS",
             "MAKEFILES",
         ] {
-            assert!(is_scrubbed(name, &[]), "{name} would reach scripts");
+            assert!(
+                is_scrubbed(name, &Secrets::default()),
+                "{name} would reach scripts"
+            );
         }
         for name in ["BASH", "SHELL", "PATH", "ENVIRONMENT", "MAKE_MODE", "PS"] {
-            assert!(!is_scrubbed(name, &[]), "{name} would be lost");
+            assert!(
+                !is_scrubbed(name, &Secrets::default()),
+                "{name} would be lost"
+            );
         }
     }
 }

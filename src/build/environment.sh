@@ -60,7 +60,7 @@ hpc_ci_add_launchers() { # FOLDER: puts the script of this folder before each la
   [ -n "$names" ] && [ -r "$1/launcher.sh" ] || return 0
   folder=$1/$names
   if [ ! -d "$folder" ]; then
-    mkdir -p "$folder.$$" && for name in "${found[@]}"; do cp "$1/launcher.sh" "$folder.$$/$name" && chmod 755 "$folder.$$/$name"; done
+    mkdir -p -m 755 "$folder.$$" && for name in "${found[@]}"; do cp "$1/launcher.sh" "$folder.$$/$name" && chmod 755 "$folder.$$/$name"; done
     mv -T "$folder.$$" "$folder" || rm -rf "$folder.$$"
   fi 2>/dev/null
   for name in MPIEXEC MPIRUN MPIEXEC_EXECUTABLE; do

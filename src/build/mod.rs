@@ -7,6 +7,7 @@ pub mod continuous;
 pub mod environment;
 pub mod instrument;
 pub mod preload;
+pub mod secrets;
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
@@ -126,6 +127,7 @@ pub async fn run(request: &Request<'_>) -> Result<Duration, BuildError> {
         .cwd(request.tree)
         .log(&log)
         .tied()
+        .own_umask()
         .output()
         .await?;
     if output.status.success() {

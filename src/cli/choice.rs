@@ -44,6 +44,7 @@ pub(super) async fn setting(choice: &WorkspaceChoice) -> Result<(PathBuf, Settin
         ..RunArgs::default()
     };
     let setting = Setting::read(&args).await?;
+    setting.check_folders()?;
     Ok((setting.path(&setting.site.workspace.root), setting))
 }
 

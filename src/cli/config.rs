@@ -45,12 +45,20 @@ pub(super) async fn config(args: ConfigArgs, global: &Global) -> Result<Exit, Er
             .iter()
             .map(|it| json!({"key": it.key, "value": it.value, "origin": it.origin.to_string()}))
             .collect();
-        return super::print_json(&json!({"schema_version": 1, "settings": list}));
+        return super::print_json(
+            &json!({"schema_version": 1, "settings": list, "withheld": setting.withheld()}),
+        );
     }
     let width = settings.iter().map(|it| it.key.len()).max().unwrap_or(0);
     let mut text = String::new();
     for it in settings {
         writeln!(text, "{:width$}  {}  # {}", it.key, it.value, it.origin)
+            .expect("a String takes any text");
+    }
+    let withheld = setting.withheld();
+    if args.keys.is_empty() && !withheld.is_empty() {
+        let names = withheld.join(" ");
+        writeln!(text, "# withheld from builds and steps: {names}")
             .expect("a String takes any text");
     }
     super::print_text(&text)

@@ -9,8 +9,8 @@ use clap::Args;
 use super::args::{Format, Global, RunArgs, SchedulerChoice};
 use super::console::Console;
 use super::counted;
-use super::setting::Setting;
-use crate::build::environment::{Setup, scrub};
+use super::setting::{OF_STATE, OF_WORKSPACE, Setting};
+use crate::build::environment::Setup;
 use crate::config::{Suite, TokenSource, Walltime};
 use crate::doctor::facts::{Folder, TokenWanted};
 use crate::doctor::{self, Finding, Level, Report, Subject};
@@ -109,7 +109,7 @@ fn planned(setting: &Setting, findings: &mut Vec<Finding>) -> Option<(Suite, Pla
     const CHECK: &str = "settings.plan";
     let made = setting.local_suite().and_then(|suite| {
         let selection = Selection {
-            environment: setting.variables().clone(),
+            environment: setting.visible(),
             ..Selection::default()
         };
         let plan = plan::plan(&setting.site, &suite, &Revision::default(), &selection)?;
@@ -151,10 +151,11 @@ fn refusal(step: &Step) -> Option<Finding> {
 fn subject(setting: &Setting, planned: Option<(Suite, Plan)>, place: Place) -> Subject {
     let site = &setting.site;
     let workspace = &site.workspace;
-    let folder = |key, path: &str, shared| Folder {
+    let folder = |key, path: &str, shared, inner| Folder {
         key,
         path: setting.path(path),
         shared,
+        inner,
     };
     let setup = planned.as_ref().map_or_else(Setup::default, |(suite, _)| {
         request::setup(&suite.environment)
@@ -173,9 +174,9 @@ fn subject(setting: &Setting, planned: Option<(Suite, Plan)>, place: Place) -> S
         ssh_key: credentials.ssh_key,
         token: credentials.token,
         folders: vec![
-            folder("root", &workspace.root, true),
-            folder("state", &workspace.state, false),
-            folder("artifacts", &workspace.artifacts, false),
+            folder("root", &workspace.root, true, Some(OF_WORKSPACE)),
+            folder("state", &workspace.state, false, Some(OF_STATE)),
+            folder("artifacts", &workspace.artifacts, false, None),
         ],
         node_scratch: workspace.node_scratch.clone(),
         kind: site.scheduler.kind,
@@ -184,7 +185,7 @@ fn subject(setting: &Setting, planned: Option<(Suite, Plan)>, place: Place) -> S
         steps,
         builds,
         setup,
-        inherited: scrub(std::env::vars_os(), &setting.token_variables()),
+        inherited: setting.inherited(),
         tokens: tokens(setting),
         ..Subject::default()
     }

@@ -6,7 +6,6 @@ use super::args::{Global, RunArgs};
 use super::console::Console;
 use super::setting::Setting;
 use super::source;
-use crate::build::environment::scrub;
 use crate::drive;
 use crate::error::{Error, Exit};
 
@@ -21,7 +20,7 @@ pub(super) async fn fetch(
     let folder = source::new_folder(&planned.workspace);
     folder.create().map_err(Error::File)?;
     super::trace::to_file(&folder.log(), global.verbose).map_err(Error::File)?;
-    let inherited = scrub(std::env::vars_os(), &setting.token_variables());
+    let inherited = setting.inherited();
     let observer = console.observer();
     let commit = planned.plan.revision.commit.clone();
     let wanted = drive::Fetch {

@@ -10,6 +10,7 @@ use fs_err as fs;
 
 use super::console::Console;
 use crate::build::environment::scrub;
+use crate::build::secrets::Secrets;
 use crate::config::SchedulerKind;
 use crate::drive::place;
 use crate::error::{Error, Exit};
@@ -170,7 +171,7 @@ pub(super) async fn init(args: &InitArgs, console: &Console) -> Result<Exit, Err
 async fn find(top: &Path, console: &Console) -> Found {
     console.show_activity("looking around");
     let place = place::choose(SchedulerKind::Auto).await;
-    let found = init::find(top, place, scrub(std::env::vars_os(), &[])).await;
+    let found = init::find(top, place, scrub(std::env::vars_os(), &Secrets::default())).await;
     console.show_activity("");
     found
 }

@@ -169,6 +169,7 @@ fn without_runs(arg: clap::Arg) -> clap::Arg {
 pub fn main() -> Exit {
     // Builds and local steps are processes of the same user, who could read the tokens of our environment in /proc.
     nix::sys::prctl::set_dumpable(false).ok();
+    crate::process::restrain_umask();
     let verbs = Cli::command();
     let is_verb = |word: &str| verbs.find_subcommand(word).is_some();
     let words = order::verb_first(std::env::args_os(), is_verb);

@@ -8,6 +8,7 @@ use clap::Args;
 use super::args::Global;
 use super::console::Console;
 use crate::build::environment::scrub;
+use crate::build::secrets::Secrets;
 use crate::drive;
 use crate::error::{Error, Exit};
 
@@ -27,7 +28,7 @@ pub(super) async fn run_pack(
     let cancel = crate::cancel::watch().map_err(Error::Runtime)?;
     super::trace::to_file(&args.folder.join("hpc-ci.log"), global.verbose).map_err(Error::File)?;
     // The secrets of the driver were taken out before the job was submitted.
-    let inherited = scrub(std::env::vars_os(), &[]);
+    let inherited = scrub(std::env::vars_os(), &Secrets::taken_out());
     let observer = console.observer();
     drive::run_pack(&args.folder, inherited, &observer, &cancel).await?;
     Ok(cancel.signal().map_or(Exit::Passed, Exit::Signal))

@@ -41,6 +41,7 @@ impl Past {
             ..RunArgs::default()
         })
         .await?;
+        setting.check_folders()?;
         let source = Source::open(&setting.site.project.repository, &setting.base);
         let name = match (&setting.site.project.name, &source) {
             (Some(name), _) => name.clone(),

@@ -71,6 +71,7 @@ pub(super) async fn publish(
         ..RunArgs::default()
     })
     .await?;
+    setting.check_folders()?;
     for note in &setting.notes {
         console.tell(&format!("note: {note}"));
     }

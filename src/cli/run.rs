@@ -8,7 +8,6 @@ use super::args::{Format, Global, RunArgs};
 use super::console::{self, Console};
 use super::setting::Setting;
 use super::source::{self, Planned};
-use crate::build::environment::scrub;
 use crate::cancel::Cancel;
 use crate::drive::folder::RunFolder;
 use crate::drive::gc::sweep;
@@ -34,7 +33,14 @@ pub(super) async fn run(
         return Err(Error::NothingToDetach);
     }
     let planned = source::plan(&setting, &args, &cancel, console)?;
-    let inherited = scrub(std::env::vars_os(), &setting.token_variables());
+    let inherited = setting.inherited();
+    let withheld = setting.withheld();
+    if global.verbose > 0 && !withheld.is_empty() {
+        console.tell(&format!(
+            "withheld from builds and steps: {}",
+            withheld.join(" ")
+        ));
+    }
     let commit = planned.plan.revision.commit.clone();
     let request = request(&setting, &args, planned, place);
     if args.if_idle

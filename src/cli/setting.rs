@@ -1,19 +1,28 @@
 //! From files, variables and flags to the settings in force: which files are trusted, and for what.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{RunArgs, SchedulerChoice};
-use crate::build::environment::{is_secret, scrub};
+use crate::build::environment::scrub;
+use crate::build::secrets::Secrets;
 use crate::config::{Context, File, Origin, Override, Site, Suite};
 use crate::error::Error;
+use crate::owner::{self, OwnerError};
 use crate::process::{Command, ProcessError};
 
 /// How long Slurm may take to tell its cluster's name.
 const CLUSTER_DEADLINE: Duration = Duration::from_secs(10);
 /// Where Slurm's commands find their settings when no variable says where.
 const SLURM_CONFS: &[&str] = &["/etc/slurm/slurm.conf", "/run/slurm/conf/slurm.conf"];
+
+/// The folders of a workspace out of which scripts are run.
+pub(super) const OF_WORKSPACE: &[&str] = &["runs", "trees", "mirrors", "launchers"];
+/// The folders of the state.
+pub(super) const OF_STATE: &[&str] = &["history", "elapsed", "outbox"];
 
 /// A file of settings with its text.
 #[derive(Debug, Clone)]
@@ -26,10 +35,15 @@ pub(super) struct Text {
 
 impl Text {
     fn read(path: &Path) -> Result<Self, Error> {
+        owner::check_file(path)?;
+        let mut file = fs_err::File::open(path).map_err(Error::Settings)?;
+        owner::check_opened(path, &file.metadata().map_err(Error::Settings)?)?;
+        let mut content = String::new();
+        file.read_to_string(&mut content).map_err(Error::Settings)?;
         Ok(Self {
             path: path.to_owned(),
             name: shown(path),
-            content: fs_err::read_to_string(path).map_err(Error::Settings)?,
+            content,
         })
     }
 
@@ -135,14 +149,7 @@ impl Setting {
     }
 
     fn suite(&self, file: File<'_>) -> Result<Suite, Error> {
-        // Paths of the commit's file may name variables, but never see a secret.
-        let secrets = self.token_variables();
-        let visible: BTreeMap<String, String> = self
-            .variables
-            .iter()
-            .filter(|(name, _)| !is_secret(name, &secrets))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
+        let visible = self.visible();
         let context = Context {
             environment: &visible,
             home: visible.get("HOME").map(String::as_str),
@@ -151,8 +158,50 @@ impl Setting {
         Ok(Suite::read(file, &self.site, &context)?)
     }
 
+    /// Checks that nobody else can change what stands in the workspace and the state folder.
+    pub(super) fn check_folders(&self) -> Result<(), OwnerError> {
+        let workspace = &self.site.workspace;
+        owner::check_folder(&self.path(&workspace.root), OF_WORKSPACE)?;
+        owner::check_folder(&self.path(&workspace.state), OF_STATE)
+    }
+
+    /// Returns the environment that builds, jobs and steps inherit.
+    pub(super) fn inherited(&self) -> Vec<(OsString, OsString)> {
+        scrub(std::env::vars_os(), &self.secrets())
+    }
+
+    /// Returns the names of the caller's variables that are withheld as credentials.
+    pub(super) fn withheld(&self) -> Vec<String> {
+        let secrets = self.secrets();
+        let withheld = |(name, value): (OsString, OsString)| {
+            let name = name.to_string_lossy().into_owned();
+            (secrets.shown(&name, &value).as_ref() != Some(&value)).then_some(name)
+        };
+        let mut names: Vec<String> = std::env::vars_os().filter_map(withheld).collect();
+        names.sort();
+        names
+    }
+
+    fn secrets(&self) -> Secrets {
+        Secrets {
+            tokens: self.token_variables(),
+            more: self.site.trust.secrets.clone(),
+            pass: self.site.trust.pass.clone(),
+        }
+    }
+
+    /// Returns the caller's variables without credentials: paths and conditions of the commit's file may ask for them.
+    pub(super) fn visible(&self) -> BTreeMap<String, String> {
+        let secrets = self.secrets();
+        let visible = |(name, value): (&String, &String)| {
+            let shown = secrets.shown(name, OsStr::new(value))?;
+            Some((name.clone(), shown.into_string().ok()?))
+        };
+        self.variables.iter().filter_map(visible).collect()
+    }
+
     /// Returns the names that the settings give to variables with tokens.
-    pub(super) fn token_variables(&self) -> Vec<String> {
+    fn token_variables(&self) -> Vec<String> {
         let publish = &self.site.publish;
         let sources = [
             publish.codecov.as_ref().map(|it| &it.token),
@@ -165,11 +214,6 @@ impl Setting {
             .flatten()
             .filter_map(|token| token.env.clone())
             .collect()
-    }
-
-    /// Returns the caller's variables.
-    pub(super) fn variables(&self) -> &BTreeMap<String, String> {
-        &self.variables
     }
 
     /// Returns a path of the site's settings, relative ones taken from where the local file stands.
@@ -242,7 +286,7 @@ async fn cluster() -> Option<String> {
     }
     let asked = Command::new("scontrol")
         .args(["show", "config"])
-        .environment(scrub(std::env::vars_os(), &[]))
+        .environment(scrub(std::env::vars_os(), &Secrets::default()))
         .deadline(CLUSTER_DEADLINE)
         .output()
         .await;

@@ -65,6 +65,7 @@ pub(super) fn plan(
     for note in &setting.notes {
         console.tell(&format!("note: {note}"));
     }
+    setting.check_folders()?;
     let workspace = setting.path(&setting.site.workspace.root);
     let located =
         tokio::task::block_in_place(|| locate(setting, args, &workspace, cancel, console))?;
@@ -91,7 +92,7 @@ pub(super) fn plan(
         tag: located.found.repository.tag_of(commit)?,
         dirty: dirty && in_place,
     };
-    let selection = selection(args, &workspace)?;
+    let selection = selection(args, &workspace, setting)?;
     let plan = plan::plan(&setting.site, &suite, &revision, &selection)?;
     let project = setting
         .site
@@ -322,7 +323,7 @@ fn path_in_repository(setting: &Setting, source: &Source) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("hpc.toml"))
 }
 
-fn selection(args: &RunArgs, workspace: &Path) -> Result<Selection, Error> {
+fn selection(args: &RunArgs, workspace: &Path, setting: &Setting) -> Result<Selection, Error> {
     let filter = args.filter.as_deref().map(str::parse::<Filter>).transpose();
     Ok(Selection {
         kinds: match (args.tests_only, args.benchmarks_only) {
@@ -339,9 +340,7 @@ fn selection(args: &RunArgs, workspace: &Path) -> Result<Selection, Error> {
             .failed
             .then(|| drive::folder::not_passed(workspace))
             .transpose()?,
-        environment: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
+        environment: setting.visible(),
     })
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::source::Planned;
 use crate::build::environment::scrub;
+use crate::build::secrets::Secrets;
 use crate::config::Walltime;
 use crate::drive::folder::RunFolder;
 use crate::drive::history::History;
@@ -40,7 +41,7 @@ pub(super) async fn compare(
     state: &Path,
     max_in_flight: u32,
 ) -> Vec<Compared> {
-    let slurm = Slurm::new(scrub(std::env::vars_os(), &[]), DEADLINE);
+    let slurm = Slurm::new(scrub(std::env::vars_os(), &Secrets::default()), DEADLINE);
     let cluster = slurm.outline().await.unwrap_or_default();
     let history = History::read(state, &planned.key);
     let mut compared = Vec::new();

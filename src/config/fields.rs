@@ -179,6 +179,12 @@ texts! {
     /// The name of an environment variable.
     VariableName by |text| (!is_variable_name(text)).then_some("must be letters, digits and `_`");
 
+    /// A pattern of names of environment variables.
+    VariablePattern by |text| {
+        let known = |c: char| c.is_ascii_alphanumeric() || "_*".contains(c);
+        (text.is_empty() || !text.chars().all(known)).then_some("must be letters, digits, `_` and `*`")
+    };
+
     /// The name of a module.
     Module by module_fault;
 
@@ -357,5 +363,6 @@ plain!(
     Module,
     PathText,
     GlobText,
-    InnerGlob
+    InnerGlob,
+    VariablePattern
 );

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::choices::{CodecovService, Disclosure, SchedulerKind, Strategy};
 use super::fields::{
     Bounded, Count, GlobText, Grace, Name, NodePath, PathText, Plain, Positive, SchedulerOption,
-    VariableName, Word,
+    VariableName, VariablePattern, Word,
 };
 use super::problem::Report;
 use super::raw::{Table, join};
@@ -204,6 +204,10 @@ pub struct Trust {
     pub step_options: bool,
     /// What published artifacts may tell.
     pub disclosure: Disclosure,
+    /// Patterns of variables that are credentials, beside those that are known.
+    pub secrets: Vec<String>,
+    /// Patterns of variables that reach builds and steps although they look like credentials.
+    pub pass: Vec<String>,
 }
 
 /// Reads the site's tables from a tree that has the defaults below it.
@@ -347,6 +351,8 @@ fn trust(s: &Section) -> Trust {
         forks: s.need("forks"),
         step_options: s.need("step_options"),
         disclosure: s.need("disclosure"),
+        secrets: s.need::<Vec<VariablePattern>>("secrets").plain(),
+        pass: s.need::<Vec<VariablePattern>>("pass").plain(),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::build::environment::Setup;
 use crate::config::{LauncherKind, SchedulerKind};
 use crate::git::{GitError, Source, Token};
 use crate::launch::Place;
+use crate::owner::OwnerError;
 use crate::plan::{Build, Producer, Step};
 use crate::scheduler::slurm::Cluster;
 use crate::scheduler::{Estimate, JobRequest, QueryError, SubmitError};
@@ -84,6 +85,8 @@ pub struct Folder {
     pub path: PathBuf,
     /// Whether nodes must see it.
     pub shared: bool,
+    /// The folders in it out of which hpc-ci takes scripts and records; `None`: it takes nothing out of it.
+    pub inner: Option<&'static [&'static str]>,
 }
 
 /// A token that a target of publishing needs.
@@ -229,6 +232,8 @@ impl Mpi {
 pub struct FolderFacts {
     /// Why nothing can be written there.
     pub refused: Option<String>,
+    /// Why others could change what stands there.
+    pub exposed: Option<OwnerError>,
     /// The kind of its file system.
     pub filesystem: Option<&'static str>,
     /// Bytes that are free.

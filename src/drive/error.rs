@@ -66,6 +66,9 @@ pub enum DriveError {
         /// The allocation's job id.
         allocation: String,
     },
+    /// Others can change its folder.
+    #[error(transparent)]
+    Owner(#[from] crate::owner::OwnerError),
     /// Its journal could not be written or read.
     #[error(transparent)]
     Journal(#[from] journal::JournalError),
@@ -103,6 +106,7 @@ impl DriveError {
             Self::Folder { path, source } => remedy::of_file(source, path).or_else(|| {
                 Some("`root` of [workspace] says where runs stand".to_owned())
             }),
+            Self::Owner(error) => Some(error.help()),
             Self::Tree(error) => error.help(),
             Self::Store(error) => error.help(),
             Self::Path { .. } => {

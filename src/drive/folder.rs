@@ -6,6 +6,9 @@
 //! which process drives the run.
 
 use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -59,15 +62,16 @@ impl RunFolder {
         }
     }
 
-    /// Makes the folder and those that everything below expects.
+    /// Makes the folder, for nobody but its owner, and those that everything below expects.
     pub fn create(&self) -> std::io::Result<()> {
-        for directory in [
-            self.root.clone(),
-            self.builds(),
-            self.steps(),
-            self.ended(),
-            self.nodes(),
-        ] {
+        if let Some(runs) = self.root.parent() {
+            fs_err::create_dir_all(runs)?;
+        }
+        match DirBuilder::new().mode(0o700).create(&self.root) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        for directory in [self.builds(), self.steps(), self.ended(), self.nodes()] {
             fs_err::create_dir_all(directory)?;
         }
         Ok(())

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::progress::{Observer, Progress};
 use crate::build::environment::scrub;
+use crate::build::secrets::Secrets;
 use crate::config::SchedulerKind;
 use crate::launch::Place;
 use crate::plan::Step;
@@ -50,7 +51,7 @@ pub fn in_allocation() -> bool {
 async fn sbatch_answers() -> bool {
     let installed = Command::new("sbatch")
         .arg("--version")
-        .environment(scrub(std::env::vars_os(), &[]))
+        .environment(scrub(std::env::vars_os(), &Secrets::default()))
         .deadline(DEADLINE)
         .success()
         .await;
@@ -59,7 +60,7 @@ async fn sbatch_answers() -> bool {
     }
     let asked = Command::new("scontrol")
         .args(["show", "config"])
-        .environment(scrub(std::env::vars_os(), &[]))
+        .environment(scrub(std::env::vars_os(), &Secrets::default()))
         .deadline(DEADLINE)
         .output()
         .await;

@@ -19,6 +19,7 @@ use super::{DriveError, Driven, LEASE, Request, Run};
 use crate::foreign;
 use crate::launch::{FACTS_SCRIPT, LAUNCHER, Place, WORLD};
 use crate::lease::{self, Claim, Life};
+use crate::owner;
 use crate::plan::Plan;
 
 /// What the lease of a process is for that goes on with a run and does not wait for its end.
@@ -133,6 +134,7 @@ pub fn begin(
 
 /// Goes on with a run, unless it has ended or another process has it.
 pub fn reopen(folder: &RunFolder, purpose: &str) -> Result<Reopened, DriveError> {
+    owner::check_folder(folder.root(), &[])?;
     let known = Known::read(folder.clone())?;
     if let Some(code) = known.state.exit_code() {
         return Ok(Reopened::Ended(code));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::build::environment::scrub;
+use crate::build::secrets::Secrets;
 use crate::git::{
     self, Access, CheckoutOptions, CommitId, GitError, Location, Repository, Secret, Source, Token,
     Wanted,
@@ -283,7 +284,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), TreeError> {
     let copying = Command::new("cp")
         .args(["-a", "--reflink=auto", "--"])
         .args([from, to])
-        .environment(scrub(std::env::vars_os(), &[]));
+        .environment(scrub(std::env::vars_os(), &Secrets::default()));
     tokio::runtime::Handle::current()
         .block_on(copying.success())
         .map(drop)

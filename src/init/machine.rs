@@ -84,6 +84,7 @@ fn folder(path: &Path) -> Folder {
         key: "root",
         path: path.to_owned(),
         shared: true,
+        inner: None,
     }
 }
 

@@ -21,8 +21,8 @@ use super::SubmitError;
 use super::job::{
     Accounting, ExitStatus, JobId, JobRecord, JobRequest, JobState, JobStatus, Observation,
 };
-use crate::process::is_for_now;
 use crate::process::table::{self, process};
+use crate::process::{is_for_now, own_umask};
 
 /// The variable that marks a script and all that it starts. It holds the process number of the script, behind those of
 /// scripts that this program itself was started by.
@@ -103,8 +103,10 @@ impl Local {
             .try_clone()
             .map_err(|error| rejected("no log", &error))?;
         // setsid makes its own process the leader and then becomes bash, so this is the script's process number.
+        let umask = own_umask().map(|own| format!("umask {own}; "));
         let mut child = tokio::process::Command::new("setsid")
-            .args(["bash", "-c", MARKED])
+            .args(["bash", "-c"])
+            .arg(umask.unwrap_or_default() + MARKED)
             .args([request.script.as_str(), &request.name])
             .env_clear()
             .envs(self.environment.iter().map(|(key, value)| (key, value)))

@@ -14,6 +14,7 @@ use crate::publish::server::{Reply, Server};
 use crate::support::git_servers::{self, Http, git};
 use crate::support::search::{Search, Seen};
 use crate::support::{Ended, Home, Project, user};
+use crate::trust::secrets::SECRET;
 
 /// What the forges and Codecov take; it needs an escape wherever it stands in an address.
 const API: &str = "tok+5f4dcc3b5aa765d61d/8327deb882cf99=";
@@ -194,6 +195,10 @@ impl Scene {
     fn hpc_ci(&self, words: &[&str], settings: &Path) -> Command {
         let mut command = self.project.hpc_ci(words);
         command.arg("--config").arg(settings);
+        // What git is told would change what it does.
+        for name in SECRET.iter().filter(|name| !name.starts_with("GIT_")) {
+            command.env(name, JOB);
+        }
         for name in ["CODECOV_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN"] {
             command.env(name, API);
         }
@@ -254,6 +259,26 @@ fn only_the_driver_had_them(seen: &Seen) {
         seen.all.iter().any(|it| it.starts_with("sleep 1.25")),
         "so was the code"
     );
+}
+
+/// sbatch is told of it by a variable, since its own umask is the driver's.
+#[test]
+fn jobs_have_the_umask_of_their_user() {
+    let project = Project::new(Home::Cluster);
+    project.file(
+        "hpc.toml",
+        "[workspace]\nstate = \"hpc-ci/state\"\n[[test]]\nname = \"test\"\ncommand = \"umask\"\n",
+    );
+    project.commit();
+    for umask in ["0000", "0002", "0027"] {
+        let mut command = project.command("bash");
+        command.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]);
+        command
+            .arg(env!("CARGO_BIN_EXE_hpc-ci"))
+            .args(["--scheduler", "slurm"]);
+        let ended = Ended::of(&project.dir, &command.output().unwrap()).exits_with(0);
+        assert_eq!(ended.log("test"), format!("{umask}\n"));
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! What a commit may ask for and does not get: only the file that hpc-ci was started with says where and for whom.
 
+mod owners;
+pub(crate) mod secrets;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};

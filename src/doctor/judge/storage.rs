@@ -23,6 +23,8 @@ pub(super) fn judge(subject: &Subject, facts: &Facts) -> Vec<Finding> {
         .zip(&facts.folders)
         .map(|(folder, seen)| written(folder, seen, facts.place))
         .collect();
+    let both = subject.folders.iter().zip(&facts.folders);
+    findings.extend(both.filter_map(|(folder, seen)| exposed(folder, seen)));
     let odd: Vec<String> = subject
         .folders
         .iter()
@@ -41,6 +43,18 @@ pub(super) fn judge(subject: &Subject, facts: &Facts) -> Vec<Finding> {
     }
     findings.extend(node(subject, facts));
     findings
+}
+
+/// What others can change: a run refuses to begin where it would take scripts out of it.
+fn exposed(folder: &Folder, seen: &FolderFacts) -> Option<Finding> {
+    const CHECK: &str = "storage.owner";
+    let error = seen.exposed.as_ref()?;
+    let saw = format!("{error} (`{}` of [workspace])", folder.key);
+    Some(if folder.inner.is_some() {
+        Finding::error(CHECK, saw, error.help())
+    } else {
+        Finding::warning(CHECK, saw, error.help())
+    })
 }
 
 fn written(folder: &Folder, seen: &FolderFacts, place: Place) -> Finding {

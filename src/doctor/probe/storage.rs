@@ -7,6 +7,7 @@ use tokio::task::spawn_blocking;
 
 use super::DEADLINE;
 use crate::doctor::facts::{FolderFacts, Subject};
+use crate::owner;
 
 /// What the kernel calls the file systems that matter here.
 const FILESYSTEMS: &[(FsType, &str)] = &[
@@ -27,8 +28,11 @@ const FILESYSTEMS: &[(FsType, &str)] = &[
 pub(super) async fn look(subject: &Subject) -> Vec<FolderFacts> {
     let mut folders = Vec::new();
     for folder in &subject.folders {
-        let path = folder.path.clone();
-        let looked = spawn_blocking(move || writable(&path));
+        let (path, inner) = (folder.path.clone(), folder.inner.unwrap_or_default());
+        let looked = spawn_blocking(move || FolderFacts {
+            exposed: owner::check_folder(&path, inner).err(),
+            ..writable(&path)
+        });
         // A server of files that is gone blocks whoever asks, for ever.
         folders.push(match tokio::time::timeout(DEADLINE, looked).await {
             Ok(Ok(facts)) => facts,
@@ -64,6 +68,7 @@ fn writable(path: &Path) -> FolderFacts {
         inodes: space
             .filter(|space| space.files() > 0)
             .map(|space| space.files_available()),
+        ..FolderFacts::default()
     }
 }
 

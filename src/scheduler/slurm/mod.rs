@@ -25,7 +25,7 @@ use super::{Accounting, Estimate, JobId, JobRequest, Observation, QueryError, Su
 pub use argv::{argv, takes_array};
 pub use cluster::{Association, Cluster, Partition, Shape};
 
-use crate::process::{Command, Output, ProcessError, is_for_now};
+use crate::process::{Command, Output, ProcessError, is_for_now, own_umask};
 
 /// Ids in one question: the kernel takes 128 KiB in one argument.
 const IDS_AT_ONCE: usize = 4000;
@@ -359,6 +359,11 @@ impl Slurm {
         let command = Command::new(program)
             .environment(self.environment.iter().map(|(key, value)| (key, value)))
             .deadline(self.deadline);
+        // By it sbatch tells the umask of a job, which is to be the user's.
+        let command = match own_umask() {
+            Some(own) => command.env("SLURM_UMASK", own),
+            None => command,
+        };
         match &self.cluster {
             Some(cluster) => command.args(["-M", cluster]),
             None => command,
