@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("process", &[]),
     ("cancel", &[]),
-    ("foreign", &[]),
+    ("foreign", &["cancel"]),
     ("lease", &["foreign", "process", "remedy"]),
     ("remedy", &[]),
     ("shell", &[]),
