@@ -3,7 +3,7 @@
 //! SIGHUP is left as it came: a connection that is lost ends the driver and no run, and under `nohup` not even the driver.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,6 +45,15 @@ impl Cancel {
     }
 }
 
+/// Whether a signal asked this process to stop.
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Returns whether a signal asked this process to stop: for searches deep below whoever holds the [`Cancel`].
+#[must_use]
+pub fn is_asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}
+
 /// Signals this close to the first one are the same wish: `timeout` signals its child, then the child's whole group.
 const TOGETHER: Duration = Duration::from_millis(500);
 
@@ -63,6 +72,7 @@ pub fn watch() -> std::io::Result<Cancel> {
                 else => return,
             };
             let number = kind.as_raw_value();
+            ASKED.store(true, Ordering::Relaxed);
             match first {
                 Some(first) if first.elapsed() < TOGETHER => {}
                 None if !shared.asked() => {

@@ -5,6 +5,9 @@
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
@@ -59,6 +62,74 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<fs_err::File> {
     Ok(file)
 }
 
+/// Opens a regular file for reading; links are followed. For what a configuration names, such as a library by its short name.
+pub fn open_linked(path: impl AsRef<Path>) -> io::Result<fs_err::File> {
+    let path = path.as_ref();
+    check(path, &fs_err::metadata(path)?)?;
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let file = fs_err::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    check(path, &file.metadata()?)?;
+    Ok(file)
+}
+
+/// Opens what a person named on the command line: links are followed, and pipes are read, which may have to be waited for.
+pub fn open_named(path: impl AsRef<Path>) -> io::Result<fs_err::File> {
+    let path = path.as_ref();
+    let file = fs_err::File::open(path)?;
+    if file.metadata()?.is_dir() {
+        check(path, &file.metadata()?)?;
+    }
+    Ok(file)
+}
+
+/// Opens what a person named, to be read at any place: of a pipe a copy is made, of at most so many bytes.
+pub fn open_copied(path: impl AsRef<Path>, limit: u64) -> io::Result<std::fs::File> {
+    let path = path.as_ref();
+    let file = open_named(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file.into_file());
+    }
+    let mut copy = tempfile::tempfile()?;
+    if io::copy(&mut file.take(limit.saturating_add(1)), &mut copy)? > limit {
+        let path = path.to_owned();
+        return Err(ForeignError::Size { path, limit }.into());
+    }
+    Ok(copy)
+}
+
+/// Returns how many bytes of a part of a file are there, and not in holes, of which no disk holds anything.
+pub fn held(file: &std::fs::File, part: std::ops::Range<u64>) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let it = file.metadata()?;
+    let end = part.end.min(it.len());
+    if it.blocks().saturating_mul(512) >= it.len() {
+        return Ok(end.saturating_sub(part.start));
+    }
+    // Blocks may be few because they are packed, or not written yet.
+    let (mut held, mut at) = (0, part.start);
+    while let Some(start) = next_data(file, at)?.filter(|&start| start < end) {
+        at = match rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(start)) {
+            Ok(hole) if hole > start => hole.min(end),
+            _ => end,
+        };
+        held += at - start;
+    }
+    Ok(held)
+}
+
+/// Returns where, from this place on, a file has bytes that are in no hole.
+pub fn next_data(file: &std::fs::File, from: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(from)) {
+        Ok(at) => Ok(Some(at)),
+        Err(rustix::io::Errno::NXIO) => Ok(None),
+        // Such a file system knows of no holes.
+        Err(_) => Ok((from < file.metadata()?.len()).then_some(from)),
+    }
+}
+
 /// Returns the bytes of a regular file of at most this size.
 pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     let path = path.as_ref();
@@ -99,6 +170,81 @@ pub fn names(dir: &Path) -> Vec<String> {
     names
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect()
+}
+
+/// The most files and folders that one search looks at: what is larger is no work tree.
+pub const MOST_ENTRIES: usize = 4_000_000;
+/// The longest that one search takes.
+pub const LONGEST_SEARCH: Duration = Duration::from_mins(5);
+
+/// How much of the folders that others write a search may look at, by all threads that take part.
+#[derive(Debug)]
+pub struct Search {
+    left: AtomicUsize,
+    most: usize,
+    until: Instant,
+    cut: OnceLock<Cut>,
+}
+
+/// Why a search ended before it had seen everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Cut {
+    /// There is more than a search looks at.
+    #[error("it holds more than {0} files and folders, the most that are looked at")]
+    Entries(usize),
+    /// It took too long.
+    #[error("to look through it takes more than {} seconds, the most that is waited for", LONGEST_SEARCH.as_secs())]
+    Time,
+    /// A signal asked for the end.
+    #[error("a signal ended the search")]
+    Signal,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self::of(MOST_ENTRIES)
+    }
+}
+
+impl Search {
+    /// Returns a search that looks at so many files and folders at most.
+    #[must_use]
+    pub fn of(most: usize) -> Self {
+        Self {
+            left: AtomicUsize::new(most),
+            most,
+            until: Instant::now() + LONGEST_SEARCH,
+            cut: OnceLock::new(),
+        }
+    }
+
+    /// Returns whether one more file or folder may be looked at.
+    pub fn goes_on(&self) -> bool {
+        /// The clock is looked at this often.
+        const LOOK: usize = 64;
+        if self.cut.get().is_some() {
+            return false;
+        }
+        let take = |left: usize| left.checked_sub(1);
+        let left = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        let cut = match left {
+            Err(_) => Cut::Entries(self.most),
+            Ok(left) if !left.is_multiple_of(LOOK) => return true,
+            Ok(_) if crate::cancel::is_asked() => Cut::Signal,
+            Ok(_) if Instant::now() >= self.until => Cut::Time,
+            Ok(_) => return true,
+        };
+        self.cut.get_or_init(|| cut);
+        false
+    }
+
+    /// Returns why it has not seen everything; nothing if it has.
+    #[must_use]
+    pub fn cut(&self) -> Option<Cut> {
+        self.cut.get().copied()
+    }
 }
 
 fn check(path: &Path, it: &std::fs::Metadata) -> Result<(), ForeignError> {
@@ -166,5 +312,40 @@ mod tests {
         std::os::unix::fs::symlink(dir.path(), at("to-folder")).unwrap();
         assert_eq!(names(&at("to-folder")), Vec::<String>::new());
         assert_eq!(names(dir.path()).len(), 8);
+    }
+
+    /// Bytes count only where they are.
+    #[test]
+    fn holes_are_not_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sparse");
+        std::fs::write(&path, [1; 4096]).unwrap();
+        let file = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        file.set_len(1 << 40).unwrap();
+        std::os::unix::fs::FileExt::write_at(&file, &[1; 8192], 1 << 39).unwrap();
+        assert_eq!(held(&file, 0..u64::MAX).unwrap(), 12_288);
+        assert_eq!(held(&file, 0..1 << 20).unwrap(), 4096);
+        assert_eq!(held(&file, 1 << 20..1 << 21).unwrap(), 0);
+        assert_eq!(next_data(&file, 4096).unwrap(), Some(1 << 39));
+        assert_eq!(next_data(&file, 1 << 39 | 8192).unwrap(), None);
+    }
+
+    #[test]
+    fn a_search_ends_at_its_limit_and_says_so() {
+        let search = Search::of(100);
+        assert_eq!((0..1000).filter(|_| search.goes_on()).count(), 100);
+        assert_eq!(search.cut(), Some(Cut::Entries(100)));
+        assert_eq!(Search::default().cut(), None);
+    }
+
+    #[test]
+    fn a_copy_of_what_is_no_file_has_a_limit() {
+        let error = open_copied("/dev/zero", 1 << 20).unwrap_err();
+        assert!(error.to_string().contains("1048576 bytes"), "{error}");
+        assert!(open_named("/").is_err());
     }
 }

@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("process", &[]),
     ("cancel", &[]),
-    ("foreign", &[]),
+    ("foreign", &["cancel"]),
     ("lease", &["foreign", "process", "remedy"]),
     ("owner", &[]),
     ("remedy", &[]),

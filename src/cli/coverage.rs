@@ -143,7 +143,7 @@ pub(super) fn export(args: &ExportArgs, console: &Console) -> Result<Exit, Error
     let mut coverage = Coverage::new(&counts, export::Options { clamp: args.clamp });
     let mut known = HashSet::new();
     for path in &args.objects {
-        let binary = Binary::open(path).map_err(|source| object_error(path, source))?;
+        let binary = Binary::open_named(path).map_err(|source| object_error(path, source))?;
         let sections = binary
             .sections()
             .map_err(|source| object_error(path, std::io::Error::other(source)))?;
@@ -334,14 +334,15 @@ fn add_up(args: &Profiles, console: &Console) -> Result<Sum, Error> {
     } else {
         args.paths.clone()
     };
-    let files = find_profiles(&named).map_err(Error::File)?;
+    let found = find_profiles(&named).map_err(Error::File)?;
     let mut options = reduce::Options::default();
     if args.verify == Verify::Full {
         options.verify = reduce::Verify::Full;
     }
     options.cores = args.threads.unwrap_or(options.cores);
     options.in_flight = args.in_flight.unwrap_or(options.in_flight);
-    let reduction = reduce::reduce(files.as_slice(), &options);
+    let reduction = reduce::reduce(&found, &options);
+    let files = found.files;
     let unused: Vec<(&PathBuf, &Outcome)> = files
         .iter()
         .zip(&reduction.outcomes)
@@ -387,7 +388,7 @@ fn complaints(source: &Source) -> Vec<String> {
 
 /// Adds tracefiles up. Exits with 0 if something was usable; what was not is named.
 pub(super) fn merge(args: &MergeArgs, console: &Console) -> Result<Exit, Error> {
-    let (sum, sources) = merge::merge(&args.tracefiles);
+    let (sum, sources) = merge::merge_named(&args.tracefiles);
     for source in &sources {
         for line in complaints(source) {
             console.say(&format!("{}: {line}", source.path.display()));

@@ -291,6 +291,57 @@ impl Field for GlobText {
     }
 }
 
+/// A path, or a pattern that begins in a folder which is named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct PlacedGlob(pub(super) String);
+
+impl Field for PlacedGlob {
+    fn read(item: &Item, path: &str, report: &Report) -> Option<Self> {
+        let PathText(text) = PathText::read(item, path, report)?;
+        if !walks_the_machine(&text) {
+            return Some(Self(text));
+        }
+        let message = format!("`{path}` would look through more than a project");
+        let problem = Problem::new("invalid-glob", &item.at, message);
+        report.push(
+            problem
+                .label("a pattern outside of the work tree begins with the folder that it looks in")
+                .help("name the folder, such as `/opt/code/lib/**/*.so` or `../code/lib/*.so`"),
+        );
+        None
+    }
+}
+
+/// Whether a pattern looks through all that lies below `/`, below a folder of the system, or beside the work tree.
+fn walks_the_machine(pattern: &str) -> bool {
+    let special = |part: &str| part.contains(['*', '?', '[', '{', '\\']);
+    let parts: Vec<&str> = pattern
+        .split('/')
+        .filter(|it| !matches!(*it, "" | "."))
+        .collect();
+    let plain = parts.iter().take_while(|part| !special(part)).count();
+    let (plain, rest) = parts.split_at(plain);
+    if rest.is_empty() {
+        return false;
+    }
+    // The folder that is searched: how often it leads up, and how deep it then is.
+    let (up, depth) = plain
+        .iter()
+        .fold((0, 0), |(up, depth), part| match (*part, depth) {
+            ("..", 0) => (up + 1, 0),
+            ("..", depth) => (up, depth - 1),
+            _ => (up, depth + 1),
+        });
+    let deep = rest
+        .iter()
+        .any(|part| part.contains("**") || part.contains('{'));
+    if pattern.starts_with('/') {
+        depth < if deep { 2 } else { 1 }
+    } else {
+        deep && up > 0 && depth == 0
+    }
+}
+
 /// A pattern of files below a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct InnerGlob(pub(super) String);
@@ -362,6 +413,7 @@ plain!(
     SchedulerOption,
     Module,
     PathText,
+    PlacedGlob,
     GlobText,
     InnerGlob,
     VariablePattern

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::choices::{DyingRanks, Engine, KeepProfiles, LauncherKind, Pmi, Producer, Where};
 use super::fields::{
-    Bounded, GlobText, Module, PathText, Plain, Positive, Word, is_variable_name, name_fault,
+    Bounded, GlobText, Module, PathText, PlacedGlob, Plain, Positive, Word, is_variable_name,
+    name_fault,
 };
 use super::problem::{Problem, Report};
 use super::raw::{Item, Table, Value, join};
@@ -297,7 +298,7 @@ fn coverage(s: &Section) -> Coverage {
     Coverage {
         include: s.need::<Vec<GlobText>>("include").plain(),
         exclude: s.need::<Vec<GlobText>>("exclude").plain(),
-        objects: s.need::<Vec<PathText>>("objects").plain(),
+        objects: s.need::<Vec<PlacedGlob>>("objects").plain(),
         engine: s.need("engine"),
         place: s.need("where"),
         time: s.get("time"),

@@ -11,8 +11,10 @@ use super::profile::{Profile, SATURATED};
 /// The counts of all functions of some profiles.
 #[derive(Debug, Default)]
 pub struct Counts<'a> {
-    /// The first entry of each name; those of other hashes are chained.
+    /// The first entry of each name.
     names: HashMap<u64, Name, NumberHash>,
+    /// The further ones, by name and hash: few, but not where somebody wants them to be many.
+    versions: HashMap<(u64, u64), usize, NumberHash>,
     entries: Vec<Entry<'a>>,
     conflicts: usize,
 }
@@ -32,13 +34,21 @@ pub enum Found<'a> {
 struct Name {
     first: usize,
     ran: bool,
+    /// Whether there are entries of hashes without and with [`KIND`].
+    kinds: [bool; 2],
+}
+
+/// LLVM tells two kinds of profile apart by this bit of a hash, and what is only of the other kind is unknown to it.
+const KIND: u64 = 1 << 60;
+
+fn kind(hash: u64) -> usize {
+    usize::from(hash & KIND != 0)
 }
 
 #[derive(Debug)]
 struct Entry<'a> {
     hash: u64,
     counts: std::borrow::Cow<'a, [u64]>,
-    next: Option<usize>,
 }
 
 impl<'a> Counts<'a> {
@@ -66,53 +76,48 @@ impl<'a> Counts<'a> {
         let known = self.names.entry(name).or_insert(Name {
             first: number,
             ran: false,
+            kinds: [false; 2],
         });
         known.ran |= ran;
-        let (mut at, mut last) = (Some(known.first).filter(|&first| first < number), None);
-        while let Some(entry) = at.and_then(|at| self.entries.get_mut(at)) {
-            if entry.hash == hash {
-                if entry.counts.len() != values.len() {
-                    self.conflicts += 1;
-                } else if ran {
-                    let sums = entry.counts.to_mut().iter_mut();
-                    sums.zip(values)
-                        .for_each(|(sum, value)| *sum = sum.saturating_add(*value).min(SATURATED));
-                }
-                return;
-            }
-            (last, at) = (at, entry.next);
+        known.kinds[kind(hash)] = true;
+        let first = self.entries.get(known.first).map(|entry| entry.hash);
+        let at = match first {
+            None => number,
+            Some(first) if first == hash => known.first,
+            Some(_) => *self.versions.entry((name, hash)).or_insert(number),
+        };
+        let Some(entry) = self.entries.get_mut(at) else {
+            self.entries.push(Entry {
+                hash,
+                counts: values.into(),
+            });
+            return;
+        };
+        if entry.counts.len() != values.len() {
+            self.conflicts += 1;
+        } else if ran {
+            let sums = entry.counts.to_mut().iter_mut();
+            sums.zip(values)
+                .for_each(|(sum, value)| *sum = sum.saturating_add(*value).min(SATURATED));
         }
-        if let Some(last) = last.and_then(|last| self.entries.get_mut(last)) {
-            last.next = Some(number);
-        }
-        self.entries.push(Entry {
-            hash,
-            counts: values.into(),
-            next: None,
-        });
     }
 
     /// Returns what is known of a function.
     #[must_use]
     pub fn find(&self, name: u64, hash: u64) -> Found<'_> {
-        // LLVM tells two kinds of profile apart by this bit, and what is only of the other kind is unknown to it.
-        const KIND: u64 = 1 << 60;
         // A name that never ran is not in a sparse index at all, whatever its hashes.
         let Some(known) = self.names.get(&name).filter(|name| name.ran) else {
             return Found::Unknown;
         };
-        let (mut at, mut same_kind) = (Some(known.first), false);
-        while let Some(entry) = at.and_then(|at| self.entries.get(at)) {
-            if entry.hash == hash {
-                return Found::Counts(&entry.counts);
-            }
-            same_kind |= entry.hash & KIND == hash & KIND;
-            at = entry.next;
-        }
-        if same_kind {
-            Found::Mismatch
-        } else {
-            Found::Unknown
+        let first = self.entries.get(known.first);
+        let own = first.filter(|entry| entry.hash == hash).or_else(|| {
+            let at = self.versions.get(&(name, hash))?;
+            self.entries.get(*at)
+        });
+        match own {
+            Some(entry) => Found::Counts(&entry.counts),
+            None if known.kinds[kind(hash)] => Found::Mismatch,
+            None => Found::Unknown,
         }
     }
 

@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use crate::foreign;
 
 /// A folder to look in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +40,6 @@ pub struct Seen {
     pub cut: bool,
 }
 
-/// Files and folders that are looked at before a search gives up: a tree that is larger is not a work tree.
-const MOST: usize = 4_000_000;
-
 /// Lists the profiles (`*.profraw`) in these folders, but for those below the folders to skip.
 ///
 /// Links are not followed, so nothing outside is found, and what git keeps for itself is left alone.
@@ -49,7 +47,7 @@ const MOST: usize = 4_000_000;
 pub fn look(folders: &[Folder], skip: &[PathBuf]) -> Seen {
     let search = Search {
         skip,
-        left: AtomicUsize::new(MOST),
+        search: foreign::Search::default(),
     };
     let found: Vec<(PathBuf, Print)> = folders
         .par_iter()
@@ -57,7 +55,7 @@ pub fn look(folders: &[Folder], skip: &[PathBuf]) -> Seen {
         .collect();
     Seen {
         files: found.into_iter().collect(),
-        cut: search.left.into_inner() == 0,
+        cut: search.search.cut().is_some(),
     }
 }
 
@@ -110,7 +108,7 @@ const SHORTEST_SIGNATURE: usize = 12;
 
 struct Search<'a> {
     skip: &'a [PathBuf],
-    left: AtomicUsize,
+    search: foreign::Search,
 }
 
 impl Search<'_> {
@@ -121,12 +119,7 @@ impl Search<'_> {
             return found;
         };
         for entry in entries.filter_map(Result::ok) {
-            let take = |left: usize| left.checked_sub(1);
-            if self
-                .left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-                .is_err()
-            {
+            if !self.search.goes_on() {
                 return found;
             }
             let Ok(kind) = entry.file_type() else {

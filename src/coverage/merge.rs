@@ -3,13 +3,14 @@
 //! Every thread adds whole files to a sum of its own; the sums are added at the end. Because adding is commutative and
 //! associative the result never depends on which thread read what.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
 use super::lcov::{Reading, Tracefile};
+use crate::foreign;
 
 /// What became of one tracefile.
 #[derive(Debug)]
@@ -36,13 +37,44 @@ impl Source {
     }
 }
 
-/// Returns the sum of these tracefiles, and what became of each in the order given.
+/// The most bytes that are read of a tracefile.
+pub const MAX_TRACEFILE: u64 = 1 << 30;
+
+/// Why a tracefile, or the rest of it, was not read.
+#[derive(Debug, thiserror::Error)]
+enum MergeError {
+    #[error("it has {hollow} bytes of holes, and no text has any")]
+    Hollow { hollow: u64 },
+    #[error("it has more than {MAX_TRACEFILE} bytes, the most that is read of a tracefile")]
+    Size,
+}
+
+impl From<MergeError> for io::Error {
+    fn from(error: MergeError) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
+    }
+}
+
+/// Returns the sum of these tracefiles, which others wrote, and what became of each in the order given.
 #[must_use]
 pub fn merge(paths: &[PathBuf]) -> (Tracefile, Vec<Source>) {
+    merge_opened(paths, |path| foreign::open(path))
+}
+
+/// Returns the sum of tracefiles that a person named.
+#[must_use]
+pub fn merge_named(paths: &[PathBuf]) -> (Tracefile, Vec<Source>) {
+    merge_opened(paths, |path| foreign::open_named(path))
+}
+
+fn merge_opened(
+    paths: &[PathBuf],
+    open: impl Fn(&Path) -> io::Result<fs_err::File> + Sync,
+) -> (Tracefile, Vec<Source>) {
     let next = AtomicUsize::new(0);
     let sums: Vec<_> = (0..rayon::current_num_threads().min(paths.len()))
         .into_par_iter()
-        .map(|_| sum_of_some(paths, &next))
+        .map(|_| sum_of_some(paths, &open, &next))
         .collect();
     let mut total = Tracefile::default();
     let mut sources = Vec::with_capacity(paths.len());
@@ -58,7 +90,11 @@ pub fn merge(paths: &[PathBuf]) -> (Tracefile, Vec<Source>) {
 }
 
 /// Adds files until none is left that no other thread has taken.
-fn sum_of_some(paths: &[PathBuf], next: &AtomicUsize) -> (Tracefile, Vec<(usize, Source)>) {
+fn sum_of_some(
+    paths: &[PathBuf],
+    open: impl Fn(&Path) -> io::Result<fs_err::File>,
+    next: &AtomicUsize,
+) -> (Tracefile, Vec<(usize, Source)>) {
     let mut sum = Tracefile::default();
     let mut sources = Vec::new();
     loop {
@@ -66,16 +102,37 @@ fn sum_of_some(paths: &[PathBuf], next: &AtomicUsize) -> (Tracefile, Vec<(usize,
         let Some(path) = paths.get(at) else { break };
         let source = Source {
             path: path.clone(),
-            reading: add(&mut sum, path),
+            reading: open(path).and_then(|file| add(&mut sum, &file)),
         };
         sources.push((at, source));
     }
     (sum, sources)
 }
 
-fn add(sum: &mut Tracefile, path: &Path) -> io::Result<Reading> {
-    sum.read(fs_err::File::open(path)?)
+fn add(sum: &mut Tracefile, file: &fs_err::File) -> io::Result<Reading> {
+    let it = file.metadata()?;
+    if it.is_file() {
+        let hollow = it
+            .len()
+            .saturating_sub(foreign::held(file.file(), 0..u64::MAX)?);
+        // Some file systems round to blocks.
+        if hollow > HOLE {
+            return Err(MergeError::Hollow { hollow }.into());
+        }
+        if it.len() > MAX_TRACEFILE {
+            return Err(MergeError::Size.into());
+        }
+    }
+    let mut source = file.take(MAX_TRACEFILE);
+    let reading = sum.read(&mut source)?;
+    if source.limit() == 0 {
+        return Err(MergeError::Size.into());
+    }
+    Ok(reading)
 }
+
+/// A hole of this size is no chance.
+const HOLE: u64 = 1 << 20;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]

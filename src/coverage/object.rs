@@ -18,6 +18,9 @@ pub enum ObjectError {
     /// Its headers contradict its size.
     #[error("its sections cannot be read")]
     Damaged,
+    /// Its sections claim more than there is.
+    #[error("its sections claim more than twice the bytes that it holds")]
+    Hollow,
     /// It was built without coverage mapping.
     #[error("it has no coverage mapping")]
     NoMapping,

@@ -19,7 +19,7 @@ use super::{DriveError, Run};
 use crate::config::{KeepProfiles, LauncherKind};
 use crate::coverage::lcov::Tracefile;
 use crate::coverage::merge::{self, Source};
-use crate::coverage::objects;
+use crate::coverage::objects::{self, ObjectsError};
 use crate::coverage::paths::{self, Rules};
 use crate::coverage::rank_report::RankReport;
 use crate::plan::{Build, Producer, Step};
@@ -525,6 +525,13 @@ fn find_objects(run: &Run, builder: &Builder<'_>, covered: &mut Covered) -> (Vec
         );
         covered.notes.push(warning(NoteKind::Warning, message));
     }
+    let lost = found.problems.iter().filter_map(ObjectsError::lost);
+    covered.losses.extend(lost.map(|(file, reason)| Loss {
+        file,
+        step: None,
+        line: None,
+        reason,
+    }));
     let problems = found.problems.iter();
     covered
         .notes

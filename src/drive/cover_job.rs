@@ -21,6 +21,7 @@ use super::{DriveError, Run, RunFolder, Stay, collect, late, stored};
 use crate::cancel::Cancel;
 use crate::config::{CommandLine, Scheduler};
 use crate::coverage::lcov::Tracefile;
+use crate::coverage::merge;
 use crate::foreign;
 use crate::launch;
 use crate::plan::{JobPlace, Place, Plan};
@@ -185,7 +186,7 @@ async fn read(folder: &RunFolder) -> std::io::Result<Covered> {
     }
     let mut covered = left.covered;
     if left.tracefile {
-        let text = fs_err::read(folder.covered_lines())?;
+        let text = foreign::read(folder.covered_lines(), merge::MAX_TRACEFILE)?;
         let (tracefile, reading) = Tracefile::parse(&text);
         if let Some(problem) = reading.problems.first() {
             return Err(std::io::Error::other(format!("{problem}")));

@@ -3,11 +3,12 @@
 //! The layout is `llvm/include/llvm/ProfileData/InstrProfData.inc` of LLVM 14 (version 8), 18 (9) and 22 (10).
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+
+use crate::foreign;
 
 /// More bytes of build ids than any process has shared libraries for.
 const LONGEST_IDS: u64 = 1 << 20;
@@ -93,7 +94,10 @@ pub(super) fn look_at_all(paths: &[PathBuf]) -> Vec<Profile> {
 }
 
 fn look_at(path: &Path) -> Profile {
-    let head = File::open(path).and_then(|file| {
+    // Of a file that is not there, the words of the system suffice.
+    let there = std::fs::symlink_metadata(path);
+    let head = there.and_then(|_| foreign::open(path)).and_then(|file| {
+        let file = file.into_file();
         let size = file.metadata()?.len();
         head(file, size)
     });

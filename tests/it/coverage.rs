@@ -1,5 +1,6 @@
 //! From instrumented builds and per-rank profiles to `lcov.info`, held against what LLVM's own programs say.
 
+mod bombs;
 mod dying;
 mod llvm;
 mod lost;

@@ -31,11 +31,18 @@ impl FileCoverage<'_> {
     pub fn demangle(&mut self) {
         for function in &mut self.functions {
             if let Ok(name) = rustc_demangle::try_demangle(&function.name) {
-                function.name = format!("{name:#}").into();
+                let name = format!("{name:#}");
+                // A name that refers to its own parts again and again may become a megabyte.
+                if name.len() <= LONGEST_NAME.max(8 * function.name.len()) {
+                    function.name = name.into();
+                }
             }
         }
     }
 }
+
+/// A readable name that is longer than this, and much longer than the mangled one, helps nobody.
+const LONGEST_NAME: usize = 16 << 10;
 
 /// How many of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -47,6 +47,48 @@ pub struct Coverage<'c> {
     functions: Vec<Function>,
     shapes: Vec<Shape>,
     mismatched: usize,
+    /// What is left of [`SPARE_LINES`].
+    spare_lines: u64,
+}
+
+/// How many lines the functions of an object may reach over for each byte of their mapping: what is straight needs few bytes, but not
+/// all of a program is straight.
+const LINES_A_BYTE: u64 = 64;
+/// Lines beside those, of one object and of all.
+const SPARE_LINES: (u64, u64) = (4 << 20, 8 << 20);
+/// How often the parts of an object's functions may be looked at for each byte of their mapping.
+const LOOKS_A_BYTE: u64 = 64;
+/// Looks beside those.
+const SPARE_LOOKS: u64 = 16 << 20;
+
+/// What is left of an object's bounds.
+struct Bounds {
+    lines: u64,
+    most_lines: u64,
+    looks: u64,
+    most_looks: u64,
+}
+
+impl Bounds {
+    fn of(mapping: &[u8], spare_lines: u64) -> Self {
+        let bytes = mapping.len() as u64;
+        let most_lines = LINES_A_BYTE * bytes + spare_lines;
+        let most_looks = LOOKS_A_BYTE * bytes + SPARE_LOOKS;
+        Self {
+            lines: most_lines,
+            most_lines,
+            looks: most_looks,
+            most_looks,
+        }
+    }
+
+    fn take(&mut self, shape: &Shape) -> Result<(), MappingError> {
+        let lines = self.lines.checked_sub(shape.reach);
+        self.lines = lines.ok_or(MappingError::Lines(self.most_lines))?;
+        let looks = self.looks.checked_sub(shape.looks);
+        self.looks = looks.ok_or(MappingError::Ways(self.most_looks))?;
+        Ok(())
+    }
 }
 
 /// Functions that are under way at once, which bounds what is kept only while they are.
@@ -68,6 +110,7 @@ impl<'c> Coverage<'c> {
             functions: Vec::new(),
             shapes: Vec::new(),
             mismatched: 0,
+            spare_lines: SPARE_LINES.1,
         }
     }
 
@@ -88,15 +131,19 @@ impl<'c> Coverage<'c> {
         };
         let mut shapes = std::mem::take(&mut self.shapes);
         let known = shapes.len();
+        let spare = self.spare_lines.min(SPARE_LINES.0);
+        let mut bounds = Bounds::of(&sections.covfun, spare);
         let read = functions
             .chunks(BATCH)
-            .map(|some| read_batch(&context, some, &mut shapes))
+            .map(|some| read_batch(&context, some, &mut shapes, &mut bounds))
             .collect::<Result<Vec<_>, _>>();
         if read.is_err() {
             shapes.truncate(known);
         }
         self.shapes = shapes;
-        for (mismatched, functions) in read? {
+        let read = read?;
+        self.spare_lines -= spare.saturating_sub(bounds.lines);
+        for (mismatched, functions) in read {
             self.mismatched += mismatched;
             for function in functions {
                 if self.seen.insert(function.key) {
@@ -149,6 +196,7 @@ fn read_batch(
     context: &Context<'_>,
     functions: &[mapping::Function<'_>],
     shapes: &mut Vec<Shape>,
+    bounds: &mut Bounds,
 ) -> Result<(usize, Vec<Function>), MappingError> {
     let judged = functions
         .par_iter()
@@ -166,6 +214,9 @@ fn read_batch(
     let (shape_of, new) = read_shapes(&candidates, shapes.len())?;
     shapes.extend(new);
     let shapes = &*shapes;
+    for shape in shape_of.iter().filter_map(|&at| shapes.get(at as usize)) {
+        bounds.take(shape)?;
+    }
     let counted = candidates
         .par_iter()
         .zip(shape_of)

@@ -1,5 +1,6 @@
 //! A covered file as text of a tracefile.
 
+use super::super::lcov::put_text;
 use super::file::{Branch, FileCoverage};
 
 impl FileCoverage<'_> {
@@ -12,19 +13,19 @@ impl FileCoverage<'_> {
             .sum::<usize>();
         text.reserve(256 + names + 16 * self.lines.len() + 32 * self.branches.len());
         let mut text = Text(text);
-        text.str("SF:").str(&self.path).end();
+        text.str("SF:").text(&self.path).end();
         for function in &self.functions {
             text.str("FN:")
                 .number(function.line.into())
                 .str(",")
-                .str(&function.name)
+                .text(&function.name)
                 .end();
         }
         for function in &self.functions {
             text.str("FNDA:")
                 .number(function.hits)
                 .str(",")
-                .str(&function.name)
+                .text(&function.name)
                 .end();
         }
         text.str("FNF:").number(self.function_share.found).end();
@@ -55,6 +56,12 @@ struct Text<'a>(&'a mut Vec<u8>);
 impl Text<'_> {
     fn str(&mut self, text: &str) -> &mut Self {
         self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    /// Names come from the objects, and whoever made these may have put records into them.
+    fn text(&mut self, text: &str) -> &mut Self {
+        put_text(self.0, text);
         self
     }
 

@@ -30,6 +30,10 @@ pub(super) struct Shape {
     counters: usize,
     /// How many lines it has, if it never runs; found when it is first asked for.
     idle_lines: OnceLock<u64>,
+    /// How many lines its text reaches over, file by file, with what lies between its parts.
+    pub(super) reach: u64,
+    /// How often its parts are looked at, once for each of its files.
+    pub(super) looks: u64,
     /// How many branches it has, those in the text of macros once for each use.
     pub(super) branches_found: u64,
 }
@@ -179,6 +183,17 @@ impl Shape {
         if !self.spans.is_sorted_by_key(key) {
             self.spans.sort_by_key(key);
         }
+        let of_file = self.spans.chunk_by(|a, b| a.file == b.file);
+        self.reach = of_file
+            .filter_map(|spans| {
+                let last = spans.iter().map(|span| span.end.line()).max()?;
+                Some(u64::from(last - spans.first()?.start.line()) + 1)
+            })
+            .sum();
+        let mut distinct = self.files.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        self.looks = distinct.len() as u64 * (self.spans.len() + self.branches.len()) as u64;
         if let Some((main, _)) = self.main {
             let mut found = 0;
             self.walk_expansions(main, |file, _| {
@@ -355,7 +370,13 @@ impl Shape {
         file: u32,
         mut each: impl FnMut(u32, &[Place]),
     ) -> Result<(), MappingError> {
-        const STEPS: usize = 1 << 20;
+        // A compiler lists the text of a macro once for each use, so that there are no more steps than files. A way is kept for each
+        // branch.
+        const NESTED: u64 = 64;
+        const SPARE: u64 = 1024;
+        let parts = (self.files.len() + self.branches.len() + self.expansions.len()) as u64;
+        let most = SPARE + NESTED * parts;
+        let mut steps = 0;
         let uses = |file: u32| {
             let start = self
                 .expansions
@@ -367,10 +388,11 @@ impl Shape {
         };
         let mut path = Vec::new();
         let mut pending = vec![(file, uses(file))];
-        for _ in 0..STEPS {
+        while steps <= most {
             let Some((file, rest)) = pending.last_mut() else {
                 return Ok(());
             };
+            steps += 1;
             if let Some(expansion) = rest.next() {
                 path.push(expansion.start);
                 pending.push((expansion.expanded, uses(expansion.expanded)));
@@ -378,12 +400,16 @@ impl Shape {
                     return Err(MappingError::Malformed("a macro that contains itself"));
                 }
             } else {
+                steps += self.branches_of(*file).len() as u64 * (1 + path.len() as u64);
+                if steps > most {
+                    break;
+                }
                 each(*file, &path);
                 pending.pop();
                 path.pop();
             }
         }
-        Err(MappingError::Malformed("macros without end"))
+        Err(MappingError::Ways(most))
     }
 }
 

@@ -1,11 +1,24 @@
 //! Hashing of numbers that are hashes already.
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::LazyLock;
 
-/// For maps keyed by hashes of names: one multiplication instead of a keyed hash.
-pub(crate) type NumberHash = BuildHasherDefault<NumberHasher>;
+/// For maps keyed by hashes of names: one multiplication instead of a keyed hash. It begins elsewhere in every process, so that nobody
+/// can choose numbers which meet in one place of a map.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct NumberHash;
 
-/// See [`NumberHash`].
+static BEGIN: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+
+impl BuildHasher for NumberHash {
+    type Hasher = NumberHasher;
+
+    fn build_hasher(&self) -> NumberHasher {
+        NumberHasher(*BEGIN)
+    }
+}
+
+/// Hashes numbers. What a default one returns may be written down: it is the same in every process.
 #[derive(Debug, Default)]
 pub(crate) struct NumberHasher(u64);
 

@@ -12,6 +12,7 @@ mod add;
 mod encoding;
 mod fields;
 mod print;
+pub(super) use print::put_text;
 mod read;
 mod reading;
 mod section;

@@ -1,5 +1,7 @@
 //! Writes sections, their records in the order of llvm-cov.
 
+use std::borrow::Cow;
+
 use super::{Branch, BranchId, BranchKind, Condition, Count, SourceFile};
 
 impl SourceFile {
@@ -118,11 +120,18 @@ fn put_count(out: &mut Vec<u8>, keys: [&[u8]; 2], count: Count) {
     }
 }
 
-/// Appends text; a line break within it would end the record, so it is replaced.
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    if text.contains(['\n', '\r']) {
-        out.extend(text.replace(['\n', '\r'], "\u{fffd}").as_bytes());
-    } else {
-        out.extend(text.as_bytes());
+/// Appends text on one line.
+pub(in super::super) fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.extend(on_one_line(text).as_bytes());
+}
+
+/// Returns text in which nothing ends a record, for any reader, or steers a terminal: that is replaced.
+pub(super) fn on_one_line(text: &str) -> Cow<'_, str> {
+    let is_odd = |byte: u8| byte.wrapping_sub(b' ') >= 0x5f;
+    // Without an early end this takes many bytes at once.
+    if !text.bytes().fold(false, |odd, byte| odd | is_odd(byte)) {
+        return Cow::Borrowed(text);
     }
+    let ends = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    Cow::Owned(text.replace(ends, "\u{fffd}"))
 }

@@ -12,7 +12,8 @@ use super::fields::{
     digits, field, float, is_below_one, is_digits, line_number, plain_branch, plain_line, small,
     unmarked,
 };
-use super::reading::{Fault, LONGEST_LINE, Reading};
+use super::print::on_one_line;
+use super::reading::{ENDLESS_LINE, Fault, LONGEST_LINE, MOST_FILES, Reading};
 use super::section::{Counted, Declared, Section};
 use super::{Branch, BranchId, BranchKind, Condition, Line, Tracefile};
 
@@ -49,6 +50,7 @@ fn read_lines(into: &mut Tracefile, mut source: impl io::Read) -> io::Result<Rea
     let mut reader = Reader::new(into);
     let mut buffer = vec![0; CHUNK];
     let mut filled = 0;
+    let mut passed = 0;
     let ended = loop {
         match source.read(&mut buffer[filled..]) {
             Ok(0) => break Ok(()),
@@ -59,6 +61,15 @@ fn read_lines(into: &mut Tracefile, mut source: impl io::Read) -> io::Result<Rea
         let used = reader.lines(&buffer[..filled]);
         buffer.copy_within(used..filled, 0);
         filled -= used;
+        if reader.skipping {
+            passed = if used > 0 { 0 } else { passed } + filled as u64;
+            filled = 0;
+            if passed > ENDLESS_LINE {
+                reader.endless();
+                break Ok(());
+            }
+            continue;
+        }
         if filled < buffer.len() {
             continue;
         }
@@ -78,6 +89,8 @@ struct Reader<'t> {
     reading: Reading,
     section: Section,
     open: bool,
+    /// Within a section that is one too many.
+    passing: bool,
     /// Within a line that is too long to be kept.
     skipping: bool,
     line: u64,
@@ -90,6 +103,7 @@ impl<'t> Reader<'t> {
             reading: Reading::default(),
             section: Section::default(),
             open: false,
+            passing: false,
             skipping: false,
             line: 0,
         }
@@ -145,6 +159,12 @@ impl<'t> Reader<'t> {
         }
     }
 
+    fn endless(&mut self) {
+        self.line += 1;
+        self.problem(Fault::Endless);
+        self.line -= 1;
+    }
+
     fn end(mut self, rest: &[u8]) -> Reading {
         if !rest.is_empty() && !self.skipping {
             self.line += 1;
@@ -181,7 +201,7 @@ impl<'t> Reader<'t> {
         if line.trim_ascii_end() == END {
             if self.open {
                 self.close();
-            } else {
+            } else if !std::mem::take(&mut self.passing) {
                 self.problem(Fault::Homeless { text: quoted(line) });
             }
             return;
@@ -197,6 +217,7 @@ impl<'t> Reader<'t> {
         match key {
             b"TN" => {}
             b"SF" | b"KF" => self.open(value),
+            _ if self.passing => {}
             _ if !self.open => self.problem(Fault::Homeless { text: quoted(line) }),
             _ => {
                 if let Err(expected) = self.record(key, value) {
@@ -265,8 +286,13 @@ impl<'t> Reader<'t> {
                 expected: "SF:PATH",
             });
         }
-        self.open = true;
         let path = self.text(path);
+        self.passing = self.into.files.len() >= MOST_FILES && !self.into.files.contains_key(&*path);
+        if self.passing {
+            let path = quoted(path.as_bytes());
+            return self.problem(Fault::TooManyFiles { path });
+        }
+        self.open = true;
         self.section.begin(self.into, &path);
     }
 
@@ -428,14 +454,13 @@ impl<'t> Reader<'t> {
     }
 
     fn text<'b>(&mut self, bytes: &'b [u8]) -> Cow<'b, str> {
-        // Checking alone is several times faster than replacing.
-        std::str::from_utf8(bytes).map_or_else(
-            |_| {
-                self.reading.not_utf8 += 1;
-                String::from_utf8_lossy(bytes)
-            },
-            Cow::Borrowed,
-        )
+        // Checking alone is several times faster than replacing. What is written cannot differ, or two names would be one then.
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return on_one_line(text);
+        }
+        self.reading.not_utf8 += 1;
+        let text = String::from_utf8_lossy(bytes);
+        Cow::Owned(on_one_line(&text).into_owned())
     }
 
     /// Adds the section that ends here.

@@ -2,6 +2,10 @@
 
 /// The longest line that is read; mangled C++ names reach a hundred thousand bytes.
 pub(super) const LONGEST_LINE: usize = 4 << 20;
+/// A line of which so much is passed over has no end, and nothing behind it is read.
+pub(super) const ENDLESS_LINE: u64 = 64 << 20;
+/// The most source files that a tracefile is about.
+pub(super) const MOST_FILES: usize = 500_000;
 /// Problems that are kept in full for one tracefile; more are only counted.
 pub(super) const PROBLEMS_KEPT: usize = 100;
 
@@ -85,6 +89,15 @@ pub enum Fault {
         /// The function.
         name: String,
     },
+    /// It is one source file too many.
+    #[error("`{path}` is left out: a tracefile is about no more than {MOST_FILES} source files")]
+    TooManyFiles {
+        /// The source file.
+        path: String,
+    },
+    /// It does not end.
+    #[error("longer than {ENDLESS_LINE} bytes, and what comes behind is not read")]
+    Endless,
     /// It is longer than any record.
     #[error("longer than {LONGEST_LINE} bytes")]
     TooLong,

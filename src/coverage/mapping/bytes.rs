@@ -83,12 +83,41 @@ impl<'a> Bytes<'a> {
         &mut self,
         len: u64,
         packed_len: usize,
+        room: &mut Room,
     ) -> Result<Cow<'a, [u8]>, MappingError> {
         if packed_len == 0 {
             let len = usize::try_from(len).map_err(|_| MappingError::CutShort)?;
             return self.take(len).map(Cow::Borrowed);
         }
-        unpack(self.take(packed_len)?, len).map(Cow::Owned)
+        let packed = self.take(packed_len)?;
+        room.take(len, packed_len as u64)?;
+        unpack(packed, len).map(Cow::Owned)
+    }
+}
+
+/// How large packed texts may become. Repetitive C++ names pack a hundredfold; who makes zlib's most of it has no names.
+#[derive(Debug)]
+pub(super) struct Room(u64);
+
+/// Bytes that all packed texts together may become beside those that they pay for.
+pub(super) const SPARE: u64 = 32 << 20;
+
+/// Bytes that one packed byte may become.
+pub(super) const RATIO: u64 = 128;
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(SPARE)
+    }
+}
+
+impl Room {
+    pub(super) fn take(&mut self, len: u64, packed_len: u64) -> Result<(), MappingError> {
+        let all = self.0.saturating_add(packed_len.saturating_mul(RATIO));
+        let left = all.checked_sub(len).ok_or(MappingError::Unpacked)?;
+        // What pays for itself leaves no more room to others.
+        self.0 = left.min(self.0);
+        Ok(())
     }
 }
 

@@ -27,6 +27,19 @@ pub enum MappingError {
     /// It contradicts itself.
     #[error("its coverage mapping is malformed: {0}")]
     Malformed(&'static str),
+    /// Its packed texts would become too large.
+    #[error(
+        "its packed names become more than {} MiB and {} times their size",
+        bytes::SPARE >> 20,
+        bytes::RATIO
+    )]
+    Unpacked,
+    /// It claims more lines than such a mapping has.
+    #[error("its coverage mapping claims more than {0} lines of source")]
+    Lines(u64),
+    /// Its macros and files refer to one another in too many ways.
+    #[error("its macros and files refer to one another in more than {0} ways")]
+    Ways(u64),
     /// It is of a version that is not known here.
     #[error("its coverage mapping has version {0}")]
     Version(u32),

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::super::hash::{NumberHash, md5_each};
 use super::MappingError;
-use super::bytes::Bytes;
+use super::bytes::{Bytes, Room};
 
 /// Names by their hash, of all binaries that were read.
 #[derive(Debug, Default)]
@@ -15,6 +15,7 @@ pub struct Names {
     texts: Vec<String>,
     places: HashMap<u64, Name, NumberHash>,
     seen: HashSet<Vec<u8>>,
+    room: Room,
 }
 
 /// A name in [`Names`].
@@ -41,6 +42,9 @@ impl Name {
 /// Names that are hashed by one thread in one go.
 const PIECE: usize = 512;
 
+/// Names that are listed at once: beside a short name its place takes many times its memory.
+const BATCH: usize = 128 << 10;
+
 impl Names {
     /// Reads the section `__llvm_prf_names` of a binary: texts of names, mostly one a translation unit. A text that was
     /// seen in another binary is not read again.
@@ -57,7 +61,7 @@ impl Names {
             let encoded = size.and_then(|size| (bytes.0.len() - ahead.0.len()).checked_add(size));
             let encoded = bytes.take(encoded.ok_or(MappingError::CutShort)?)?;
             if !self.seen.contains(encoded) {
-                let text = ahead.packed(len, packed_len)?;
+                let text = ahead.packed(len, packed_len, &mut self.room)?;
                 self.seen.insert(encoded.to_vec());
                 self.add(text)?;
             }
@@ -73,7 +77,7 @@ impl Names {
         let number = u32::try_from(self.texts.len()).map_err(|_| TOO_LONG)?;
         u32::try_from(text.len()).map_err(|_| TOO_LONG)?;
         let mut start = 0;
-        let (names, places): (Vec<_>, Vec<_>) = text
+        let mut all = text
             .split(|&byte| byte == 1)
             .map(|name| {
                 let place = Name {
@@ -84,12 +88,16 @@ impl Names {
                 start += place.len + 1;
                 (name, place)
             })
-            .filter(|(name, _)| !name.is_empty())
-            .unzip();
-        let hashes: Vec<_> = names.par_chunks(PIECE).flat_map_iter(md5_each).collect();
-        self.places.reserve(places.len());
-        for (hash, place) in hashes.into_iter().zip(places) {
-            self.places.entry(hash).or_insert(place);
+            .filter(|(name, _)| !name.is_empty());
+        loop {
+            let (names, places): (Vec<_>, Vec<_>) = all.by_ref().take(BATCH).unzip();
+            if names.is_empty() {
+                break;
+            }
+            let hashes: Vec<_> = names.par_chunks(PIECE).flat_map_iter(md5_each).collect();
+            for (hash, place) in hashes.into_iter().zip(places) {
+                self.places.entry(hash).or_insert(place);
+            }
         }
         // Compilers only make names of UTF-8; elsewhere a wrong byte must not move what follows it.
         let text = String::from_utf8(text.into_owned()).unwrap_or_else(|error| {

@@ -227,27 +227,39 @@ impl Mapping {
             return;
         }
         let mut expansion_of: Vec<Option<usize>> = vec![None; self.files.len()];
-        for _ in 1..self.files.len() {
-            for (at, region) in self.regions.iter().enumerate() {
-                if let RegionKind::Expansion(file) = region.kind
-                    && let Some(slot) = expansion_of.get_mut(file as usize)
-                {
-                    *slot = Some(at);
+        let mut first_of = expansion_of.clone();
+        for (at, region) in self.regions.iter().enumerate() {
+            if let Some(slot) = first_of.get_mut(region.file as usize) {
+                slot.get_or_insert(at);
+            }
+            if let RegionKind::Expansion(file) = region.kind
+                && let Some(slot) = expansion_of.get_mut(file as usize)
+            {
+                // Of several uses of one text, which no compiler writes, the last is the one that is given.
+                *slot = Some(at);
+            }
+        }
+        let of = |list: &[Option<usize>], file: usize| list.get(file).copied().flatten();
+        // A text that begins with a macro waits for the counter of that; none waits twice, so that rings have none.
+        let mut visited = vec![false; self.files.len()];
+        let mut waiting = Vec::new();
+        for start in 0..self.files.len() {
+            let mut file = start;
+            while let Some(seen) = visited.get_mut(file)
+                && !std::mem::replace(seen, true)
+                && let Some((use_, first)) = of(&expansion_of, file).zip(of(&first_of, file))
+            {
+                waiting.push((use_, first));
+                match self.regions.get(first).map(|region| region.kind) {
+                    Some(RegionKind::Expansion(next)) => file = next as usize,
+                    _ => break,
                 }
             }
-            let mut changed = false;
-            for at in 0..self.regions.len() {
-                let Some(Region { file, count, .. }) = self.regions.get(at).copied() else {
-                    continue;
-                };
-                let expansion = expansion_of.get_mut(file as usize).and_then(Option::take);
-                if let Some(expansion) = expansion.and_then(|at| self.regions.get_mut(at)) {
-                    changed |= expansion.count != count;
-                    expansion.count = count;
+            while let Some((use_, first)) = waiting.pop() {
+                let count = self.regions.get(first).map(|region| region.count);
+                if let Some((region, count)) = self.regions.get_mut(use_).zip(count) {
+                    region.count = count;
                 }
-            }
-            if !changed {
-                break;
             }
         }
     }
@@ -406,5 +418,70 @@ impl Values {
             self.pending.push(missing);
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What LLVM does: round by round, until nothing changes.
+    fn round_by_round(mapping: &mut Mapping) {
+        let mut expansion_of: Vec<Option<usize>> = vec![None; mapping.files.len()];
+        for _ in 1..mapping.files.len() {
+            for (at, region) in mapping.regions.iter().enumerate() {
+                if let RegionKind::Expansion(file) = region.kind {
+                    expansion_of[file as usize] = Some(at);
+                }
+            }
+            for at in 0..mapping.regions.len() {
+                let Region { file, count, .. } = mapping.regions[at];
+                if let Some(expansion) = expansion_of[file as usize].take() {
+                    mapping.regions[expansion].count = count;
+                }
+            }
+        }
+    }
+
+    fn mapping() -> impl Strategy<Value = Mapping> {
+        let region = (0..7_u32, prop::option::weighted(0.6, 0..7_u32), 0..9_u32);
+        prop::collection::vec(region, 0..14).prop_map(|rows| {
+            let region = |(file, expanded, number): (u32, Option<u32>, u32)| Region {
+                file,
+                start: Place::new(1, 1),
+                end: Place::new(1, 2),
+                kind: expanded.map_or(RegionKind::Code, RegionKind::Expansion),
+                count: match expanded {
+                    Some(_) => Counter::Zero,
+                    None => Counter::Counter(number),
+                },
+            };
+            let mut regions: Vec<Region> = rows.into_iter().map(region).collect();
+            regions.sort_by_key(|region| region.file);
+            Mapping {
+                files: vec![0; 7],
+                regions,
+                ..Mapping::default()
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn macros_are_counted_as_round_by_round(mut mapping in mapping()) {
+            let mut expected = Mapping {
+                files: mapping.files.clone(),
+                regions: mapping.regions.clone(),
+                ..Mapping::default()
+            };
+            round_by_round(&mut expected);
+            mapping.count_expansions();
+            let counts = |mapping: &Mapping| -> Vec<Counter> {
+                mapping.regions.iter().map(|region| region.count).collect()
+            };
+            prop_assert_eq!(counts(&mapping), counts(&expected));
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::hash::{NumberHash, md5};
 use super::MappingError;
-use super::bytes::Bytes;
+use super::bytes::{Bytes, Room};
 
 /// Paths of source files, each with a number.
 #[derive(Debug, Default)]
@@ -57,6 +57,7 @@ pub struct Units {
     lists: Vec<Range<usize>>,
     numbers: Vec<u32>,
     seen: HashMap<Vec<u8>, (u64, Unit)>,
+    room: Room,
 }
 
 /// The units of a binary by the hash with which its functions refer to them; none where two lists share one.
@@ -119,6 +120,7 @@ impl Units {
                 len
             },
             packed_len,
+            &mut self.room,
         )?;
         let mut text = Bytes(&text);
         let mut directory: Option<String> = None;
@@ -132,6 +134,8 @@ impl Units {
             if directory.is_none() && version >= WITH_DIRECTORY {
                 directory = Some(path.clone());
             }
+            // The directory stands in each of them.
+            self.room.take(path.len() as u64, len as u64 + 1)?;
             self.numbers.push(self.files.number(path));
         }
         if count == 0 {

@@ -13,17 +13,18 @@ mod record;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 pub use index::{IndexedObject, ObjectIndex};
 pub use record::{NodeBinary, NodeRecord, RecordError, is_sum, rank_of, records, sum_of};
 
 use super::live;
-use super::profile::Shape;
+use super::profile::{MAX_PROFILE, Shape};
 use super::rank_hits::{Programs, RankHits, RankWatch};
 use super::reduce::{self as reduction, Options, Outcome, Reduction};
 use super::source::{Binary, find_profiles};
+use crate::foreign;
 
 /// What is to be reduced.
 #[derive(Debug, Clone, Copy)]
@@ -87,8 +88,8 @@ pub fn reduce(share: &Share<'_>) -> Result<Reduced, NodeError> {
 
 /// The names of the profiles in a folder, in order, those of each process once.
 fn profiles_in(folder: &Path) -> io::Result<Vec<String>> {
-    let mut files = find_profiles(&[folder.to_owned()])?;
-    files = live::each_process_once(files);
+    let found = find_profiles(&[folder.to_owned()])?;
+    let files = live::each_process_once(found.files);
     let name = |path: &PathBuf| Some(path.file_name()?.to_str()?.to_owned());
     Ok(files.iter().filter_map(name).collect())
 }
@@ -108,7 +109,7 @@ fn leave(share: &Share<'_>, names: &[String], number: usize) -> Result<Reduced, 
             }
             Outcome::Empty => record.empty.push(name.clone()),
             _ => {
-                hand_on(&share.scratch.join(name), &share.shared.join(name))?;
+                hand_on(&share.scratch.join(name), &share.shared.join(name), outcome)?;
                 carried += 1;
             }
         }
@@ -202,9 +203,16 @@ pub fn ids(shape: &Shape) -> impl Iterator<Item = String> {
     shape.binary_ids().into_iter().map(hex)
 }
 
-fn hand_on(from: &Path, to: &Path) -> Result<(), NodeError> {
-    let mut source = File::open(from).map_err(at(from))?;
-    write_whole(to, |mut out| io::copy(&mut source, &mut out).map(drop))
+/// Hands on a file as it is, or word of it where it is none, or where it would be more on shared storage than it is here.
+fn hand_on(from: &Path, to: &Path, outcome: &Outcome) -> Result<(), NodeError> {
+    let source = match outcome {
+        Outcome::Hollow { .. } | Outcome::TooLarge => None,
+        _ => foreign::open(from).ok(),
+    };
+    write_whole(to, |mut out| match source {
+        Some(source) => io::copy(&mut source.take(MAX_PROFILE), &mut out).map(drop),
+        None => writeln!(out, "left on its node: {outcome}"),
+    })
 }
 
 /// Writes a file that appears whole or not at all.

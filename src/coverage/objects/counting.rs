@@ -4,17 +4,18 @@
 //! that symbol; the runtime defines its stand-in `__llvm_profile_counter_bias_default`, to which older runtimes let the first
 //! name refer where nobody else defines it. See `compiler-rt/lib/profile/InstrProfilingFile.c` of LLVM 14 and 22.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use object::elf;
+use object::read::ReadRef;
 use object::read::archive::ArchiveFile;
 use object::read::elf::{FileHeader, SectionHeader as _, Sym as _};
-use object::read::{ReadCache, ReadRef};
 use object::{Endianness, FileKind};
 use rayon::prelude::*;
 
+use super::super::source::Contents;
 use super::{ObjectsError, walk};
+use crate::foreign;
 
 const BIAS: &[u8] = b"__llvm_profile_counter_bias";
 const BIAS_DEFAULT: &[u8] = b"__llvm_profile_counter_bias_default";
@@ -42,8 +43,7 @@ pub enum Counters {
 
 /// Returns how a program or shared library counts.
 pub fn counting(path: &Path) -> Result<Counting, ObjectsError> {
-    let file = open(path)?;
-    let cache = ReadCache::new(file);
+    let cache = open(path)?;
     let read = match FileKind::parse(&cache) {
         Ok(FileKind::Elf64) => elf_file::<elf::FileHeader64<Endianness>, _>(&cache),
         Ok(FileKind::Elf32) => elf_file::<elf::FileHeader32<Endianness>, _>(&cache),
@@ -53,10 +53,7 @@ pub fn counting(path: &Path) -> Result<Counting, ObjectsError> {
             });
         }
     };
-    read.map_err(|source| ObjectsError::Malformed {
-        path: path.to_owned(),
-        source,
-    })
+    read.map_err(|source| ObjectsError::malformed(path, source, &cache))
 }
 
 /// Returns the relocatable files and archives of these trees that have counters which cannot lie in a file.
@@ -64,7 +61,7 @@ pub fn counting(path: &Path) -> Result<Counting, ObjectsError> {
 /// Once linked with others that can, they are not to be told apart. What cannot be read was not linked either.
 #[must_use]
 pub fn parts_without_relocation(trees: &[PathBuf]) -> Vec<PathBuf> {
-    let (files, _) = walk::files(trees, walk::Reach::Tree);
+    let (files, _) = walk::trees(trees);
     let mut parts: Vec<PathBuf> = files
         .into_par_iter()
         .filter(|path| {
@@ -80,7 +77,7 @@ pub fn parts_without_relocation(trees: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 fn is_without_relocation(path: &Path) -> Option<bool> {
-    let cache = ReadCache::new(open(path).ok()?);
+    let cache = open(path).ok()?;
     let lacks = |counting: Counting| counting.counters == Some(Counters::InMemory);
     match FileKind::parse(&cache).ok()? {
         FileKind::Elf64 => elf_file::<elf::FileHeader64<Endianness>, _>(&cache)
@@ -90,7 +87,7 @@ fn is_without_relocation(path: &Path) -> Option<bool> {
             let archive = ArchiveFile::parse(&cache).ok()?;
             let mut members = archive.members().filter_map(|member| {
                 let (at, size) = member.ok()?.file_range();
-                let bytes = cache.read_bytes_at(at, size).ok()?;
+                let bytes = (&cache).read_bytes_at(at, size).ok()?;
                 elf_file::<elf::FileHeader64<Endianness>, _>(bytes).ok()
             });
             Some(members.any(lacks))
@@ -99,8 +96,9 @@ fn is_without_relocation(path: &Path) -> Option<bool> {
     }
 }
 
-fn open(path: &Path) -> Result<File, ObjectsError> {
-    File::open(path).map_err(|source| ObjectsError::Io {
+fn open(path: &Path) -> Result<Contents, ObjectsError> {
+    let opened = foreign::open_linked(path).and_then(|file| Contents::new(file.into_file()));
+    opened.map_err(|source| ObjectsError::Io {
         path: path.to_owned(),
         source,
     })

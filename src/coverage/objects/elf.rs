@@ -1,15 +1,17 @@
 //! Reads from an ELF file no more than its headers, its build id and what its sections say of coverage.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::Path;
 
 use object::elf::{self, DataEncoding, FileClass, FileType};
+use object::read::ReadRef;
 use object::read::elf::{FileHeader, SectionHeader, SectionTable};
-use object::read::{ReadCache, ReadRef};
 use object::{Endianness, U32};
 
+use super::super::source::Contents;
 use super::ObjectsError;
+use crate::foreign;
 
 /// Bytes of `.comment` that are read; a large program repeats few remarks.
 const LONGEST_COMMENT: u64 = 64 << 10;
@@ -56,7 +58,7 @@ pub(super) fn facts(path: &Path, wanted: Wanted) -> Result<Option<Facts>, Object
         path: path.to_owned(),
         source,
     };
-    let mut file = File::open(path).map_err(io_error)?;
+    let mut file = foreign::open_linked(path).map_err(io_error)?.into_file();
     let mut start = [0; 18];
     match file.read_exact(&mut start) {
         Ok(()) => {}
@@ -67,15 +69,12 @@ pub(super) fn facts(path: &Path, wanted: Wanted) -> Result<Option<Facts>, Object
         return Ok(None);
     };
     let metadata = file.metadata().map_err(io_error)?;
-    let cache = ReadCache::new(file);
+    let cache = Contents::new(file).map_err(io_error)?;
     let facts = match class {
         elf::ELFCLASS64 => read::<elf::FileHeader64<Endianness>>(&cache, metadata, wanted),
         _ => read::<elf::FileHeader32<Endianness>>(&cache, metadata, wanted),
     };
-    facts.map_err(|source| ObjectsError::Malformed {
-        path: path.to_owned(),
-        source,
-    })
+    facts.map_err(|source| ObjectsError::malformed(path, source, &cache))
 }
 
 /// Returns the class of an ELF file that the linker made to be run or loaded.
@@ -94,7 +93,7 @@ fn class_if_linked(start: &[u8; 18]) -> Option<FileClass> {
 }
 
 fn read<Elf: FileHeader<Endian = Endianness>>(
-    data: &ReadCache<File>,
+    data: &Contents,
     metadata: Metadata,
     wanted: Wanted,
 ) -> object::read::Result<Option<Facts>> {
@@ -143,7 +142,7 @@ fn read<Elf: FileHeader<Endian = Endianness>>(
 fn format<S: SectionHeader<Endian = Endianness>>(
     endian: Endianness,
     section: &S,
-    data: &ReadCache<File>,
+    data: &Contents,
 ) -> object::read::Result<Option<u32>> {
     let Some((offset, 16..)) = section.file_range(endian) else {
         return Ok(None);
@@ -157,8 +156,8 @@ fn format<S: SectionHeader<Endian = Endianness>>(
 
 fn build_id<'d, Elf: FileHeader<Endian = Endianness>>(
     endian: Endianness,
-    sections: &SectionTable<'d, Elf, &'d ReadCache<File>>,
-    data: &'d ReadCache<File>,
+    sections: &SectionTable<'d, Elf, &'d Contents>,
+    data: &'d Contents,
 ) -> object::read::Result<Option<String>> {
     for section in sections.iter() {
         let Some(mut notes) = section.notes(endian, data)? else {

@@ -23,6 +23,9 @@ pub use outputs::folders_of;
 pub use counting::{Counters, Counting, counting, parts_without_relocation};
 use elf::Facts;
 
+use super::source::Contents;
+use crate::foreign::Cut;
+
 /// An object that could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectsError {
@@ -48,6 +51,20 @@ pub enum ObjectsError {
         /// What is wrong.
         source: object::read::Error,
     },
+    /// Its headers claim more than it holds.
+    #[error("the headers of `{}` claim more than twice the bytes that it holds", path.display())]
+    Hollow {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not everything was looked at.
+    #[error("not all objects were looked for in `{place}`: {cut}")]
+    Cut {
+        /// The pattern, or the folder.
+        place: String,
+        /// Why.
+        cut: Cut,
+    },
     /// A pattern for objects is not a glob.
     #[error("`{pattern}` is not a glob")]
     Pattern {
@@ -59,13 +76,33 @@ pub enum ObjectsError {
 }
 
 impl ObjectsError {
+    /// Returns what the report lacks because of it, and why; nothing where nobody can tell whether it lacks anything.
+    #[must_use]
+    pub fn lost(&self) -> Option<(String, String)> {
+        match self {
+            Self::Cut { place, .. } => Some((place.clone(), self.to_string())),
+            Self::Hollow { path } => Some((path.to_string_lossy().into_owned(), self.to_string())),
+            _ => None,
+        }
+    }
+
+    fn malformed(path: &Path, source: object::read::Error, read: &Contents) -> Self {
+        let path = path.to_owned();
+        if read.is_exceeded() {
+            Self::Hollow { path }
+        } else {
+            Self::Malformed { path, source }
+        }
+    }
+
     /// Returns the file that it is about.
     fn path(&self) -> Option<&Path> {
         match self {
-            Self::Io { path, .. } | Self::NotLinked { path } | Self::Malformed { path, .. } => {
-                Some(path)
-            }
-            Self::Pattern { .. } => None,
+            Self::Io { path, .. }
+            | Self::NotLinked { path }
+            | Self::Malformed { path, .. }
+            | Self::Hollow { path } => Some(path),
+            Self::Pattern { .. } | Self::Cut { .. } => None,
         }
     }
 }
@@ -146,7 +183,7 @@ pub fn find(places: &Places) -> Found {
         trees, patterns, ..
     } = places;
     let mut found = Found::default();
-    let (in_trees, problems) = walk::files(trees, walk::Reach::Tree);
+    let (in_trees, problems) = walk::trees(trees);
     found.problems.extend(problems);
     let mut files: BTreeSet<PathBuf> = in_trees.into_iter().collect();
     let mut named = Vec::new();

@@ -16,7 +16,7 @@ pub fn folders_of(notes: &[PathBuf]) -> Vec<PathBuf> {
     let mut folders = BTreeSet::new();
     for note in notes.iter().filter(|note| note.is_file()) {
         let mut text = String::new();
-        let file = std::fs::File::open(note);
+        let file = crate::foreign::open(note);
         let read = file.and_then(|file| file.take(LONGEST_LIST).read_to_string(&mut text));
         if read.is_ok() {
             let named = text.lines().map(PathBuf::from);

@@ -7,22 +7,37 @@ use globset::GlobBuilder;
 use rayon::prelude::*;
 
 use super::ObjectsError;
+use crate::foreign::Search;
 
 /// How far a walk goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
+enum Reach {
     /// Visible directories and libtool's `.libs`; no symbolic links.
     Tree,
-    /// All directories below; symbolic links to files.
-    Everything,
+    /// All directories, this many levels of them; symbolic links to files.
+    Everything(usize),
 }
 
 type Walked = (Vec<PathBuf>, Vec<ObjectsError>);
 
-/// Returns the files below these directories, and what could not be walked.
-pub(super) fn files(dirs: &[PathBuf], reach: Reach) -> Walked {
+/// Returns the files below work trees, and what could not be walked.
+pub(super) fn trees(trees: &[PathBuf]) -> Walked {
+    let search = Search::default();
+    let walked = files(trees, Reach::Tree, &search);
+    let shown: Vec<_> = trees.iter().map(|it| it.to_string_lossy()).collect();
+    with_cut(walked, &search, &shown.join("`, `"))
+}
+
+fn with_cut(mut walked: Walked, search: &Search, place: &str) -> Walked {
+    let place = place.to_owned();
+    let cut = search.cut().map(|cut| ObjectsError::Cut { place, cut });
+    walked.1.extend(cut);
+    walked
+}
+
+fn files(dirs: &[PathBuf], reach: Reach, search: &Search) -> Walked {
     dirs.par_iter()
-        .map(|dir| below(dir, reach))
+        .map(|dir| below(dir, reach, search))
         .reduce(Walked::default, joined)
 }
 
@@ -46,7 +61,16 @@ pub(super) fn named(trees: &[PathBuf], pattern: &str) -> Result<Walked, ObjectsE
         let existing = starts.into_iter().filter(|path| path.is_file()).collect();
         return Ok((existing, Vec::new()));
     }
+    let levels = globbed.len();
     let globbed: PathBuf = globbed.iter().collect();
+    // A name in braces may have several levels.
+    let written = globbed.to_string_lossy();
+    let levels = if written.contains("**") || written.contains('{') {
+        usize::MAX
+    } else {
+        levels
+    };
+    let search = Search::default();
     let glob = GlobBuilder::new(&globbed.to_string_lossy())
         .literal_separator(true)
         .build()
@@ -57,17 +81,18 @@ pub(super) fn named(trees: &[PathBuf], pattern: &str) -> Result<Walked, ObjectsE
         .compile_matcher();
     starts.retain(|start| start.is_dir());
     let matched = |start: PathBuf| {
-        let (mut files, problems) = below(&start, Reach::Everything);
+        let (mut files, problems) = below(&start, Reach::Everything(levels), &search);
         files.retain(|file| {
             file.strip_prefix(&start)
                 .is_ok_and(|rest| glob.is_match(rest))
         });
         (files, problems)
     };
-    Ok(starts
+    let walked = starts
         .into_iter()
         .map(matched)
-        .fold(Walked::default(), joined))
+        .fold(Walked::default(), joined);
+    Ok(with_cut(walked, &search, pattern))
 }
 
 fn joined(mut a: Walked, b: Walked) -> Walked {
@@ -76,7 +101,7 @@ fn joined(mut a: Walked, b: Walked) -> Walked {
     a
 }
 
-fn below(dir: &Path, reach: Reach) -> Walked {
+fn below(dir: &Path, reach: Reach, search: &Search) -> Walked {
     let problem = |source| ObjectsError::Io {
         path: dir.to_owned(),
         source,
@@ -87,6 +112,9 @@ fn below(dir: &Path, reach: Reach) -> Walked {
     };
     let (mut files, mut problems, mut dirs) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries {
+        if !search.goes_on() {
+            return (files, problems);
+        }
         let (kind, path) = match entry.and_then(|entry| Ok((entry.file_type()?, entry.path()))) {
             Ok(entry) => entry,
             Err(source) => {
@@ -94,14 +122,22 @@ fn below(dir: &Path, reach: Reach) -> Walked {
                 continue;
             }
         };
-        let everything = reach == Reach::Everything;
-        if kind.is_dir() && (everything || is_visible(&path)) {
-            dirs.push(path);
+        let everything = reach != Reach::Tree;
+        if kind.is_dir() {
+            let deeper = match reach {
+                Reach::Tree => is_visible(&path),
+                Reach::Everything(levels) => levels > 1,
+            };
+            dirs.extend(deeper.then_some(path));
         } else if kind.is_file() || kind.is_symlink() && everything && path.is_file() {
             files.push(path);
         }
     }
-    joined((files, problems), self::files(&dirs, reach))
+    let reach = match reach {
+        Reach::Tree => Reach::Tree,
+        Reach::Everything(levels) => Reach::Everything(levels.saturating_sub(1)),
+    };
+    joined((files, problems), self::files(&dirs, reach, search))
 }
 
 /// libtool keeps the real programs and libraries in `.libs`, beside scripts of their names.

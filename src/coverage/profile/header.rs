@@ -7,7 +7,10 @@ const MAGIC_32: u64 = u64::from_be_bytes(*b"\xfflprofR\x81");
 const MAGIC_INDEXED: u64 = u64::from_be_bytes(*b"\xfflprofi\x81");
 
 /// No program has a profile of this size; memory is not set aside for a header that says so.
-const MAX_PROFILE: u64 = 1 << 32;
+pub const MAX_PROFILE: u64 = 1 << 30;
+
+/// No program and its libraries have more build ids, in bytes.
+const MAX_IDS: u64 = 64 << 10;
 
 /// The longest header, in bytes.
 pub const MAX_HEADER: usize = 16 * 8;
@@ -101,6 +104,11 @@ impl Header {
         if header.records == 0 && header.counters != 0 {
             return unsupported(Unsupported::Correlated);
         }
+        if header.binary_ids > MAX_IDS {
+            return Err(ProfileError::Damaged(
+                "it has more build ids than any program",
+            ));
+        }
         if !header.binary_ids.is_multiple_of(8) {
             return Err(ProfileError::Damaged("the build ids are not whole words"));
         }
@@ -181,9 +189,7 @@ impl Header {
     pub fn layout(&self) -> Result<Layout, ProfileError> {
         self.checked_layout()
             .filter(|layout| layout.end <= MAX_PROFILE)
-            .ok_or(ProfileError::Damaged(
-                "its sizes are beyond those of any program",
-            ))
+            .ok_or(ProfileError::TooLarge)
     }
 
     fn checked_layout(&self) -> Option<Layout> {

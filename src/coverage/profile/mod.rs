@@ -13,7 +13,7 @@ mod header;
 pub(crate) mod samples;
 mod shape;
 
-pub use header::{Header, Layout, MAX_HEADER, Span, Version};
+pub use header::{Header, Layout, MAX_HEADER, MAX_PROFILE, Span, Version};
 pub use shape::{Function, Profile, Shape};
 
 /// The largest counter that LLVM takes for a count and not for damage.
@@ -39,6 +39,9 @@ pub enum ProfileError {
     /// A profile, but of a kind that only LLVM's own programs read.
     #[error("{0}")]
     Unsupported(Unsupported),
+    /// The header asks for more than a program has.
+    #[error("its header asks for more than {MAX_PROFILE} bytes, which no program has")]
+    TooLarge,
     /// The header or the table of functions contradicts itself.
     #[error("damaged: {0}")]
     Damaged(&'static str),
@@ -201,7 +204,7 @@ mod tests {
         );
         check(
             |b| b[30] = 1,
-            "damaged: its sizes are beyond those of any program",
+            "its header asks for more than 1073741824 bytes, which no program has",
         );
         check(|b| b[13 * 8] = 1, "virtual table profiling");
         check(

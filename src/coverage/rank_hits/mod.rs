@@ -39,6 +39,9 @@ pub enum RankHitsError {
     /// A set cannot be read.
     #[error(transparent)]
     Set(#[from] NoRankSet),
+    /// Its sets and functions become too large.
+    #[error("the rank hits become more than {RATIO} times their size and {} MiB", SPARE >> 20)]
+    TooLarge,
     /// A function's key is no number.
     #[error("`{0}` is no hash")]
     NoKey(String),
@@ -46,6 +49,11 @@ pub enum RankHitsError {
     #[error("a function refers to set {0}, which is not there")]
     NoSet(u32),
 }
+
+/// Bytes that sets of ranks and functions take in memory for each byte of their text.
+const RATIO: usize = 16;
+/// Bytes beside those.
+const SPARE: usize = 16 << 20;
 
 impl RankHits {
     /// Returns the ranks whose profiles were seen.
@@ -150,8 +158,15 @@ impl RankHits {
             ..Self::default()
         };
         let mut numbers = Vec::new();
+        let mut room = SPARE + RATIO * text.len();
+        let mut take = |bytes: usize| {
+            room = room.checked_sub(bytes).ok_or(RankHitsError::TooLarge)?;
+            Ok::<_, RankHitsError>(())
+        };
         for set in &stored.sets {
-            numbers.push(hits.sets.number(set.parse()?));
+            let set: RankSet = set.parse()?;
+            take(set.last().map_or(0, |last| last as usize / 8 + 8))?;
+            numbers.push(hits.sets.number(set));
         }
         for StoredFunction { key, sets } in stored.functions {
             let number = |text: &String| {
@@ -166,6 +181,7 @@ impl RankHits {
             let mut cells = Vec::new();
             for (len, set) in sets {
                 let number = *numbers.get(set as usize).ok_or(RankHitsError::NoSet(set))?;
+                take(len.min(MOST_CELLS).saturating_mul(size_of::<u32>()))?;
                 cells.extend(std::iter::repeat_n(
                     number,
                     len.min(MOST_CELLS.saturating_sub(cells.len())),

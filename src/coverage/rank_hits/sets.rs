@@ -149,7 +149,11 @@ impl FromStr for RankSet {
             if first > last || last >= MAX_RANKS {
                 return Err(NoRankSet(text.to_owned()));
             }
-            (first..=last).for_each(|rank| set.insert(rank));
+            for start in (first..=last).step_by(64) {
+                let ranks: u32 = last - start + 1;
+                let mask = u64::MAX >> (64 - ranks.min(64));
+                set.insert_mask(start, mask);
+            }
         }
         Ok(set)
     }

@@ -76,6 +76,10 @@ pub struct Reduction {
     pub outcomes: Vec<Outcome>,
 }
 
+/// Bytes of profiles that may be in holes of their files, of all programs together: file systems make holes of zeros, so that some are
+/// usual, and none of them cost a disk anything.
+pub const MOST_HOLLOW: u64 = 16 << 20;
+
 /// Adds up all files of `source`.
 #[must_use]
 pub fn reduce<S: Source + ?Sized>(source: &S, options: &Options) -> Reduction {
@@ -90,9 +94,10 @@ pub fn reduce_watched<S: Source + ?Sized, W: Watch>(
     watch: &W,
 ) -> Reduction {
     let (mut groups, mut outcomes) = worker::run(source, options, watch);
-    if outcomes.contains(&Outcome::Differs) {
+    let by_chance = |it: &Outcome| matches!(it, Outcome::Differs | Outcome::Hollow { .. });
+    if outcomes.iter().any(by_chance) {
         // Of two files that contradict each other, the one that a thread happened to open first was believed. One by one, it is
-        // the first of the list, every time.
+        // the first of the list, every time; and so with the room for holes.
         let one_by_one = Options {
             cores: NonZero::<usize>::MIN,
             in_flight: NonZero::<usize>::MIN,

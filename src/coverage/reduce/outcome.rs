@@ -2,7 +2,9 @@
 
 use std::io;
 
-use super::super::profile::{ProfileError, Unsupported};
+use super::super::profile::{MAX_PROFILE, ProfileError, Unsupported};
+use super::MOST_HOLLOW;
+use crate::foreign::ForeignError;
 
 /// What became of one file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +43,20 @@ pub enum Outcome {
         /// What it says.
         value: u64,
     },
+    /// Its header asks for more than a program has.
+    #[error("its header asks for more than {MAX_PROFILE} bytes, which no program has")]
+    TooLarge,
+    /// Most of it is holes, and there is no room for more of those.
+    #[error(
+        "{hollow} of its bytes are in holes of the file: of all profiles, no more than {MOST_HOLLOW} may be"
+    )]
+    Hollow {
+        /// How many.
+        hollow: u64,
+    },
+    /// It is something else than a file.
+    #[error("{0}, and no regular file")]
+    NoFile(&'static str),
     /// It could not be read.
     #[error("unreadable: {0}")]
     Unreadable(io::ErrorKind),
@@ -60,6 +76,7 @@ impl From<ProfileError> for Outcome {
             ProfileError::Truncated { expected, got } => Self::Truncated { expected, got },
             ProfileError::Foreign => Self::Foreign,
             ProfileError::Unsupported(kind) => Self::Unsupported(kind),
+            ProfileError::TooLarge => Self::TooLarge,
             ProfileError::Damaged(why) => Self::Damaged(why),
         }
     }
@@ -67,6 +84,9 @@ impl From<ProfileError> for Outcome {
 
 impl From<io::Error> for Outcome {
     fn from(error: io::Error) -> Self {
-        Self::Unreadable(error.kind())
+        match error.get_ref().and_then(|it| it.downcast_ref()) {
+            Some(ForeignError::Kind { what, .. }) => Self::NoFile(what),
+            _ => Self::Unreadable(error.kind()),
+        }
     }
 }

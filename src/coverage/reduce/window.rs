@@ -62,6 +62,19 @@ impl<F: ReadAt> Window<'_, F> {
         Ok(true)
     }
 
+    /// Calls `each` with bytes that lie within the file, piece by piece.
+    pub(super) fn each_piece(
+        &mut self,
+        start: u64,
+        len: u64,
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        for at in (0..len).step_by(PIECE) {
+            each(self.get(start + at, (len - at).min(PIECE as u64))?);
+        }
+        Ok(())
+    }
+
     /// Returns the first position from `start` on that is not a zero byte, which LLVM allows between profiles.
     pub(super) fn skip_zeros(&mut self, mut start: u64) -> io::Result<Option<u64>> {
         while start < self.size {
@@ -70,6 +83,11 @@ impl<F: ReadAt> Window<'_, F> {
                 return Ok(Some(start + at as u64));
             }
             start += bytes.len() as u64;
+            // What is all holes may be larger than any disk.
+            start = match self.file.next_data(start)? {
+                Some(at) => at,
+                None => break,
+            };
         }
         Ok(None)
     }
@@ -79,7 +97,7 @@ pub(super) fn split(bytes: &[u8], at: u64) -> (&[u8], &[u8]) {
     bytes.split_at_checked(index(at)).unwrap_or((bytes, &[]))
 }
 
-/// Positions within a profile fit, as no profile of more than 4 GiB passes [`Header::layout`].
+/// Positions within a profile fit, as no profile of more than 1 GiB passes [`Header::layout`].
 fn index(position: u64) -> usize {
     usize::try_from(position).unwrap_or(usize::MAX)
 }

@@ -1,18 +1,21 @@
 //! Threads that take files one by one, find out which binary each belongs to, and add its counters.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 
+use super::super::hash::NumberHash;
 use super::super::profile::{Header, Layout, MAX_HEADER, Shape};
 use super::super::source::{ReadAt, Source};
 use super::sum::{Group, check};
 use super::window::{SMALL, Window, split};
-use super::{Options, Outcome, Verify, Watch, lock};
+use super::{MOST_HOLLOW, Options, Outcome, Verify, Watch, lock};
 
 /// A file out of this many is compared in full, beside the first and the last.
 const SAMPLE: usize = 128;
@@ -41,6 +44,7 @@ pub(super) fn run<S: Source + ?Sized, W: Watch>(
         in_flight,
         next: AtomicUsize::new(0),
         workers: AtomicUsize::new(0),
+        hollow: AtomicU64::new(0),
         groups: Mutex::default(),
         outcomes: Mutex::new(vec![Outcome::Used; source.len()]),
     };
@@ -71,10 +75,13 @@ struct Shared<'a, S: ?Sized, W> {
     in_flight: usize,
     next: AtomicUsize,
     workers: AtomicUsize,
+    /// Bytes in holes of the files that groups were made of.
+    hollow: AtomicU64,
     groups: Mutex<HashMap<Key, Vec<Arc<Group>>>>,
     outcomes: Mutex<Vec<Outcome>>,
 }
 
+/// The header, and the build ids or what stands for them.
 type Key = (Header, Vec<u8>);
 
 impl<S: Source + ?Sized, W: Watch> Shared<'_, S, W> {
@@ -276,13 +283,18 @@ impl<S: Source + ?Sized, W: Watch> Worker<'_, S, W> {
         {
             return Ok((last, layout.end));
         }
-        let known = self.candidates(&header, &ids);
+        let key = if ids.is_empty() {
+            print(window, base, &layout)?
+        } else {
+            ids.clone()
+        };
+        let known = self.candidates(&header, &key);
         let group = match known.first() {
             Some(group) if !full => Arc::clone(group),
             _ => match find_equal(&known, window, base, &layout)? {
                 Some(group) => group,
                 None if known.is_empty() || ids.is_empty() => {
-                    self.create(&header, &ids, window, base, &layout)?
+                    self.create((&header, key), ids, window, base, &layout)?
                 }
                 None => return Err(Outcome::Differs),
             },
@@ -291,9 +303,9 @@ impl<S: Source + ?Sized, W: Watch> Worker<'_, S, W> {
         Ok((group, layout.end))
     }
 
-    fn candidates(&self, header: &Header, ids: &[u8]) -> Vec<Arc<Group>> {
+    fn candidates(&self, header: &Header, key: &[u8]) -> Vec<Arc<Group>> {
         lock(&self.shared.groups)
-            .get(&(header.clone(), ids.to_vec()))
+            .get(&(header.clone(), key.to_vec()))
             .cloned()
             .unwrap_or_default()
     }
@@ -301,26 +313,38 @@ impl<S: Source + ?Sized, W: Watch> Worker<'_, S, W> {
     /// Makes a group for a binary that is seen for the first time; two threads may find the same one at once.
     fn create<F: ReadAt>(
         &self,
-        header: &Header,
-        ids: &[u8],
+        (header, key): (&Header, Vec<u8>),
+        ids: Vec<u8>,
         window: &mut Window<'_, F>,
         base: u64,
         layout: &Layout,
     ) -> Result<Arc<Group>, Outcome> {
+        let has_ids = !ids.is_empty();
+        self.afford(window.file, base..base + layout.end)?;
         let data = window.copy(base + layout.data.start, layout.data.len)?;
         let names = window.copy(base + layout.names.start, layout.names.len)?;
-        let shape = Shape::new(header, ids.to_vec(), data, names)?;
+        let shape = Shape::new(header, ids, data, names)?;
         let mut groups = lock(&self.shared.groups);
-        let known = groups.entry((header.clone(), ids.to_vec())).or_default();
+        let known = groups.entry((header.clone(), key)).or_default();
         if let Some(group) = known.iter().find(|group| *group.shape == shape) {
             return Ok(Arc::clone(group));
         }
-        if !known.is_empty() && !ids.is_empty() {
+        if !known.is_empty() && has_ids {
             return Err(Outcome::Differs);
         }
         let group = Arc::new(Group::new(shape, self.shared.cores));
         known.push(Arc::clone(&group));
         Ok(group)
+    }
+
+    /// Takes room for what is in holes: nobody paid for these with bytes on a disk, and each group takes memory.
+    fn afford<F: ReadAt>(&self, file: &F, part: Range<u64>) -> Result<(), Outcome> {
+        let asked = part.end - part.start;
+        let hollow = asked.saturating_sub(file.held(part)?);
+        let take = |all: u64| all.checked_add(hollow).filter(|&all| all <= MOST_HOLLOW);
+        let room = &self.shared.hollow;
+        let taken = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.map(drop).map_err(|_| Outcome::Hollow { hollow })
     }
 
     fn add_parts<F: ReadAt>(
@@ -353,6 +377,19 @@ impl<S: Source + ?Sized, W: Watch> Worker<'_, S, W> {
         }
         Ok(())
     }
+}
+
+/// Returns what tells functions and names from others, so that a file without build id is not compared with those of every binary.
+fn print<F: ReadAt>(
+    window: &mut Window<'_, F>,
+    base: u64,
+    layout: &Layout,
+) -> Result<Vec<u8>, Outcome> {
+    let mut hasher = NumberHash.build_hasher();
+    for span in [layout.data, layout.names] {
+        window.each_piece(base + span.start, span.len, |piece| hasher.write(piece))?;
+    }
+    Ok(hasher.finish().to_le_bytes().to_vec())
 }
 
 /// Returns the group whose functions and names are those of the file.

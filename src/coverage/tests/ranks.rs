@@ -245,6 +245,21 @@ fn a_report_says_what_only_some_ranks_reach() {
     );
 }
 
+/// A node's record comes from where a step may write.
+#[test]
+fn rank_hits_take_no_more_memory_than_their_text_is_worth() {
+    let stored = |sets: &str, functions: &str| {
+        format!(r#"{{"schema_version":1,"ranks":"0-1","sets":[{sets}],"functions":[{functions}]}}"#)
+    };
+    let sets: Vec<String> = (0..20)
+        .map(|at| format!("\"0-{}\"", 16_000_000 + at))
+        .collect();
+    let error = RankHits::from_json(&stored(&sets.join(","), "")).unwrap_err();
+    assert!(error.to_string().contains("16 MiB"), "{error}");
+    let set = stored("\"0-16000000\"", "");
+    assert!(RankHits::from_json(&set).is_ok());
+}
+
 #[test]
 fn damaged_rank_hits_are_refused() {
     let fixture = fixtures()

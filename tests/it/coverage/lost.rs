@@ -32,7 +32,7 @@ fn states(ledger: &Value) -> Vec<(String, String)> {
 }
 
 #[track_caller]
-fn is_partial(run: &Ended, partial: bool) {
+pub(super) fn is_partial(run: &Ended, partial: bool) {
     let summary = run.json("artifacts/coverage/summary.json");
     assert_eq!(summary["partial"], partial, "{:#}", summary["losses"]);
     assert_eq!(summary["losses"] != json!([]), partial);

@@ -21,6 +21,16 @@ pub(crate) struct Bounded {
 }
 
 impl Bounded {
+    /// What it left in this folder.
+    pub(crate) fn ended(self, dir: &std::path::Path) -> super::Ended {
+        super::Ended {
+            dir: dir.to_owned(),
+            code: self.code,
+            out: self.out,
+            err: self.err,
+        }
+    }
+
     /// Panics if a process held more.
     #[track_caller]
     pub(crate) fn below(&self, mib: u64) -> &Self {
