@@ -104,7 +104,7 @@ fn check_head(repository: &Repository) -> Result<(), GitError> {
     let written = repository.git.index().map_err(failed)?.len() as u64;
     let usual = Bounds::default();
     let bounds = Bounds {
-        files: usual.files + 4 * written,
+        files: usual.files.max(4 * written),
         ..usual
     };
     let access = Access::new(PathBuf::new());

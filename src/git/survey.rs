@@ -69,6 +69,8 @@ pub(super) struct Budget<'a> {
     pub(super) bounds: Bounds,
     access: &'a Access<'a>,
     spent: Weight,
+    /// The outermost commit.
+    whole: Option<CommitId>,
 }
 
 impl<'a> Budget<'a> {
@@ -77,6 +79,7 @@ impl<'a> Budget<'a> {
             bounds,
             access,
             spent: Weight::default(),
+            whole: None,
         }
     }
 
@@ -87,10 +90,11 @@ impl<'a> Budget<'a> {
         commit: CommitId,
     ) -> Result<Survey, GitError> {
         let survey = Survey::take(repository, commit, &self.bounds, true, self.access)?;
+        let whole = *self.whole.get_or_insert(commit);
         self.spent.add(0, &survey.weight);
         let too_much = |measure, limit| GitError::TooMuch {
-            commit,
-            path: "its submodules".into(),
+            commit: whole,
+            path: "all levels of submodules".into(),
             measure,
             limit,
         };

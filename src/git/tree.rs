@@ -83,7 +83,7 @@ fn make_git_dir(repository: &Repository, dir: &Path) -> Result<(), GitError> {
     objects.push("\n");
     std::fs::write(dot_git.join("objects/info/alternates"), objects.as_bytes()).map_err(io)?;
     let shallow = repository.git.commondir().join("shallow");
-    if shallow.exists() {
+    if shallow.is_file() {
         std::fs::copy(&shallow, dot_git.join("shallow")).map_err(io)?;
     }
     let references = references(repository)?;

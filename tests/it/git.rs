@@ -1,6 +1,8 @@
 //! Git against real servers and real clones.
 
+mod bombs;
 mod finding;
+mod kept;
 mod login;
 mod trees;
 
