@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The request to stop, shared by everything that waits.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +52,31 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 #[must_use]
 pub fn is_asked() -> bool {
     ASKED.load(Ordering::Relaxed)
+}
+
+/// Leaves at the first signal for as long as it lives.
+#[derive(Debug)]
+pub struct Leaving {
+    _over: DropGuard,
+}
+
+impl Cancel {
+    /// Lets the first signal end the process while the result lives: for work that waits for nobody, such as what a library does
+    /// with a large input, and that leaves nothing half done.
+    #[must_use]
+    pub fn leave_at_once(&self) -> Leaving {
+        let over = CancellationToken::new();
+        let (token, signal, ended) = (self.token.clone(), Arc::clone(&self.signal), over.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = ended.cancelled() => {}
+                () = token.cancelled() => std::process::exit(128 + signal.load(Ordering::Relaxed)),
+            }
+        });
+        Leaving {
+            _over: over.drop_guard(),
+        }
+    }
 }
 
 /// Signals this close to the first one are the same wish: `timeout` signals its child, then the child's whole group.

@@ -3,7 +3,7 @@
 //! Such a file may have become a FIFO, on which an open waits for ever, a link to a device that never ends, or larger than memory.
 //! So no link is followed, only regular files are opened, without waiting, and no more is read than a limit that the caller knows.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -148,6 +148,16 @@ pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > limit {
         return Err(too_large().into());
     }
+    Ok(bytes)
+}
+
+/// Returns the last bytes of a regular file, this many at most.
+pub fn read_end(path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = open(path)?;
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(most)))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -308,6 +318,9 @@ mod tests {
         let absent = read(at("absent"), NOTE).unwrap_err();
         assert_eq!(absent.kind(), io::ErrorKind::NotFound);
         assert_eq!(read(at("plain"), 5).unwrap(), b"12345");
+        assert_eq!(read_end(at("plain"), 2).unwrap(), b"45");
+        assert_eq!(read_end(at("sparse"), 2).unwrap(), b"\0\0");
+        assert!(read_end(at("fifo"), 2).is_err());
         assert!(read(at("plain"), 4).is_err());
         std::os::unix::fs::symlink(dir.path(), at("to-folder")).unwrap();
         assert_eq!(names(&at("to-folder")), Vec::<String>::new());

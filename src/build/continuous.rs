@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::PROBE_DEADLINE;
 use super::environment::{self, Setup};
 use super::instrument::Mode;
+use crate::foreign;
 use crate::process::{Command, ProcessError};
 
 const C: &str = include_str!("probe.c");
@@ -80,7 +81,7 @@ pub async fn compilers(
     workspace: &Path,
 ) -> Result<Vec<Compiler>, ProcessError> {
     let answers = workspace.join("continuous-mode.json");
-    let kept = std::fs::read(&answers).unwrap_or_default();
+    let kept = foreign::read(&answers, foreign::RECORD).unwrap_or_default();
     let mut known: Vec<Compiler> = serde_json::from_slice(&kept).unwrap_or_default();
     let listed = script(setup, inherited, LIST).success().await?;
     let mut found: Vec<Compiler> = Vec::new();
@@ -142,7 +143,7 @@ async fn measure(
         .ok()?;
     let written = std::fs::read_dir(dir.path().join("profiles")).ok()?;
     let survived = written
-        .filter_map(|entry| std::fs::read(entry.ok()?.path()).ok())
+        .filter_map(|entry| foreign::read(entry.ok()?.path(), foreign::RECORD).ok())
         .any(|bytes| holds_count(&bytes, LOOPS));
     survived.then(|| cost(&output.stdout_text())).flatten()
 }

@@ -133,7 +133,7 @@ pub async fn run(request: &Request<'_>) -> Result<Duration, BuildError> {
     if output.status.success() {
         return Ok(output.elapsed);
     }
-    let text = std::fs::read(&log).unwrap_or_default();
+    let text = foreign::read_end(&log, foreign::NOTE).unwrap_or_default();
     let tail = tail(&String::from_utf8_lossy(&text), LOG_LINES);
     let build = request.build.to_owned();
     // What the command itself exits with is its own choice, so that no code of it can stand for this.
@@ -230,7 +230,7 @@ pub fn prepare_out_dirs(workspace: &Path, build: &str) -> Result<PathBuf, BuildE
         })?;
     }
     if std::fs::metadata(&path).is_ok_and(|it| it.is_file() && it.len() > LONG)
-        && let Ok(text) = std::fs::read_to_string(&path)
+        && let Ok(text) = foreign::read_to_string(&path, foreign::RECORD)
     {
         let there = text.lines().filter(|line| Path::new(line).is_dir());
         let there: String = there.flat_map(|line| [line, "\n"]).collect();
@@ -243,7 +243,7 @@ pub fn prepare_out_dirs(workspace: &Path, build: &str) -> Result<PathBuf, BuildE
 pub fn write_rustc_wrapper(workspace: &Path, mode: Mode) -> Result<PathBuf, BuildError> {
     let path = rustc_wrapper(workspace, mode);
     let text = mode.rustc_wrapper();
-    if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
+    if foreign::read_to_string(&path, foreign::RECORD).is_ok_and(|old| old == text) {
         return Ok(path);
     }
     replace(&path, &text, 0o755)?;

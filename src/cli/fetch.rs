@@ -33,10 +33,11 @@ pub(super) async fn fetch(
     };
     let fetching = drive::fetch(wanted, &observer, &cancel);
     tokio::select! {
-        fetched = fetching => fetched?,
+        biased;
         () = cancel.token().cancelled() => {
             return Ok(Exit::Signal(cancel.signal().unwrap_or(2)));
         }
+        fetched = fetching => fetched?,
     }
     console.tell(&format!("{commit} is here: a run of it needs no network"));
     Ok(Exit::Passed)

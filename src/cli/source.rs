@@ -15,7 +15,10 @@ use crate::drive::disk::Disk;
 use crate::drive::trees::{Credentials, Origin};
 use crate::drive::{self, folder::RunFolder};
 use crate::error::Error;
-use crate::git::{Access, CommitId, Found, Location, Progress, Repository, Source, Wanted};
+use crate::git::{
+    Access, Bounds, CommitId, Found, Location, Measure, Progress, Repository, SETTINGS, Source,
+    Wanted,
+};
 use crate::plan::{self, Filter, Kinds, Plan, Revision, Selection};
 use crate::results::benchmark::Baselines;
 use crate::results::history::History;
@@ -67,6 +70,7 @@ pub(super) fn plan(
     }
     setting.check_folders()?;
     let workspace = setting.path(&setting.site.workspace.root);
+    let _leaving = cancel.leave_at_once();
     let located =
         tokio::task::block_in_place(|| locate(setting, args, &workspace, cancel, console))?;
     let commit = located.found.commit;
@@ -118,6 +122,12 @@ pub(super) fn plan(
         merge_base: merge_base(&located.found.repository, commit),
         runs: history.runs()?.lines,
     };
+    let bounds = Bounds {
+        files: u64::from(setting.site.project.max_files),
+        bytes: setting.site.project.max_size.bytes(),
+        file: setting.site.project.max_file_size.bytes(),
+        local_submodules: setting.site.trust.local_submodules,
+    };
     let origin = match located.source.path().filter(|_| in_place) {
         Some(root) => Origin::InPlace {
             root: root.to_owned(),
@@ -127,6 +137,7 @@ pub(super) fn plan(
             base: setting.base.clone(),
             commit,
             submodules: setting.site.project.submodules,
+            bounds,
         },
     };
     Ok(Planned {
@@ -138,7 +149,7 @@ pub(super) fn plan(
             repository: located.source.remote().map(Location::without_credentials),
             diff_sha256,
             config_sha256,
-            submodules: submodules(&located.found.repository, commit)?,
+            submodules: submodules(&located.found.repository, commit, &bounds, cancel)?,
         },
         credentials: located.credentials,
         workspace,
@@ -268,7 +279,8 @@ fn suite(
     }
     let path = path_in_repository(setting, &located.source);
     let commit = located.found.commit;
-    let text = located.found.repository.file_at(commit, &path)?;
+    let limit = (Measure::Settings, SETTINGS);
+    let text = located.found.repository.file_at(commit, &path, limit)?;
     let Some(text) = text.and_then(|bytes| String::from_utf8(bytes).ok()) else {
         console.tell(&format!(
             "note: {commit} has no `{}`; the local one says what to test",
@@ -294,14 +306,22 @@ fn sha256(text: &str) -> Option<String> {
 fn submodules(
     repository: &Repository,
     commit: CommitId,
+    bounds: &Bounds,
+    cancel: &Cancel,
 ) -> Result<BTreeMap<String, String>, Error> {
+    let limit = (Measure::Settings, SETTINGS);
     if repository
-        .file_at(commit, Path::new(".gitmodules"))?
+        .file_at(commit, Path::new(".gitmodules"), limit)?
         .is_none()
     {
         return Ok(BTreeMap::new());
     }
-    let found = repository.submodules(commit)?.into_iter();
+    let stopped = || cancel.asked();
+    let access = Access {
+        cancelled: &stopped,
+        ..Access::new(PathBuf::new())
+    };
+    let found = repository.submodules(commit, bounds, &access)?.into_iter();
     Ok(found
         .map(|(path, commit)| (path.to_string_lossy().into_owned(), commit.to_string()))
         .collect())

@@ -34,6 +34,15 @@ pub struct Project {
     pub repository: String,
     /// Whether submodules are checked out too.
     pub submodules: bool,
+    /// The most files and folders of a commit with its submodules.
+    #[serde(default)]
+    pub max_files: u32,
+    /// The most bytes of them.
+    #[serde(default)]
+    pub max_size: Memory,
+    /// The most bytes of one file.
+    #[serde(default)]
+    pub max_file_size: Memory,
 }
 
 /// Where things are kept. Relative paths start at the folder of `hpc.toml`.
@@ -202,6 +211,9 @@ pub struct Trust {
     pub forks: bool,
     /// Whether the `options` of steps reach `sbatch`.
     pub step_options: bool,
+    /// Whether submodules of a local repository may come from other paths of this machine.
+    #[serde(default)]
+    pub local_submodules: bool,
     /// What published artifacts may tell.
     pub disclosure: Disclosure,
     /// Patterns of variables that are credentials, beside those that are known.
@@ -237,6 +249,9 @@ fn project(s: &Section) -> Project {
         name: s.get("name").map(|Name(name)| name),
         repository: s.need::<PathText>("repository").0,
         submodules: s.need("submodules"),
+        max_files: s.need::<Positive>("max_files").0,
+        max_size: s.need("max_size"),
+        max_file_size: s.need("max_file_size"),
     }
 }
 
@@ -350,6 +365,7 @@ fn trust(s: &Section) -> Trust {
         tags: s.need::<Vec<GlobText>>("tags").plain(),
         forks: s.need("forks"),
         step_options: s.need("step_options"),
+        local_submodules: s.need("local_submodules"),
         disclosure: s.need("disclosure"),
         secrets: s.need::<Vec<VariablePattern>>("secrets").plain(),
         pass: s.need::<Vec<VariablePattern>>("pass").plain(),

@@ -299,8 +299,9 @@ impl Driven {
                     }
                 }
                 _ => tokio::select! {
-                    events = self.run.build_here(&build, number, observer, cancel) => events?,
+                    biased;
                     () = cancel.token().cancelled() => break,
+                    events = self.run.build_here(&build, number, observer, cancel) => events?,
                 },
             };
             for event in events {
@@ -330,7 +331,11 @@ impl Driven {
         let result = loop {
             let job = BuildJob::read(&self.run, build, place, &script)?;
             if job.is_new() {
-                self.run.tree(build, number, observer, cancel)?;
+                tokio::select! {
+                    biased;
+                    () = cancel.token().cancelled() => return Ok(None),
+                    made = self.run.tree(build, number, observer, cancel) => made?,
+                }
                 let builder = self.run.builder(observer);
                 let choice = builder.choose(build).await;
                 builder.fetch_missing(build, &tree).await;

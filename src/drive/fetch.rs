@@ -49,6 +49,7 @@ pub async fn fetch(
         base,
         commit,
         submodules,
+        bounds,
     } = origin
     else {
         return Ok(());
@@ -70,16 +71,21 @@ pub async fn fetch(
         }
         let tree = trees.fetched(*commit, build);
         let under = Under::begin(observer, StageKind::Checkout, Some(&build.id));
-        let made = tokio::task::block_in_place(|| {
+        let options = CheckoutOptions {
+            submodules: *submodules,
+            reuse: false,
+            bounds: *bounds,
+        };
+        let (cancel, credentials) = (cancel.clone(), credentials.clone());
+        let (workspace, dir) = (workspace.to_owned(), tree.clone());
+        let (address, base, commit) = (address.clone(), base.clone(), *commit);
+        let making = tokio::task::spawn_blocking(move || {
             let stopped = || cancel.asked();
-            let access = credentials.access(workspace, &stopped);
-            let options = CheckoutOptions {
-                submodules: *submodules,
-                reuse: false,
-            };
-            let repository = repository(address, base, *commit, &access)?;
-            git::checkout(&repository, *commit, &tree, options, &access).map_err(TreeError::from)
-        })?;
+            let access = credentials.access(&workspace, &stopped);
+            let repository = repository(&address, &base, commit, &access)?;
+            git::checkout(&repository, commit, &dir, options, &access).map_err(TreeError::from)
+        });
+        let made = making.await??;
         made.lfs_advice()
             .map(Progress::Note)
             .into_iter()
@@ -97,6 +103,9 @@ pub enum FetchError {
     /// A tree.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// A task of ours panicked.
+    #[error("a task of hpc-ci ended badly")]
+    Task(#[from] tokio::task::JoinError),
     /// What a `fetch` command was to bring.
     #[error(transparent)]
     Command(#[from] builds::Failure),

@@ -46,11 +46,12 @@ fn files(run: &Run) -> Result<Vec<String>, GitError> {
             base,
             commit,
             submodules,
+            bounds,
         } => {
             let repository = repository(address, base, *commit, &access)?;
-            let mut files = repository.list_files(*commit)?;
+            let mut files = repository.list_files(*commit, bounds, &access)?;
             if *submodules {
-                let modules = repository.submodules(*commit)?.into_iter();
+                let modules = repository.submodules(*commit, bounds, &access)?.into_iter();
                 files.extend(modules.map(|(path, _)| path));
             }
             files

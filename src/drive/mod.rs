@@ -327,8 +327,9 @@ impl Run {
         took.collect()
     }
 
-    /// Makes the tree of a build.
-    fn tree(
+    /// Makes the tree of a build, on a thread of its own: whoever drops this stops waiting at once, and the thread stops when libgit2
+    /// lets it.
+    async fn tree(
         &self,
         build: &Build,
         number: usize,
@@ -336,20 +337,16 @@ impl Run {
         cancel: &Cancel,
     ) -> Result<(), DriveError> {
         let under = Under::begin(observer, StageKind::Checkout, Some(&build.id));
-        let notes = tokio::task::block_in_place(|| {
+        let (trees, cancel) = (self.trees.clone(), cancel.clone());
+        let (request, wanted) = (&self.request, build.clone());
+        let (origin, clean) = (request.origin.clone(), request.clean);
+        let (credentials, workspace) = (request.credentials.clone(), request.workspace.clone());
+        let making = tokio::task::spawn_blocking(move || {
             let stopped = || cancel.asked();
-            let access = self
-                .request
-                .credentials
-                .access(&self.request.workspace, &stopped);
-            self.trees.make(
-                &self.request.origin,
-                build,
-                number,
-                self.request.clean,
-                &access,
-            )
-        })?;
+            let access = credentials.access(&workspace, &stopped);
+            trees.make(&origin, &wanted, number, clean, &access)
+        });
+        let notes = making.await??;
         for line in notes {
             observer(Progress::Note(line));
         }
@@ -365,7 +362,7 @@ impl Run {
         observer: &Observer,
         cancel: &Cancel,
     ) -> Result<[Event; 2], DriveError> {
-        self.tree(build, number, observer, cancel)?;
+        self.tree(build, number, observer, cancel).await?;
         let builder = self.builder(observer);
         let dying = builder.choose(build).await;
         let result = builder.build(build, dying.mode()).await;

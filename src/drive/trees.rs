@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::build::environment::scrub;
 use crate::build::secrets::Secrets;
 use crate::git::{
-    self, Access, CheckoutOptions, CommitId, GitError, Location, Repository, Secret, Source, Token,
-    Wanted,
+    self, Access, Bounds, CheckoutOptions, CommitId, GitError, Location, Repository, Secret,
+    Source, Token, Wanted,
 };
 use crate::plan::Build;
 use crate::process::{Command, ProcessError};
@@ -28,6 +28,9 @@ pub enum Origin {
         commit: CommitId,
         /// Whether its submodules belong to it.
         submodules: bool,
+        /// What a tree of it may hold.
+        #[serde(default)]
+        bounds: Bounds,
     },
     /// A tree as it stands.
     InPlace {
@@ -225,6 +228,7 @@ impl Trees {
                 base,
                 commit,
                 submodules,
+                bounds,
             } => {
                 if !build.reuse && self.is_fetched(origin, build) {
                     copy(&self.fetched(*commit, build), &dir)?;
@@ -233,9 +237,17 @@ impl Trees {
                 let options = CheckoutOptions {
                     submodules: *submodules,
                     reuse: build.reuse && !clean,
+                    bounds: *bounds,
                 };
                 let repository = repository(address, base, *commit, access)?;
-                let made = git::checkout(&repository, *commit, &dir, options, access)?;
+                let made = match git::checkout(&repository, *commit, &dir, options, access) {
+                    // Whatever stands there is ours by its place, and what a build made of it.
+                    Err(error) if error.is_occupied() => {
+                        git::remove_tree(&dir)?;
+                        git::checkout(&repository, *commit, &dir, options, access)?
+                    }
+                    made => made?,
+                };
                 Ok(made.lfs_advice().into_iter().collect())
             }
         }

@@ -9,6 +9,7 @@ use git2::{ErrorClass, ErrorCode};
 use nix::errno::Errno;
 
 use super::error::GitError;
+use crate::foreign;
 
 /// No number of an error is higher (`include/uapi/asm-generic/errno.h` of Linux).
 const LAST_NUMBER: i32 = 133;
@@ -113,7 +114,7 @@ pub(super) fn no_objects(git: &git2::Repository) -> Option<GitError> {
             return Some(unreadable(&dir, source));
         }
     }
-    let borrowed = std::fs::read_to_string(objects.join("info/alternates")).ok()?;
+    let borrowed = foreign::read_to_string(objects.join("info/alternates"), foreign::NOTE).ok()?;
     let missing = borrowed
         .lines()
         .map(|line| objects.join(line))
@@ -136,7 +137,7 @@ fn unsound(dir: &Path, git: &Path, error: &git2::Error) -> GitError {
     };
     let mut home = git.to_path_buf();
     if git.is_file() {
-        let text = match std::fs::read_to_string(git) {
+        let text = match foreign::read_to_string(git, foreign::NOTE) {
             Ok(text) => text,
             Err(source) => return unreadable(git, source),
         };
@@ -156,7 +157,7 @@ fn unsound(dir: &Path, git: &Path, error: &git2::Error) -> GitError {
         Err(source) => return unreadable(&home, source),
     }
     for name in ["HEAD", "config"] {
-        if let Err(source) = File::open(home.join(name))
+        if let Err(source) = foreign::open(home.join(name))
             && source.kind() != io::ErrorKind::NotFound
         {
             return unreadable(&home.join(name), source);
@@ -182,7 +183,7 @@ enum Format {
 
 /// Returns in which format a repository says that it is kept.
 fn format(home: &Path) -> Format {
-    let shared = std::fs::read_to_string(home.join("commondir"));
+    let shared = foreign::read_to_string(home.join("commondir"), foreign::NOTE);
     let home = shared.map_or_else(|_| home.to_path_buf(), |path| home.join(path.trim_end()));
     let Ok(config) = git2::Config::open(&home.join("config")) else {
         return Format::Usual;

@@ -5,11 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use super::access::{Access, Progress};
+use super::bounds::Bounds;
 use super::error::GitError;
 use super::lfs;
 use super::mirror;
 use super::repository::{CommitId, Repository};
 use super::submodules::{self, Part};
+use super::survey::{Budget, Survey};
 use super::tree;
 
 /// How a tree is made.
@@ -19,6 +21,8 @@ pub struct CheckoutOptions {
     pub submodules: bool,
     /// Keep what earlier builds left and git ignores, if a tree is there already.
     pub reuse: bool,
+    /// What it may hold.
+    pub bounds: Bounds,
 }
 
 /// A tree, ready to build in.
@@ -66,8 +70,10 @@ pub fn checkout(
     options: CheckoutOptions,
     access: &Access<'_>,
 ) -> Result<Checkout, GitError> {
+    let mut budget = Budget::new(options.bounds, access);
+    let survey = budget.spend(repository, commit)?;
     let parts = if options.submodules {
-        submodules::locate(repository, commit, access)?
+        submodules::locate(repository, commit, &survey, &mut budget, access)?
     } else {
         Vec::new()
     };
@@ -78,8 +84,8 @@ pub fn checkout(
         submodules: Vec::new(),
         lfs_pointers: Vec::new(),
     };
-    made.reused = place(repository, commit, dir, options.reuse, access)?;
-    finish(&parts, dir, Path::new(""), &mut made, options.reuse, access)?;
+    made.reused = place(repository, commit, &survey, dir, options, access)?;
+    finish(&parts, dir, Path::new(""), &mut made, options, access)?;
     Ok(made)
 }
 
@@ -87,6 +93,7 @@ pub fn checkout(
 pub fn fetch_submodules(
     repository: &Repository,
     commit: CommitId,
+    bounds: Bounds,
     access: &Access<'_>,
 ) -> Result<Vec<SubmoduleTree>, GitError> {
     fn list(parts: &[Part], prefix: &Path, out: &mut Vec<SubmoduleTree>) {
@@ -100,7 +107,9 @@ pub fn fetch_submodules(
         }
     }
     let mut found = Vec::new();
-    let parts = submodules::locate(repository, commit, access)?;
+    let mut budget = Budget::new(bounds, access);
+    let survey = budget.spend(repository, commit)?;
+    let parts = submodules::locate(repository, commit, &survey, &mut budget, access)?;
     list(&parts, Path::new(""), &mut found);
     Ok(found)
 }
@@ -111,7 +120,7 @@ fn finish(
     root: &Path,
     prefix: &Path,
     made: &mut Checkout,
-    reuse: bool,
+    options: CheckoutOptions,
     access: &Access<'_>,
 ) -> Result<(), GitError> {
     let dir = root.join(prefix);
@@ -127,15 +136,13 @@ fn finish(
         place(
             &part.repository,
             part.commit,
+            &part.survey,
             &root.join(&path),
-            reuse,
+            options,
             access,
         )
-        .and_then(|_| finish(&part.parts, root, &path, made, reuse, access))
-        .map_err(|error| GitError::Submodule {
-            path: path.display().to_string(),
-            source: Box::new(error),
-        })?;
+        .and_then(|_| finish(&part.parts, root, &path, made, options, access))
+        .map_err(|error| error.of_submodule(&path))?;
     }
     let pointers =
         lfs::pointers(&git).map_err(|error| tree::failed(&dir, "look for LFS pointers", &error))?;
@@ -149,12 +156,20 @@ fn finish(
 fn place(
     repository: &Repository,
     commit: CommitId,
+    survey: &Survey,
     dir: &Path,
-    reuse: bool,
+    options: CheckoutOptions,
     access: &Access<'_>,
 ) -> Result<bool, GitError> {
-    if reuse {
-        match tree::write(repository, commit, dir, true, access) {
+    if options.reuse {
+        match tree::write(
+            repository,
+            commit,
+            survey,
+            dir,
+            Some(&options.bounds),
+            access,
+        ) {
             Ok(reused) => return Ok(reused),
             Err(error @ (GitError::Cancelled { .. } | GitError::Occupied { .. })) => {
                 return Err(error);
@@ -165,12 +180,12 @@ fn place(
         }
     }
     match (
-        tree::write(repository, commit, dir, false, access),
+        tree::write(repository, commit, survey, dir, None, access),
         &repository.mirror_of,
     ) {
         (Err(GitError::Damaged { path, detail }), Some(mirrored)) => {
             match mirror::remake(&mirrored.place, commit, &detail, access)? {
-                Some(mirror) => tree::write(&mirror, commit, dir, false, access),
+                Some(mirror) => tree::write(&mirror, commit, survey, dir, None, access),
                 None => Err(GitError::Damaged { path, detail }),
             }
         }

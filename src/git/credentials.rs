@@ -10,6 +10,7 @@ use git2::{Cred, CredentialType, ErrorClass, ErrorCode};
 
 use super::access::Access;
 use super::location::{Location, Remote};
+use crate::foreign;
 
 /// Names of key files that ssh itself looks for, best first.
 const KEY_NAMES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
@@ -99,7 +100,9 @@ impl<'a> Offers<'a> {
 
     /// Returns false, and says why, for a key that libssh2 would end the conversation over.
     fn is_usable(&mut self, path: &Path) -> bool {
-        match fs_err::read_to_string(path) {
+        // People link their keys.
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        match foreign::read_to_string(real, foreign::NOTE) {
             Ok(text) if has_passphrase(&text) => {
                 let note = format!("key {} has a passphrase", path.display());
                 self.tried.push(note);

@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 use git2::Status;
 use sha2::{Digest, Sha256};
 
+use super::access::Access;
+use super::bounds::Bounds;
 use super::error::GitError;
 use super::location::hex;
 use super::repository::Repository;
+use super::survey::Survey;
+use crate::foreign;
 
 /// How a file differs from the commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,7 @@ pub(super) fn dirty(repository: &Repository) -> Result<Option<Dirty>, GitError> 
     let Some(root) = git.workdir() else {
         return Ok(None);
     };
+    check_head(repository)?;
     let mut options = git2::StatusOptions::new();
     options
         .include_untracked(true)
@@ -87,6 +92,24 @@ pub(super) fn dirty(repository: &Repository) -> Result<Option<Dirty>, GitError> 
         untracked,
         diff_sha256,
     }))
+}
+
+/// Sees to it that a comparison has an end: what is checked out may have been fetched, and never written as files.
+fn check_head(repository: &Repository) -> Result<(), GitError> {
+    let failed = |error| repository.failed("compare the work tree", &error);
+    let head = repository.git.head().ok().and_then(|head| head.target());
+    let Some(commit) = head.and_then(|id| repository.peeled(id)) else {
+        return Ok(());
+    };
+    let written = repository.git.index().map_err(failed)?.len() as u64;
+    let usual = Bounds::default();
+    let bounds = Bounds {
+        files: usual.files.max(4 * written),
+        ..usual
+    };
+    let access = Access::new(PathBuf::new());
+    Survey::take(repository, commit, &bounds, false, &access)?;
+    Ok(())
 }
 
 impl Repository {
@@ -166,7 +189,7 @@ fn content_hash(path: &Path) -> Result<Vec<u8>, GitError> {
         hash.update(head.map(|id| id.to_string()).unwrap_or_default());
     } else if metadata.is_file() {
         hash.update([u8::from(metadata.permissions().mode() & 0o111 != 0)]);
-        let mut file = std::fs::File::open(path).map_err(failed)?;
+        let mut file = foreign::open(path).map_err(failed)?;
         std::io::copy(&mut file, &mut HashWriter(&mut hash)).map_err(failed)?;
     }
     Ok(hash.finalize().to_vec())

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::bounds::Measure;
 use super::gitmodules::GitmodulesError;
 use super::location::LocationError;
 use super::repository::CommitId;
@@ -255,6 +256,18 @@ pub enum GitError {
         /// What libgit2 said.
         detail: String,
     },
+    /// A commit holds more than is taken.
+    #[error("the commit {commit} has more than {limit} {measure}, at `{}`", path.display())]
+    TooMuch {
+        /// The commit.
+        commit: CommitId,
+        /// Where it became too much.
+        path: PathBuf,
+        /// What.
+        measure: Measure,
+        /// The most of it.
+        limit: u64,
+    },
     /// What was written is not what the commit holds.
     #[error("`{}` differs from {commit} right after its checkout: {}", dir.display(), paths.join(", "))]
     Differs {
@@ -293,11 +306,11 @@ pub enum GitError {
         /// What is wrong with it.
         source: GitmodulesError,
     },
-    /// Submodules inside submodules, without end.
-    #[error("submodules are nested more than {limit} deep")]
-    SubmoduleDepth {
-        /// How deep we go.
-        limit: usize,
+    /// A submodule of a local repository comes from another path of this machine.
+    #[error("its url leads to the local path `{}`, which may be another's, or private", place.display())]
+    SubmoduleElsewhere {
+        /// The path.
+        place: PathBuf,
     },
     /// The file system said no.
     #[error("cannot {doing} `{}`", path.display())]
@@ -322,6 +335,26 @@ pub enum GitError {
 }
 
 impl GitError {
+    /// Says that it happened to a submodule; a stop is one all the same.
+    pub(super) fn of_submodule(self, path: &Path) -> Self {
+        match self {
+            Self::Cancelled { .. } => self,
+            error => Self::Submodule {
+                path: path.display().to_string(),
+                source: Box::new(error),
+            },
+        }
+    }
+
+    /// Returns true if something stands where a tree, or that of a submodule, is to be.
+    #[must_use]
+    pub fn is_occupied(&self) -> bool {
+        match self {
+            Self::Submodule { source, .. } => source.is_occupied(),
+            error => matches!(error, Self::Occupied { .. }),
+        }
+    }
+
     /// Returns what to do about it, where that is known.
     #[must_use]
     pub fn help(&self) -> Option<String> {
@@ -425,6 +458,15 @@ impl GitError {
             Self::SubmoduleLocal { .. } => {
                 "write a URL relative to the repository's own, as `../library.git`".into()
             }
+            Self::SubmoduleElsewhere { .. } => {
+                "if it belongs to the project: set `local_submodules = true` of [trust] in a trusted file, or `git submodule update --init` in your clone".into()
+            }
+            Self::TooMuch { measure, .. } => match measure.key() {
+                Some(key) => format!(
+                    "if that is meant: raise `{key}` of [project] in a trusted file"
+                ),
+                None => return None,
+            },
             Self::NoCommits { .. } => "commit first: hpc-ci tests commits, and `--in-place` names one too".into(),
             Self::NoBranch { .. } => {
                 "compare the name (`git ls-remote --heads`); a new branch has to be pushed first".into()
@@ -433,7 +475,6 @@ impl GitError {
             | Self::Cancelled { .. }
             | Self::HostilePath { .. }
             | Self::Differs { .. }
-            | Self::SubmoduleDepth { .. }
             | Self::Gitmodules { .. }
             | Self::Git { .. } => return None,
         })

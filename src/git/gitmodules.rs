@@ -3,6 +3,8 @@
 //! Pure. The syntax is that of git-config(1) without `include`: the file comes from a commit that nobody has looked at, so
 //! libgit2's reader, which follows includes to any file of this machine, is not used on it.
 
+use std::collections::HashMap;
+
 /// Why a `.gitmodules` cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GitmodulesError {
@@ -33,6 +35,7 @@ pub(super) struct Entry {
 /// Reads a `.gitmodules`; of a key that stands twice the last counts.
 pub(super) fn parse(text: &str) -> Result<Vec<Entry>, GitmodulesError> {
     let mut entries: Vec<Entry> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
     let mut current: Option<usize> = None;
     let mut reader = Reader {
         rest: text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -44,14 +47,14 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, GitmodulesError> {
             Item::Section(None) => current = None,
             Item::Section(Some(name)) => {
                 check_name(&name)?;
-                let known = entries.iter().position(|entry| entry.name == name);
-                current = Some(known.unwrap_or_else(|| {
+                let index = *known.entry(name.clone()).or_insert(entries.len());
+                if index == entries.len() {
                     entries.push(Entry {
                         name,
                         ..Entry::default()
                     });
-                    entries.len() - 1
-                }));
+                }
+                current = Some(index);
             }
             Item::Pair(key, value) => {
                 let Some(entry) = current.and_then(|index| entries.get_mut(index)) else {

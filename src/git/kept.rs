@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -12,15 +13,23 @@ use std::path::{Path, PathBuf};
 
 use git2::{ObjectType, Oid};
 
+use super::access::Access;
+use super::bounds::{Bounds, SETTINGS};
 use super::error::GitError;
 use super::repository::{CommitId, Repository, full_id};
+use super::survey::Survey;
 use super::tree;
+use crate::foreign;
 
 /// A file inside `.git` by which we know the trees that we made, and may delete.
 pub(super) const MARK: &str = "hpc-ci-tree";
 /// What an index may say of a file to keep git from looking at it (`gitformat-index(5)`).
 const ASSUME_VALID: u16 = 1 << 15;
 const SKIP_WORKTREE: u16 = 1 << 14;
+/// Files that say what git does with others.
+const STEERS: [&str; 2] = [".gitignore", ".gitattributes"];
+/// Folders deeper than this are moved up before they are removed.
+const MOVED_FROM: usize = 64;
 
 /// What is taken over from a tree that is used again.
 pub(super) struct Kept {
@@ -28,18 +37,33 @@ pub(super) struct Kept {
     index: Option<Vec<u8>>,
     /// The commit that the tree held, from which follows what has to go.
     commit: Oid,
+    /// What that unfolds to.
+    survey: Survey,
 }
 
 impl Kept {
-    /// Reads what there is; `None` if the tree has to be made from nothing.
-    pub(super) fn read(dir: &Path, repository: &Repository) -> Option<Self> {
+    /// Reads what there is; `None` if the tree has to be made from nothing. The build that ran in the tree may have put anything
+    /// there: FIFOs, devices, files without end, the name of another commit.
+    pub(super) fn read(
+        dir: &Path,
+        repository: &Repository,
+        bounds: &Bounds,
+        access: &Access<'_>,
+    ) -> Option<Self> {
         if !is_ours(dir) {
             return None;
         }
-        let head = std::fs::read_to_string(dir.join(".git/HEAD")).ok()?;
+        let head = foreign::read_to_string(dir.join(".git/HEAD"), foreign::NOTE).ok()?;
         let commit = full_id(head.trim()).filter(|id| repository.has(CommitId(*id)))?;
-        let index = std::fs::read(dir.join(".git/index")).ok();
-        Some(Self { index, commit })
+        let survey = Survey::take(repository, CommitId(commit), bounds, true, access).ok()?;
+        let index = foreign::read(dir.join(".git/index"), index_limit(&survey)).ok();
+        // From version 4 on, paths are written in short, and a few bytes unfold to many.
+        let is_plain = |index: &Vec<u8>| matches!(index.get(4..8), Some([0, 0, 0, 2 | 3]));
+        Some(Self {
+            index: index.filter(is_plain),
+            commit,
+            survey,
+        })
     }
 
     /// Gives a new `.git` what it needs to know about the files that stand there, and removes what libgit2 would stumble
@@ -48,7 +72,9 @@ impl Kept {
         &self,
         repository: &Repository,
         commit: CommitId,
+        survey: &Survey,
         dir: &Path,
+        access: &Access<'_>,
     ) -> Result<(), GitError> {
         let io = |source| GitError::Io {
             doing: "write",
@@ -75,8 +101,8 @@ impl Kept {
             entries(repository, commit)?,
         );
         for (path, kind) in &before {
-            let link = *kind == Some(ObjectType::Commit);
-            if link && now.get(path) != Some(kind) {
+            let link = kind.0 == Some(ObjectType::Commit);
+            if link && now.get(path).map(|it| it.0) != Some(kind.0) {
                 remove(&dir.join(path)).map_err(io)?;
             }
         }
@@ -84,16 +110,23 @@ impl Kept {
         let above = paths.flat_map(|path| path.ancestors().skip(1));
         let links = now
             .iter()
-            .filter(|(_, kind)| **kind == Some(ObjectType::Commit));
+            .filter(|(_, kind)| kind.0 == Some(ObjectType::Commit));
         let directories: BTreeSet<&Path> =
             above.chain(links.map(|(path, _)| path.as_path())).collect();
         for path in directories {
-            remove_unless(&dir.join(path), std::fs::FileType::is_dir).map_err(io)?;
+            remove_unless(&dir.join(path), Metadata::is_dir).map_err(io)?;
         }
-        for path in before.keys().chain(now.keys()) {
-            remove_unless(&dir.join(path), |kind| !kind.is_symlink()).map_err(io)?;
+        for (path, (kind, id)) in before.iter().chain(&now) {
+            let known = self.survey.sizes.get(id).or(survey.sizes.get(id));
+            // Line ends may double it. What is larger was not written by us, and libgit2 would read it to its end.
+            let most = known.map_or(0, |size| size.saturating_mul(2));
+            let fits = |found: &Metadata| match kind {
+                Some(ObjectType::Blob) => found.is_dir() || found.is_file() && found.len() <= most,
+                _ => !found.is_symlink(),
+            };
+            remove_unless(&dir.join(path), fits).map_err(io)?;
         }
-        Ok(())
+        tame(dir, access)
     }
 }
 
@@ -151,6 +184,15 @@ pub(super) fn clean(git: &git2::Repository, dir: &Path) -> Result<(), GitError> 
     Ok(())
 }
 
+/// Removes whatever a build made of a tree of ours.
+pub fn remove_tree(dir: &Path) -> Result<(), GitError> {
+    remove(dir).map_err(|source| GitError::Io {
+        doing: "clear",
+        path: dir.to_path_buf(),
+        source,
+    })
+}
+
 /// Removes whatever stands at a path, without following links; directories without write permission included, as
 /// package caches leave them.
 pub(super) fn remove(path: &Path) -> std::io::Result<()> {
@@ -160,24 +202,69 @@ pub(super) fn remove(path: &Path) -> std::io::Result<()> {
         Ok(found) if !found.is_dir() => return std::fs::remove_file(path),
         Ok(_) => {}
     }
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            open_up(path)?;
-            std::fs::remove_dir_all(path)
+    // Not by recursion: a build can nest folders deeper than the stack, and paths longer than the system takes.
+    let mut pending = vec![(path.to_path_buf(), 0, false)];
+    let mut aside = 0_u64;
+    while let Some((dir, depth, emptied)) = pending.pop() {
+        if emptied {
+            std::fs::remove_dir(&dir)?;
+            continue;
         }
-        result => result,
-    }
-}
-
-fn open_up(dir: &Path) -> std::io::Result<()> {
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700))?;
+        let entries = std::fs::read_dir(&dir)?;
+        pending.push((dir, depth, true));
+        for entry in entries {
+            let entry = entry?;
+            let at = entry.path();
+            if !entry.file_type()?.is_dir() {
+                std::fs::remove_file(at)?;
+            } else if depth < MOVED_FROM {
+                pending.push((at, depth + 1, false));
+            } else {
+                std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o700))?;
+                let free = |number: &u64| !path.join(format!(".deep{number}")).exists();
+                aside = (aside..).find(free).unwrap_or(aside);
+                let up = path.join(format!(".deep{aside}"));
+                std::fs::rename(&at, &up)?;
+                pending.push((up, 1, false));
+            }
         }
     }
     Ok(())
+}
+
+/// Removes what steers git, where it is no file that git would write: libgit2 reads it in every folder that it looks into.
+fn tame(dir: &Path, access: &Access<'_>) -> Result<(), GitError> {
+    let io = |path: &Path, source| GitError::Io {
+        doing: "look through",
+        path: path.to_path_buf(),
+        source,
+    };
+    let mut pending = vec![dir.to_path_buf()];
+    while let Some(dir) = pending.pop() {
+        if (access.cancelled)() {
+            let place = dir.display().to_string();
+            return Err(GitError::Cancelled { place });
+        }
+        for entry in std::fs::read_dir(&dir).map_err(|error| io(&dir, error))? {
+            let entry = entry.map_err(|error| io(&dir, error))?;
+            let (name, path) = (entry.file_name(), entry.path());
+            let kind = entry.file_type().map_err(|error| io(&path, error))?;
+            if STEERS.iter().any(|steers| name == *steers) {
+                let fits = |found: &Metadata| found.is_file() && found.len() <= SETTINGS;
+                remove_unless(&path, fits).map_err(|error| io(&path, error))?;
+            } else if kind.is_dir() && name != ".git" {
+                pending.push(path);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the most bytes that an index of this many files takes (`gitformat-index(5)`), with as much again for its extensions.
+fn index_limit(survey: &Survey) -> u64 {
+    let weight = &survey.weight;
+    foreign::NOTE + 2 * (72 * weight.entries + weight.paths)
 }
 
 fn is_ours(dir: &Path) -> bool {
@@ -187,20 +274,19 @@ fn is_ours(dir: &Path) -> bool {
 
 /// Removes what stands at a path if it is of the wrong kind. libgit2 would write and delete through a symbolic link that
 /// a build left in place of a file or directory, wherever it leads.
-fn remove_unless(path: &Path, fits: impl Fn(&std::fs::FileType) -> bool) -> std::io::Result<()> {
+fn remove_unless(path: &Path, fits: impl Fn(&Metadata) -> bool) -> std::io::Result<()> {
     match path.symlink_metadata() {
-        Ok(found) if !fits(&found.file_type()) => remove(path),
+        Ok(found) if !fits(&found) => remove(path),
         _ => Ok(()),
     }
 }
 
-fn entries(
-    repository: &Repository,
-    commit: CommitId,
-) -> Result<BTreeMap<PathBuf, Option<ObjectType>>, GitError> {
+type Entries = BTreeMap<PathBuf, (Option<ObjectType>, Oid)>;
+
+fn entries(repository: &Repository, commit: CommitId) -> Result<Entries, GitError> {
     let mut entries = BTreeMap::new();
     repository.walk(commit, |path, entry| {
-        entries.insert(path, entry.kind());
+        entries.insert(path, (entry.kind(), entry.id()));
     })?;
     Ok(entries)
 }

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ use super::repository::{CommitId, Mirrored, Repository, full_id};
 
 /// The configuration key by which a mirror says what it is a mirror of.
 const URL_KEY: &str = "hpc-ci.url";
+/// The most bytes of a file of a mirror that holds no objects: a million references in `packed-refs`.
+const LARGEST: u64 = 128 << 20;
 /// How often a held lock is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -256,6 +259,9 @@ fn open_sound(place: &Remote, access: &Access<'_>) -> Result<Result<Repository, 
     if !dir.exists() {
         return Ok(Err(String::new()));
     }
+    if let Some(reason) = find_strange(&dir) {
+        return Ok(Err(reason));
+    }
     let git = match git2::Repository::open_bare(&dir) {
         Ok(git) => git,
         Err(error) if error.code() == ErrorCode::Owner => {
@@ -280,11 +286,37 @@ fn open_sound(place: &Remote, access: &Access<'_>) -> Result<Result<Repository, 
     })
 }
 
+/// Looks for what is no file of git's: libgit2 opens whatever stands there, waits for a FIFO without end, and reads all of a file.
+fn find_strange(dir: &Path) -> Option<String> {
+    let strange = |path: &Path, what: &str| Some(format!("`{}` is {what}", path.display()));
+    let mut pending = vec![(dir.to_path_buf(), false)];
+    while let Some((dir, objects)) = pending.pop() {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let Ok(kind) = entry.file_type() else {
+                return strange(&path, "unreadable");
+            };
+            if kind.is_dir() {
+                let objects = objects || entry.file_name() == "objects";
+                pending.push((path, objects));
+            } else if !kind.is_file() {
+                return strange(&path, "no regular file");
+            } else if !objects && entry.metadata().is_ok_and(|it| it.len() > LARGEST) {
+                return strange(&path, "larger than any of git's");
+            }
+        }
+    }
+    None
+}
+
 /// Looks whether every reference leads to something that can be read. Damage further in shows at checkout.
 fn find_damage(git: &git2::Repository, place: &Remote) -> Option<String> {
     let url = git.config().and_then(|config| config.get_string(URL_KEY));
     if url.ok().as_deref() != Some(&place.without_credentials()) {
         return Some("it does not say what it is a mirror of".to_owned());
+    }
+    if let Err(error) = git.find_reference("HEAD") {
+        return Some(error.message().to_owned());
     }
     let references = match git.references() {
         Ok(references) => references,
@@ -370,10 +402,13 @@ impl Lock {
             source,
         };
         std::fs::create_dir_all(&access.mirrors).map_err(io)?;
+        // Opened for writing alone, a FIFO would be waited for.
+        let waits_for_none = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
         let file = File::options()
             .create(true)
             .truncate(false)
             .write(true)
+            .custom_flags(waits_for_none.bits().cast_signed())
             .open(&path)
             .map_err(io)?;
         let start = Instant::now();

@@ -8,6 +8,7 @@
 //! [`Repository`] holds it (the source itself, or a mirror kept between runs), and [`checkout`] makes a tree of it.
 
 mod access;
+mod bounds;
 mod cause;
 mod checkout;
 mod credentials;
@@ -27,13 +28,16 @@ mod repository;
 mod sample;
 mod source;
 mod submodules;
+mod survey;
 mod tree;
 
 pub use access::{Access, Progress, Token};
+pub use bounds::{Bounds, Measure, SETTINGS, SOURCE};
 pub use checkout::{Checkout, CheckoutOptions, SubmoduleTree, checkout, fetch_submodules};
 pub use dirty::{Change, ChangeKind, Dirty};
 pub use error::GitError;
 pub use gitmodules::GitmodulesError;
+pub use kept::remove_tree;
 pub use limits::limit_waiting;
 pub use location::{Location, LocationError, Remote, Secret, Transport};
 pub use push::{Changes, Pushed, Snapshot, Update, update_branch};

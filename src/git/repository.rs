@@ -9,9 +9,12 @@ use std::str::FromStr;
 use git2::{ErrorClass, ErrorCode, ObjectType, Oid};
 use serde::{Deserialize, Serialize};
 
+use super::access::Access;
+use super::bounds::{Bounds, FOLDER, MESSAGE, Measure, TAGS};
 use super::cause;
 use super::error::GitError;
 use super::location::{Location, Remote};
+use super::survey::Survey;
 
 /// How many symbolic links are followed inside a commit.
 const MAX_LINKS: usize = 8;
@@ -135,12 +138,23 @@ impl Repository {
     /// Returns true if the commit is there, whatever became of its parents.
     #[must_use]
     pub fn has(&self, commit: CommitId) -> bool {
-        self.git.find_commit(commit.0).is_ok()
+        matches!(self.header(commit.0), Ok((_, ObjectType::Commit)))
     }
 
-    /// Returns the content of a file of a commit; `None` if there is no such file. A symbolic link is followed as far as
-    /// it stays inside the commit.
-    pub fn file_at(&self, commit: CommitId, path: &Path) -> Result<Option<Vec<u8>>, GitError> {
+    /// Returns what an object says of its size and kind, without inflating it.
+    fn header(&self, id: Oid) -> Result<(u64, ObjectType), git2::Error> {
+        let (size, kind) = self.git.odb()?.read_header(id)?;
+        Ok((size as u64, kind))
+    }
+
+    /// Returns the content of a file of a commit, of at most this size; `None` if there is no such file. A symbolic link is followed
+    /// as far as it stays inside the commit.
+    pub fn file_at(
+        &self,
+        commit: CommitId,
+        path: &Path,
+        (measure, limit): (Measure, u64),
+    ) -> Result<Option<Vec<u8>>, GitError> {
         let tree = self.tree(commit)?;
         let mut path = path.to_path_buf();
         for _ in 0..MAX_LINKS {
@@ -152,10 +166,17 @@ impl Repository {
             if entry.kind() != Some(ObjectType::Blob) {
                 return Ok(None);
             }
-            let blob = self
-                .git
-                .find_blob(entry.id())
-                .map_err(|error| self.failed("read a file", &error))?;
+            let failed = |error: git2::Error| self.failed("read a file", &error);
+            let (size, _) = self.header(entry.id()).map_err(failed)?;
+            if size > limit {
+                return Err(GitError::TooMuch {
+                    commit,
+                    path,
+                    measure,
+                    limit,
+                });
+            }
+            let blob = self.git.find_blob(entry.id()).map_err(failed)?;
             if entry.filemode() != i32::from(git2::FileMode::Link) {
                 return Ok(Some(blob.content().to_vec()));
             }
@@ -168,7 +189,13 @@ impl Repository {
     }
 
     /// Returns the paths of all files of a commit, without those of submodules, in git's order.
-    pub fn list_files(&self, commit: CommitId) -> Result<Vec<PathBuf>, GitError> {
+    pub fn list_files(
+        &self,
+        commit: CommitId,
+        bounds: &Bounds,
+        access: &Access<'_>,
+    ) -> Result<Vec<PathBuf>, GitError> {
+        Survey::take(self, commit, bounds, false, access)?;
         let mut paths = Vec::new();
         self.walk(commit, |path, entry| {
             if entry.kind() == Some(ObjectType::Blob) {
@@ -179,13 +206,33 @@ impl Repository {
     }
 
     /// Returns the submodules of a commit and their commits, without those of submodules.
-    pub fn submodules(&self, commit: CommitId) -> Result<Vec<(PathBuf, CommitId)>, GitError> {
+    pub fn submodules(
+        &self,
+        commit: CommitId,
+        bounds: &Bounds,
+        access: &Access<'_>,
+    ) -> Result<Vec<(PathBuf, CommitId)>, GitError> {
+        let survey = Survey::take(self, commit, bounds, false, access)?;
+        self.links(commit, &survey)
+    }
+
+    /// Returns the submodules of a commit that was surveyed, by path.
+    pub(super) fn links(
+        &self,
+        commit: CommitId,
+        survey: &Survey,
+    ) -> Result<Vec<(PathBuf, CommitId)>, GitError> {
         let mut found = Vec::new();
-        self.walk(commit, |path, entry| {
-            if entry.kind() == Some(ObjectType::Commit) {
-                found.push((path, CommitId(entry.id())));
-            }
-        })?;
+        self.walk_where(
+            commit,
+            |tree| survey.leads_to_links(tree),
+            |path, entry| {
+                if entry.kind() == Some(ObjectType::Commit) {
+                    found.push((path, CommitId(entry.id())));
+                }
+            },
+        )?;
+        found.sort();
         Ok(found)
     }
 
@@ -239,11 +286,7 @@ impl Repository {
 
     /// Returns the first parent of a commit; `None` for the first commit of all. It need not be present itself.
     pub fn first_parent(&self, commit: CommitId) -> Result<Option<CommitId>, GitError> {
-        let found = self
-            .git
-            .find_commit(commit.0)
-            .map_err(|error| self.failed("read a commit", &error))?;
-        Ok(found.parent_id(0).ok().map(CommitId))
+        Ok(self.commit(commit)?.parent_id(0).ok().map(CommitId))
     }
 
     /// Returns the tag that names a commit: annotated ones first, then the last by name.
@@ -255,11 +298,9 @@ impl Repository {
             let Ok(name) = reference.shorthand() else {
                 continue;
             };
-            let points_here = reference
-                .peel(ObjectType::Commit)
-                .is_ok_and(|object| object.id() == commit.0);
-            if points_here {
-                let annotated = reference.target() != Some(commit.0);
+            let target = reference.target();
+            if target.and_then(|target| self.peeled(target)) == Some(commit) {
+                let annotated = target != Some(commit.0);
                 best = best.max(Some((annotated, name.to_owned())));
             }
         }
@@ -304,9 +345,22 @@ impl Repository {
     }
 
     pub(super) fn reference_tip(&self, name: &str) -> Option<CommitId> {
-        let reference = self.git.find_reference(name).ok()?;
-        let commit = reference.peel_to_commit().ok()?;
-        Some(CommitId(commit.id()))
+        let reference = self.git.find_reference(name).ok()?.resolve().ok()?;
+        self.peeled(reference.target()?)
+    }
+
+    /// Returns the commit that an object stands for: itself, or behind a few annotated tags.
+    pub(super) fn peeled(&self, mut id: Oid) -> Option<CommitId> {
+        for _ in 0..=TAGS {
+            match self.header(id).ok()? {
+                (_, ObjectType::Commit) => return Some(CommitId(id)),
+                (size, ObjectType::Tag) if size <= MESSAGE => {
+                    id = self.git.find_tag(id).ok()?.target_id();
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 
     /// Returns the directory of the objects, for others to borrow from.
@@ -333,23 +387,54 @@ impl Repository {
             Err(error) if names_nothing(&error) => return Ok(None),
             Err(error) => return Err(self.failed("look for a commit", &error)),
         };
-        Ok(object
-            .peel_to_commit()
-            .ok()
-            .map(|commit| CommitId(commit.id())))
+        Ok(self.peeled(object.id()))
+    }
+
+    /// Reads a commit, if its message is not absurd.
+    fn commit(&self, commit: CommitId) -> Result<git2::Commit<'_>, GitError> {
+        let failed = |error: git2::Error| self.failed("read a commit", &error);
+        let too_much = |path, measure, limit| GitError::TooMuch {
+            commit,
+            path,
+            measure,
+            limit,
+        };
+        let (size, _) = self.header(commit.0).map_err(failed)?;
+        if size > MESSAGE {
+            return Err(too_much(
+                commit.to_string().into(),
+                Measure::Message,
+                MESSAGE,
+            ));
+        }
+        let found = self.git.find_commit(commit.0).map_err(failed)?;
+        let (size, _) = self.header(found.tree_id()).map_err(failed)?;
+        if size > FOLDER {
+            return Err(too_much(".".into(), Measure::Folder, FOLDER));
+        }
+        Ok(found)
     }
 
     pub(super) fn tree(&self, commit: CommitId) -> Result<git2::Tree<'_>, GitError> {
-        self.git
-            .find_commit(commit.0)
-            .and_then(|found| found.tree())
+        let found = self.commit(commit)?;
+        found
+            .tree()
             .map_err(|error| self.failed("read a commit", &error))
     }
 
-    /// Calls `visit` for every entry of a commit that is not a directory.
+    /// Calls `visit` for every entry of a commit that is not a directory; the commit was surveyed before, so that it has an end.
     pub(super) fn walk(
         &self,
         commit: CommitId,
+        visit: impl FnMut(PathBuf, &git2::TreeEntry<'_>),
+    ) -> Result<(), GitError> {
+        self.walk_where(commit, |_| true, visit)
+    }
+
+    fn walk_where(
+        &self,
+        commit: CommitId,
+        enter: impl Fn(Oid) -> bool,
         mut visit: impl FnMut(PathBuf, &git2::TreeEntry<'_>),
     ) -> Result<(), GitError> {
         let tree = self.tree(commit)?;
@@ -358,6 +443,9 @@ impl Repository {
             for entry in &tree {
                 let path = dir.join(OsStr::from_bytes(entry.name_bytes()));
                 if entry.kind() == Some(ObjectType::Tree) {
+                    if !enter(entry.id()) {
+                        continue;
+                    }
                     let inner = self
                         .git
                         .find_tree(entry.id())
@@ -499,6 +587,7 @@ fn follow(link: &Path, target: &[u8]) -> Option<PathBuf> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use super::super::bounds::SETTINGS;
     use super::super::sample::Content::{File, Gone, Link};
     use super::super::sample::Sample;
     use super::*;
@@ -532,7 +621,8 @@ mod tests {
         sample.commit(&[("ci/hpc.toml", Gone)]);
         let repository = sample.repository();
         let read = |path: &str| {
-            let content = repository.file_at(commit, Path::new(path)).unwrap();
+            let limit = (Measure::Settings, SETTINGS);
+            let content = repository.file_at(commit, Path::new(path), limit).unwrap();
             content.map(|bytes| String::from_utf8(bytes).unwrap())
         };
         for path in ["ci/hpc.toml", "hpc.toml", "ci/up"] {
@@ -541,7 +631,8 @@ mod tests {
         for path in ["none", "ci", "ci/out", "etc", "loop", "ci/hpc.toml/below"] {
             assert_eq!(read(path), None, "{path}");
         }
-        let mut files = repository.list_files(commit).unwrap();
+        let (bounds, access) = (Bounds::default(), sample.access());
+        let mut files = repository.list_files(commit, &bounds, &access).unwrap();
         files.sort();
         let expected = ["ci/hpc.toml", "ci/out", "ci/up", "etc", "hpc.toml", "loop"];
         assert_eq!(files, expected.map(PathBuf::from));

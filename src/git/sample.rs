@@ -7,6 +7,7 @@ use git2::{Oid, Signature};
 use tempfile::TempDir;
 
 use super::access::Access;
+use super::bounds::Bounds;
 use super::checkout::{Checkout, CheckoutOptions, checkout};
 use super::error::GitError;
 use super::repository::{CommitId, Repository};
@@ -97,6 +98,10 @@ impl Sample {
         let options = CheckoutOptions {
             submodules: true,
             reuse,
+            bounds: Bounds {
+                local_submodules: true,
+                ..Bounds::default()
+            },
         };
         checkout(
             &self.repository(),

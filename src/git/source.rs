@@ -257,9 +257,12 @@ fn head_of(repository: Repository) -> Result<Found, GitError> {
     };
     let (commit, branch) = {
         let head = repository.git.head().map_err(failed)?;
-        let commit = head.peel_to_commit().map_err(failed)?;
+        let commit = match head.target().and_then(|id| repository.peeled(id)) {
+            Some(commit) => commit,
+            None => CommitId(head.peel_to_commit().map_err(failed)?.id()),
+        };
         let branch = head.is_branch().then(|| head.shorthand().ok()).flatten();
-        (CommitId(commit.id()), branch.map(str::to_owned))
+        (commit, branch.map(str::to_owned))
     };
     let dirty = dirty::dirty(&repository)?;
     Ok(Found {

@@ -13,28 +13,28 @@ use git2::build::CheckoutBuilder;
 use git2::{CheckoutNotificationType, Delta, FileMode, ObjectType, Oid};
 
 use super::access::{Access, Progress};
+use super::bounds::Bounds;
 use super::cause;
 use super::error::GitError;
 use super::kept::{self, Kept, MARK};
 use super::location::Location;
 use super::repository::{CommitId, Repository};
+use super::survey::Survey;
 
 /// How many paths an error shows.
 const SHOWN_PATHS: usize = 5;
 
-/// Writes a commit's files to `dir`; returns true if an earlier tree was brought to the commit.
+/// Writes a commit's files to `dir`; returns true if an earlier tree was brought to the commit, which is tried if `reuse` says what
+/// that may hold.
 pub(super) fn write(
     repository: &Repository,
     commit: CommitId,
+    survey: &Survey,
     dir: &Path,
-    reuse: bool,
+    reuse: Option<&Bounds>,
     access: &Access<'_>,
 ) -> Result<bool, GitError> {
-    let kept = if reuse {
-        Kept::read(dir, repository)
-    } else {
-        None
-    };
+    let kept = reuse.and_then(|bounds| Kept::read(dir, repository, bounds, access));
     let io = |source| GitError::Io {
         doing: "clear",
         path: dir.to_path_buf(),
@@ -46,10 +46,10 @@ pub(super) fn write(
     kept::remove(&dir.join(".git")).map_err(io)?;
     make_git_dir(repository, dir)?;
     if let Some(kept) = &kept {
-        kept.restore(repository, commit, dir)?;
+        kept.restore(repository, commit, survey, dir, access)?;
     }
     let git = open(dir)?;
-    write_files(repository, &git, commit, access)?;
+    write_files(repository, &git, commit, survey, access)?;
     git.set_head_detached(commit.0)
         .map_err(|error| failed(dir, "set HEAD", &error))?;
     if kept.is_some() {
@@ -83,7 +83,7 @@ fn make_git_dir(repository: &Repository, dir: &Path) -> Result<(), GitError> {
     objects.push("\n");
     std::fs::write(dot_git.join("objects/info/alternates"), objects.as_bytes()).map_err(io)?;
     let shallow = repository.git.commondir().join("shallow");
-    if shallow.exists() {
+    if shallow.is_file() {
         std::fs::copy(&shallow, dot_git.join("shallow")).map_err(io)?;
     }
     let references = references(repository)?;
@@ -139,6 +139,7 @@ fn write_files(
     repository: &Repository,
     git: &git2::Repository,
     commit: CommitId,
+    survey: &Survey,
     access: &Access<'_>,
 ) -> Result<(), GitError> {
     let found = git
@@ -146,10 +147,7 @@ fn write_files(
         .map_err(|error| repository.failed("read a commit", &error))?;
     // With nothing to say how line ends are written, libgit2 would still look for it at every file: twelve system calls
     // each, measured on 60,000 files.
-    let mut has_attributes = false;
-    repository.walk(commit, |path, _| {
-        has_attributes |= path.file_name() == Some(".gitattributes".as_ref());
-    })?;
+    let has_attributes = survey.weight.has_attributes;
     let mut builder = CheckoutBuilder::new();
     builder
         .force()

@@ -1,19 +1,25 @@
 //! Git against real servers and real clones.
 
+mod bombs;
 mod finding;
+mod kept;
 mod login;
 mod trees;
 
 use std::path::{Path, PathBuf};
 
 use hpc_ci::git::{
-    Access, Checkout, CheckoutOptions, Found, GitError, Secret, Source, Token, Wanted, checkout,
+    Access, Bounds, Checkout, CheckoutOptions, Found, GitError, Secret, Source, Token, Wanted,
+    checkout,
 };
 
-const FRESH: CheckoutOptions = CheckoutOptions {
-    submodules: true,
-    reuse: false,
-};
+fn fresh() -> CheckoutOptions {
+    CheckoutOptions {
+        submodules: true,
+        reuse: false,
+        bounds: Bounds::default(),
+    }
+}
 
 fn access(home: &Path) -> Access<'static> {
     Access::new(home.join("mirrors"))
@@ -40,7 +46,7 @@ fn commit(url: &str, id: &str, access: &Access<'_>) -> Result<Found, GitError> {
 }
 
 fn place(found: &Found, dir: &Path, access: &Access<'_>) -> Result<Checkout, GitError> {
-    checkout(&found.repository, found.commit, dir, FRESH, access)
+    checkout(&found.repository, found.commit, dir, fresh(), access)
 }
 
 fn read(path: PathBuf) -> String {

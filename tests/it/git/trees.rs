@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hpc_ci::git::{CheckoutOptions, Source, Wanted, checkout, fetch_submodules};
+use hpc_ci::git::{Bounds, CheckoutOptions, Source, Wanted, checkout, fetch_submodules};
 
 use super::{access, head, place, read, told, with_token};
 use crate::support::git_servers::{Http, TOKEN, git, in_home, make_repository, push, run, write};
@@ -27,7 +27,8 @@ fn nested_submodules_with_relative_addresses() {
         let url = http.url("private", "outer.git");
         let access = with_token(home, TOKEN, &url);
         let found = head(&url, &access).unwrap();
-        let parts = fetch_submodules(&found.repository, found.commit, &access).unwrap();
+        let parts =
+            fetch_submodules(&found.repository, found.commit, Bounds::default(), &access).unwrap();
         let paths: Vec<_> = parts
             .iter()
             .map(|part| part.path.to_str().unwrap())
@@ -200,6 +201,7 @@ fn nothing_that_a_repository_or_template_names_is_run() {
                 let options = CheckoutOptions {
                     submodules: true,
                     reuse,
+                    bounds: Bounds::default(),
                 };
                 let tree = home.join("tree");
                 checkout(&found.repository, found.commit, &tree, options, &access).unwrap();

@@ -1,6 +1,5 @@
 //! Projects to run hpc-ci on, and what a run of it left.
 
-#[expect(dead_code, reason = "the tables that measure come next")]
 pub(crate) mod bounds;
 pub(crate) mod driver;
 pub(crate) mod git_servers;
