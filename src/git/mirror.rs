@@ -290,6 +290,13 @@ fn open_sound(place: &Remote, access: &Access<'_>) -> Result<Result<Repository, 
 /// Looks for what is no file of git's: libgit2 opens whatever stands there, waits for a FIFO without end, and reads all of a file.
 fn find_strange(top: &Path) -> Option<String> {
     let names = top.join("refs");
+    let shallow = top.join("shallow");
+    let is_id = |line: &str| full_id(line).is_some();
+    match foreign::read_to_string(&shallow, foreign::RECORD) {
+        Ok(text) if text.lines().all(is_id) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        _ => return Some(format!("`{}` is none of git's", shallow.display())),
+    }
     let strange = |path: &Path, what: &str| Some(format!("`{}` is {what}", path.display()));
     let mut pending = vec![(top.to_path_buf(), false)];
     while let Some((dir, objects)) = pending.pop() {
