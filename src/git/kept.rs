@@ -222,8 +222,10 @@ pub(super) fn remove(path: &Path) -> std::io::Result<()> {
                 pending.push((at, depth + 1, false));
             } else {
                 std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o700))?;
-                let free = |number: &u64| !path.join(format!(".deep{number}")).exists();
-                aside = (aside..).find(free).unwrap_or(aside);
+                let free = |number: u64| !path.join(format!(".deep{number}")).exists();
+                while !free(aside) {
+                    aside += 1;
+                }
                 let up = path.join(format!(".deep{aside}"));
                 std::fs::rename(&at, &up)?;
                 pending.push((up, 1, false));

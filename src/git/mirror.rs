@@ -20,6 +20,7 @@ use super::error::GitError;
 use super::location::{Location, Remote};
 use super::remote::{Advertised, Fetch, History, converse};
 use super::repository::{CommitId, Mirrored, Repository, full_id};
+use crate::foreign;
 
 /// The configuration key by which a mirror says what it is a mirror of.
 const URL_KEY: &str = "hpc-ci.url";
@@ -287,9 +288,17 @@ fn open_sound(place: &Remote, access: &Access<'_>) -> Result<Result<Repository, 
 }
 
 /// Looks for what is no file of git's: libgit2 opens whatever stands there, waits for a FIFO without end, and reads all of a file.
-fn find_strange(dir: &Path) -> Option<String> {
+fn find_strange(top: &Path) -> Option<String> {
+    let names = top.join("refs");
+    let shallow = top.join("shallow");
+    let is_id = |line: &str| full_id(line).is_some();
+    match foreign::read_to_string(&shallow, foreign::RECORD) {
+        Ok(text) if text.lines().all(is_id) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        _ => return Some(format!("`{}` is none of git's", shallow.display())),
+    }
     let strange = |path: &Path, what: &str| Some(format!("`{}` is {what}", path.display()));
-    let mut pending = vec![(dir.to_path_buf(), false)];
+    let mut pending = vec![(top.to_path_buf(), false)];
     while let Some((dir, objects)) = pending.pop() {
         for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -303,10 +312,24 @@ fn find_strange(dir: &Path) -> Option<String> {
                 return strange(&path, "no regular file");
             } else if !objects && entry.metadata().is_ok_and(|it| it.len() > LARGEST) {
                 return strange(&path, "larger than any of git's");
+            } else if path.starts_with(&names)
+                && path.extension().is_none_or(|end| end != "lock")
+                && !is_reference(&path)
+            {
+                return strange(&path, "no reference");
             }
         }
     }
     None
+}
+
+/// libgit2 passes over a damaged reference when it lists them, and stumbles when it writes.
+fn is_reference(path: &Path) -> bool {
+    match foreign::read_to_string(path, foreign::NOTE) {
+        Ok(text) => full_id(text.trim()).is_some() || text.starts_with("ref: "),
+        // Another process may have moved it to the packed ones.
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
 }
 
 /// Looks whether every reference leads to something that can be read. Damage further in shows at checkout.

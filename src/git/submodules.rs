@@ -163,20 +163,19 @@ impl Search<'_, '_> {
                 return Ok(Rc::clone(known));
             }
         }
-        let (key, found) = match kept_by_clone(parent, path, name, commit, place) {
-            Some(repository) => (here, repository),
-            None => {
-                // As git does since 2.38.1 (`protocol.file.allow`): whoever writes a commit must not choose what of this machine
-                // is read.
-                if let Location::Path(path) = place
-                    && !by_user
-                    && !self.budget.bounds.local_submodules
-                {
-                    let place = path.clone();
-                    return Err(GitError::SubmoduleElsewhere { place });
-                }
-                (there, bring_in(place, commit, self.access)?)
+        let kept = kept_by_clone(parent, path, name, commit, place);
+        let (key, found) = if let Some(repository) = kept {
+            (here, repository)
+        } else {
+            // As git does since 2.38.1 (`protocol.file.allow`): whoever writes a commit must not choose what of this machine is read.
+            if let Location::Path(path) = place
+                && !by_user
+                && !self.budget.bounds.local_submodules
+            {
+                let place = path.clone();
+                return Err(GitError::SubmoduleElsewhere { place });
             }
+            (there, bring_in(place, commit, self.access)?)
         };
         let found = Rc::new(found);
         self.opened.insert(key, Rc::clone(&found));

@@ -320,13 +320,12 @@ impl Walk<'_> {
             return Err(self.too_much(name, Measure::Settings, SETTINGS));
         }
         one.has_attributes = attributes;
-        one.patterns = match self.patterns.get(&(id, attributes)) {
-            Some(lines) => *lines,
-            None => {
-                let blob = self.repository.git.find_blob(id).map_err(failed)?;
-                lines_of(blob.content(), attributes)
-                    .map_err(|(measure, limit)| self.too_much(name, measure, limit))?
-            }
+        one.patterns = if let Some(lines) = self.patterns.get(&(id, attributes)) {
+            *lines
+        } else {
+            let blob = self.repository.git.find_blob(id).map_err(failed)?;
+            lines_of(blob.content(), attributes)
+                .map_err(|(measure, limit)| self.too_much(name, measure, limit))?
         };
         self.patterns.insert((id, attributes), one.patterns);
         Ok(())

@@ -35,7 +35,7 @@ const KINDS: &[(&str, Spoil)] = &[
     ("a folder", |path| std::fs::create_dir(path).unwrap()),
     ("an unreadable file", |path| {
         std::fs::write(path, "x").unwrap();
-        let none = std::fs::Permissions::from_mode(0);
+        let none = std::fs::Permissions::from_mode(0o000);
         std::fs::set_permissions(path, none).unwrap();
     }),
     ("nothing", |_| {}),
