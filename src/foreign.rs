@@ -3,7 +3,7 @@
 //! Such a file may have become a FIFO, on which an open waits for ever, a link to a device that never ends, or larger than memory.
 //! So no link is followed, only regular files are opened, without waiting, and no more is read than a limit that the caller knows.
 
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +17,8 @@ pub const NOTE: u64 = 64 << 10;
 pub const RECORD: u64 = 16 << 20;
 /// The most bytes of a document of ours: plans of ten thousand steps, journals, results.
 pub const DOCUMENT: u64 = 256 << 20;
+/// The most bytes of an artifact, such as the tracefile of a large code.
+pub const ARTIFACT: u64 = 1 << 30;
 /// The most names in a folder that are read.
 pub const MOST_NAMES: usize = 4_000_000;
 
@@ -69,6 +71,36 @@ pub fn open_linked(path: impl AsRef<Path>) -> io::Result<fs_err::File> {
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let file = fs_err::OpenOptions::new()
         .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    check(path, &file.metadata()?)?;
+    Ok(file)
+}
+
+/// Opens a regular file for adding to its end, made if it is not there; anything else, a link included, is an error.
+pub fn append(path: impl AsRef<Path>) -> io::Result<fs_err::File> {
+    write(path.as_ref(), fs_err::OpenOptions::new().append(true))
+}
+
+/// Opens a regular file for writing it anew, made with this mode if it is not there; anything else, a link included, is an error.
+pub fn create(path: impl AsRef<Path>, mode: u32) -> io::Result<fs_err::File> {
+    let mut options = fs_err::OpenOptions::new();
+    write(path.as_ref(), options.write(true).truncate(true).mode(mode))
+}
+
+/// Writes a file anew, with the usual mode; what stands there and is no regular file is an error.
+pub fn put(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> io::Result<()> {
+    create(path, 0o666)?.write_all(content.as_ref())
+}
+
+fn write(path: &Path, options: &mut fs_err::OpenOptions) -> io::Result<fs_err::File> {
+    let flags =
+        rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    if let Ok(there) = std::fs::symlink_metadata(path) {
+        check(path, &there)?;
+    }
+    let file = options
+        .create(true)
         .custom_flags(flags.bits().cast_signed())
         .open(path)?;
     check(path, &file.metadata()?)?;
@@ -164,7 +196,34 @@ pub fn read_end(path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
 /// Returns the text of a regular file of at most this size.
 pub fn read_to_string(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
     let path = path.as_ref();
-    String::from_utf8(read(path, limit)?).map_err(|_| {
+    in_utf8(path, read(path, limit)?)
+}
+
+/// The same for what a configuration names: links are followed.
+pub fn read_linked(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
+    text(open_linked(path)?, limit)
+}
+
+/// Returns the text of an open file of at most this size.
+pub fn text(file: fs_err::File, limit: u64) -> io::Result<String> {
+    let path = file.path().to_owned();
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(ForeignError::Size { path, limit }.into());
+    }
+    in_utf8(&path, bytes)
+}
+
+/// Returns whether something else than a regular file stands there.
+#[must_use]
+pub fn is_no_file(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|it| it.downcast_ref());
+    matches!(inner, Some(ForeignError::Kind { .. }))
+}
+
+fn in_utf8(path: &Path, bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| {
         let text = format!("`{}` is not UTF-8", path.display());
         io::Error::new(io::ErrorKind::InvalidData, text)
     })

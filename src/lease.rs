@@ -176,7 +176,7 @@ impl Lease {
     #[must_use]
     pub fn check(&self) -> Hold {
         // To open a file asks the server, where to look at its name may not.
-        let Err(error) = File::open(&self.path) else {
+        let Err(error) = foreign::open(&self.path) else {
             return Hold::Kept;
         };
         match remedy::number(&error) {
@@ -238,7 +238,7 @@ impl Drop for Lease {
         let part = self.path.with_extension("part");
         let written = serde_json::to_vec(&self.holder)
             .map_err(io::Error::from)
-            .and_then(|text| fs_err::write(&part, text))
+            .and_then(|text| foreign::put(&part, text))
             .and_then(|()| fs_err::rename(&part, &self.path));
         if let Err(error) = written {
             // Others will see that the process is gone.
@@ -392,7 +392,7 @@ fn is_silent(folder: &Path, name: &str, claim: &Claim) -> io::Result<bool> {
         changed,
         first_seen: now,
     };
-    fs_err::write(&kept, serde_json::to_vec(&sighting)?)?;
+    foreign::put(&kept, serde_json::to_vec(&sighting)?)?;
     Ok(false)
 }
 

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::foreign;
+
 /// The umask that we were started with, if ours is another.
 static OWN_UMASK: OnceLock<u32> = OnceLock::new();
 
@@ -329,13 +331,7 @@ impl Command {
             Stdio::piped()
         });
         if let Some(file) = &self.log {
-            let open = || {
-                std::fs::OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .open(file)
-            };
-            let out = open().map_err(start_error)?;
+            let out = foreign::append(file).map_err(start_error)?.into_file();
             let err = out.try_clone().map_err(start_error)?;
             command.stdout(out).stderr(err);
         } else {

@@ -297,6 +297,86 @@ fn pure_files_touch_nothing() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// How files are opened other than by `foreign`.
+const OPENS: &[&str] = &[
+    "fs::read(",
+    "fs_err::read(",
+    "fs::read_to_string(",
+    "fs_err::read_to_string(",
+    "File::open(",
+    "File::create",
+    "OpenOptions::new",
+    "fs::write(",
+    "fs_err::write(",
+];
+
+/// Files that open some in another way, each with what and why.
+const OPEN_OTHERWISE: &[(&str, &str, &str)] = &[
+    (
+        "lease.rs",
+        "File::create_new",
+        "the first to make it has it",
+    ),
+    ("lease.rs", "fs_err::read_to_string(", "/proc"),
+    ("doctor/probe/host.rs", "fs::read_to_string(", "/proc, /sys"),
+    ("process/table.rs", "fs_err::read_to_string(", "/proc"),
+    ("scheduler/local.rs", "fs_err::read(", "/proc"),
+    ("coverage/node/mod.rs", "File::open(", "a folder, as a lock"),
+    (
+        "results/store/stage.rs",
+        "File::open(",
+        "a folder, to sync it",
+    ),
+    (
+        "doctor/probe/tools.rs",
+        "fs_err::write(",
+        "a temporary folder",
+    ),
+    (
+        "doctor/probe/storage.rs",
+        "fs_err::write(",
+        "a temporary file",
+    ),
+    (
+        "doctor/probe/node.rs",
+        "fs_err::write(",
+        "a temporary folder",
+    ),
+    (
+        "doctor/probe/scheduler.rs",
+        "fs_err::write(",
+        "a temporary file",
+    ),
+    ("cli/strategies.rs", "fs_err::write(", "a temporary file"),
+    ("build/continuous.rs", "fs::write(", "a temporary folder"),
+    ("git/tree.rs", "fs::write(", "a `.git` that was just made"),
+    ("llvm/mod.rs", "fs::write(", "a folder that was just made"),
+];
+
+/// What a step, a build or another process can replace may have become a FIFO, a link or endless, and would stop the driver.
+#[test]
+fn files_are_opened_in_one_way() {
+    let mut wrong = Vec::new();
+    let mut unused: Vec<_> = OPEN_OTHERWISE.to_vec();
+    for (file, code) in sources() {
+        let is_test = file.ends_with("/tests.rs") || file.contains("/tests/");
+        if file == "foreign.rs" || file == "git/sample.rs" || is_test {
+            continue;
+        }
+        for word in OPENS.iter().filter(|word| code.contains(**word)) {
+            let known = |of: &str, opens: &str| of == file && opens == *word;
+            unused.retain(|(of, opens, _)| !known(of, opens));
+            if !OPEN_OTHERWISE.iter().any(|(of, opens, _)| known(of, opens)) {
+                wrong.push(format!(
+                    "src/{file} opens a file by `{word}`, and not by `foreign`"
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(unused.is_empty(), "no longer needed: {unused:?}");
+}
+
 #[test]
 fn only_the_git_room_knows_libgit2() {
     let wrong: Vec<String> = sources()

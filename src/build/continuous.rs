@@ -108,7 +108,7 @@ pub async fn compilers(
         found.push(compiler);
     }
     if let Ok(text) = serde_json::to_vec_pretty(&known)
-        && let Err(error) = std::fs::write(&answers, text)
+        && let Err(error) = foreign::put(&answers, text)
     {
         tracing::debug!(%error, "what compilers answered is not kept");
     }

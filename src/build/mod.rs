@@ -195,7 +195,7 @@ hpc_ci_enter "$hpc_ci_dir"
 }
 
 fn write(path: &Path, text: &str) -> Result<(), BuildError> {
-    std::fs::write(path, text).map_err(|source| BuildError::Write {
+    foreign::put(path, text).map_err(|source| BuildError::Write {
         path: path.to_owned(),
         source,
     })

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::PROBE_DEADLINE;
 use super::environment::{self, Setup};
+use crate::foreign;
 use crate::process::{Command, ProcessError};
 
 const SOURCE: &str = include_str!("keep_counters.c");
@@ -63,7 +64,7 @@ pub async fn build(
         return Err(PreloadError::Path { path: library });
     }
     let source = dir.join("keep_counters.c");
-    let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&source, SOURCE));
+    let written = std::fs::create_dir_all(dir).and_then(|()| foreign::put(&source, SOURCE));
     written.map_err(|error| PreloadError::Write {
         path: source.clone(),
         source: error,

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::foreign;
 use crate::plan::trust::Origin;
 
 /// Returns what a commit of this branch comes from. A name with a colon is a fork's branch, as Codecov has it.
@@ -48,7 +49,7 @@ pub(super) fn full_name(branch: String, origin: &Origin) -> String {
 /// Returns the document of the event that started a workflow of GitHub.
 pub(super) fn event(variable: &dyn Fn(&str) -> Option<String>) -> Option<Value> {
     let path = variable("GITHUB_EVENT_PATH").filter(|path| !path.is_empty())?;
-    serde_json::from_slice(&fs_err::read(path).ok()?).ok()
+    serde_json::from_str(&foreign::read_linked(path, foreign::RECORD).ok()?).ok()
 }
 
 /// GitHub tells of forks in the document of the event alone.

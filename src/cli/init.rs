@@ -14,6 +14,7 @@ use crate::build::secrets::Secrets;
 use crate::config::SchedulerKind;
 use crate::drive::place;
 use crate::error::{Error, Exit};
+use crate::foreign;
 use crate::init::text::Line;
 use crate::init::{self, Found, text};
 
@@ -144,7 +145,7 @@ pub(super) async fn init(args: &InitArgs, console: &Console) -> Result<Exit, Err
     let mut writing = Vec::new();
     for file in &wanted {
         let path = top.join(file.path);
-        match fs::read(&path) {
+        match foreign::read(&path, foreign::DOCUMENT) {
             Ok(there) if there == file.text.as_bytes() => {}
             Ok(_) if !args.force => return Err(Error::Occupied { path }),
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::File(error)),
@@ -203,6 +204,6 @@ fn write(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    fs::write(path, text)?;
+    foreign::put(path, text)?;
     fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }

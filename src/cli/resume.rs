@@ -138,7 +138,7 @@ pub(super) async fn cancel(
     let had_ended = matches!(reopened, Reopened::Ended(_));
     if !had_ended {
         // Whoever drives it looks for this file; so do we, if nobody does.
-        fs_err::write(folder.cancel(), "").map_err(Error::File)?;
+        foreign::put(folder.cancel(), "").map_err(Error::File)?;
     }
     let back = match reopened {
         Reopened::Driven(driven) => Back::Driven(driven),

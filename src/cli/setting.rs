@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use crate::build::environment::scrub;
 use crate::build::secrets::Secrets;
 use crate::config::{Context, File, Origin, Override, Site, Suite};
 use crate::error::Error;
+use crate::foreign;
 use crate::owner::{self, OwnerError};
 use crate::process::{Command, ProcessError};
 
@@ -36,10 +36,9 @@ pub(super) struct Text {
 impl Text {
     fn read(path: &Path) -> Result<Self, Error> {
         owner::check_file(path)?;
-        let mut file = fs_err::File::open(path).map_err(Error::Settings)?;
+        let file = foreign::open_linked(path).map_err(Error::Settings)?;
         owner::check_opened(path, &file.metadata().map_err(Error::Settings)?)?;
-        let mut content = String::new();
-        file.read_to_string(&mut content).map_err(Error::Settings)?;
+        let content = foreign::text(file, crate::config::MOST_BYTES).map_err(Error::Settings)?;
         Ok(Self {
             path: path.to_owned(),
             name: shown(path),
@@ -296,7 +295,8 @@ async fn cluster() -> Option<String> {
         Ok(_) | Err(ProcessError::Deadline { .. }) => {
             let own = std::env::var_os("SLURM_CONF").map(PathBuf::from);
             let files = own.into_iter().chain(SLURM_CONFS.iter().map(PathBuf::from));
-            let mut texts = files.filter_map(|file| fs_err::read_to_string(file).ok());
+            let mut texts =
+                files.filter_map(|file| foreign::read_linked(file, foreign::RECORD).ok());
             texts.find_map(|text| cluster_in(&text))
         }
         Err(_) => None,

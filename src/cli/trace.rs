@@ -10,15 +10,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 use crate::clean::painted;
+use crate::foreign;
 
 /// Starts to write what happens to a log file, and to the terminal as far as `-v` asks.
 pub(super) fn to_file(path: &Path, verbose: u8) -> std::io::Result<()> {
-    let file = fs_err::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)?
-        .into_parts()
-        .0;
+    let file = foreign::append(path)?.into_file();
     let to_file = fmt::layer()
         .with_ansi(false)
         .with_writer(Mutex::new(file))

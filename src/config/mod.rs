@@ -57,6 +57,9 @@ pub struct File<'t> {
     pub text: &'t str,
 }
 
+/// The most bytes of a file of settings: ten thousand steps, each with a table of its own, take one.
+pub const MOST_BYTES: u64 = 2 << 20;
+
 /// What settings may depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'c> {

@@ -1,6 +1,7 @@
 //! The programs of a run: what they are, and what built them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
 use camino::Utf8PathBuf;
@@ -12,6 +13,7 @@ use super::facts::Nodes;
 use super::live::Attempt;
 use super::request::program;
 use crate::coverage::objects;
+use crate::foreign;
 use crate::plan::Step;
 use crate::results::record::Binary;
 use crate::results::store;
@@ -132,7 +134,10 @@ fn known(path: &Path) -> Known {
     }
 }
 
+/// The most bytes of a program that are hashed: of a larger one, the first.
+const LARGEST: u64 = 4 << 30;
+
 /// Returns the sha256 of a file.
 pub(super) fn sha256(path: &Path) -> std::io::Result<String> {
-    store::sha256(&mut fs_err::File::open(path)?)
+    store::sha256(&mut foreign::open_linked(path)?.take(LARGEST))
 }

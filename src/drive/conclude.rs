@@ -522,7 +522,7 @@ impl Conclusion<'_> {
             };
             let file = match &mut joined {
                 Some(file) => file,
-                none => none.insert(fs_err::File::create(&path).ok()?),
+                none => none.insert(foreign::create(&path, 0o666).ok()?),
             };
             writeln!(file, "===== {}", step.name.replace('\n', " ")).ok()?;
             self.copy_log(log, file).ok()?;

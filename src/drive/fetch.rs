@@ -9,6 +9,7 @@ use super::progress::{Observer, Progress, StageKind, Under};
 use super::trees::{Credentials, Origin, TreeError, Trees, repository};
 use crate::cancel::Cancel;
 use crate::config::DyingRanks;
+use crate::foreign;
 use crate::git::{self, CheckoutOptions};
 use crate::plan::Plan;
 
@@ -92,7 +93,7 @@ pub async fn fetch(
             .for_each(|note| observer(note));
         under.end(true);
         builder.fetch(build, &tree).await?;
-        fs_err::write(&mark, "").map_err(TreeError::Directory)?;
+        foreign::put(&mark, "").map_err(TreeError::Directory)?;
     }
     Ok(())
 }

@@ -133,7 +133,7 @@ fn bytes(workspace: &Path, run: &RunFolder) -> u64 {
     let bytes = size(run.root()) + size(&tree_of(workspace, run.id()));
     if run.record().is_file() {
         // Without it, it is counted again the next time.
-        fs_err::write(note, bytes.to_string()).ok();
+        foreign::put(note, bytes.to_string()).ok();
     }
     bytes
 }

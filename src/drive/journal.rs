@@ -217,11 +217,7 @@ impl Journal {
             path: path.to_owned(),
             source,
         };
-        let file = fs_err::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .map_err(failed)?;
+        let file = foreign::append(path).map_err(failed)?;
         let text = foreign::read(path, foreign::DOCUMENT).map_err(failed)?;
         file.set_len(whole_length(&text) as u64).map_err(failed)?;
         let journal = Self {

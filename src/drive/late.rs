@@ -10,6 +10,7 @@ use super::collect::{self, RankNote};
 use super::live::Attempt;
 use super::progress::{Observer, Progress};
 use crate::coverage::node::rank_of;
+use crate::foreign;
 use crate::launch::Place;
 use crate::plan::Producer;
 
@@ -22,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) fn refresh(folder: &Path) {
     let mark = folder.join(format!(".refresh-{}", std::process::id()));
     // Where this is not possible, the file system asks when it thinks fit.
-    if fs_err::write(&mark, "").is_ok() {
+    if foreign::put(&mark, "").is_ok() {
         fs_err::remove_file(&mark).ok();
     }
 }

@@ -16,6 +16,7 @@ use super::state::{AttemptEnd, Event, RunState};
 use super::submit::Ground;
 use super::{DriveError, LOCAL_GRACE, SLURM_DEADLINE, Stay, place, watch};
 use crate::cancel::Cancel;
+use crate::foreign;
 use crate::launch::Place;
 use crate::scheduler::local::{Ask, Local};
 use crate::scheduler::{Outcome, Scheduler, Slurm};
@@ -112,5 +113,5 @@ pub async fn run_pack(
         "pack {}",
         dir.file_name().unwrap_or_default().to_string_lossy()
     );
-    fs_err::write(folder.ended().join(name), "").map_err(failed)
+    foreign::put(folder.ended().join(name), "").map_err(failed)
 }

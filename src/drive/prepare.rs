@@ -155,7 +155,7 @@ impl Prepare<'_> {
             nodes: pack.nodes,
             cores: pack.cores,
         };
-        fs_err::write(self.folder.pack_file(batch), serde_json::to_vec(&file)?)?;
+        foreign::put(self.folder.pack_file(batch), serde_json::to_vec(&file)?)?;
         let program = self.folder.program();
         let text = launch::pack_script(&program.to_string_lossy(), &dir.to_string_lossy());
         script(&dir.join("job.sh"), &text)?;
@@ -204,6 +204,6 @@ impl Prepare<'_> {
 }
 
 fn script(path: &Path, text: &str) -> std::io::Result<()> {
-    fs_err::write(path, text)?;
+    foreign::put(path, text)?;
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755))
 }

@@ -106,8 +106,8 @@ pub fn begin(
         claim: Box::new(claim),
     })?;
     place_program(&folder).map_err(failed)?;
-    fs_err::write(folder.facts(), FACTS_SCRIPT).map_err(failed)?;
-    fs_err::write(folder.world(), WORLD).map_err(failed)?;
+    foreign::put(folder.facts(), FACTS_SCRIPT).map_err(failed)?;
+    foreign::put(folder.world(), WORLD).map_err(failed)?;
     place_launcher(&folder.launchers()).map_err(failed)?;
     let started = Utc::now();
     let stored = Stored::of(&request, &folder, started);

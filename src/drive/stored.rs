@@ -4,7 +4,6 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use camino::Utf8PathBuf;
@@ -250,9 +249,7 @@ pub fn environment(folder: &RunFolder) -> Result<Vec<(OsString, OsString)>, Driv
 pub(super) fn put(path: &Path, text: &[u8], mode: u32) -> std::io::Result<()> {
     use std::io::Write as _;
     let part = path.with_extension("part");
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).truncate(true).write(true).mode(mode);
-    let mut file = options.open(&part)?;
+    let mut file = foreign::create(&part, mode)?;
     file.write_all(text)?;
     file.sync_all()?;
     fs_err::rename(&part, path)

@@ -1,7 +1,6 @@
 //! What an error of libgit2 says about this machine. Its class and code decide, and then the files themselves; a message is
 //! read only for what stands nowhere else: the place of a mistake in a configuration, and the error of the operating system.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -216,7 +215,7 @@ fn unread_config() -> Option<GitError> {
         .or_else(|| home.as_ref().map(|home| home.join(".config")));
     let others = settings.map(|dir| dir.join("git/config"));
     let mut files = ours.chain(others).chain([PathBuf::from("/etc/gitconfig")]);
-    files.find_map(|file| match File::open(&file) {
+    files.find_map(|file| match foreign::open_linked(&file) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Some(unreadable(&file, error))
         }

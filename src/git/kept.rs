@@ -83,7 +83,7 @@ impl Kept {
         };
         let index_path = dir.join(".git/index");
         if let Some(bytes) = &self.index {
-            std::fs::write(&index_path, bytes).map_err(io)?;
+            foreign::put(&index_path, bytes).map_err(io)?;
             let sound = git2::Index::open(&index_path).is_ok_and(|index| {
                 index.iter().all(|entry| {
                     entry.flags & ASSUME_VALID == 0 && entry.flags_extended & SKIP_WORKTREE == 0

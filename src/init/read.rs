@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::tree::Tree;
 
+use crate::foreign;
+
 /// A clone with more files than this is not looked through to its end.
 const MAX_FILES: usize = 20_000;
 /// Text that is longer was not written by a person.
@@ -106,7 +108,7 @@ impl Reader {
             return None;
         }
         self.bytes += length;
-        let bytes = fs_err::read(file).ok()?;
+        let bytes = foreign::read(file, MAX_TEXT).ok()?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 }

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::disclosure::{self, Document};
 use super::error::PublishError;
 use crate::config::Disclosure;
+use crate::foreign;
 use crate::results::artifact::{self, Artifact, Content, part_of};
 use crate::results::picture::{self, Joined};
 use crate::results::record::{
@@ -212,7 +213,7 @@ struct Set {
 
 impl Set {
     fn read(folder: &Utf8Path) -> Result<Self, PublishError> {
-        let text = match fs::read_to_string(folder.join(CHECKSUMS)) {
+        let text = match foreign::read_to_string(folder.join(CHECKSUMS), foreign::DOCUMENT) {
             Ok(text) => text,
             // Written last: without it the set is not whole.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -235,10 +236,13 @@ impl Set {
     fn copy(&self, path: &Utf8Path, to: &Utf8Path) -> Result<(), PublishError> {
         let source = self.folder.join(path);
         // A link could lead to any file of whoever publishes.
-        if !fs::symlink_metadata(&source)?.is_file() {
-            return Err(PublishError::Altered { path: source });
-        }
-        let bytes = fs::read(&source)?;
+        let bytes = foreign::read(&source, foreign::ARTIFACT).map_err(|error| {
+            foreign::is_no_file(&error)
+                .then(|| PublishError::Altered {
+                    path: source.clone(),
+                })
+                .unwrap_or_else(|| error.into())
+        })?;
         if self.digests.get(path) != Some(&sha256(&bytes)) {
             return Err(PublishError::Altered { path: source });
         }
@@ -288,7 +292,10 @@ fn seal(artifacts: &Utf8Path) -> Result<(), PublishError> {
             if entry.file_type()?.is_dir() {
                 folders.push(path.to_owned());
             } else if let Ok(name) = path.strip_prefix(artifacts) {
-                digests.push((name.to_owned(), sha256(&fs::read(path)?)));
+                digests.push((
+                    name.to_owned(),
+                    sha256(&foreign::read(path, foreign::ARTIFACT)?),
+                ));
             }
         }
     }
@@ -300,7 +307,7 @@ fn put(path: &Utf8Path, bytes: &[u8]) -> Result<(), PublishError> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    Ok(fs::write(path, bytes)?)
+    Ok(foreign::put(path, bytes)?)
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -24,6 +24,8 @@ use super::error::PublishError;
 use super::item::{Delivery, Destination, Item};
 use super::material::{self, Material};
 
+use crate::foreign;
+
 const ITEM: &str = "item.json";
 const RETRY: Duration = Duration::from_millis(100);
 /// Notes of what was sent; older ones are of commits that nobody publishes again.
@@ -221,7 +223,7 @@ impl Outbox {
         let mut items = Vec::new();
         for folder in entries(&self.folder.join("items"))? {
             let path = folder.join(ITEM);
-            let bytes = match fs::read(&path) {
+            let bytes = match foreign::read(&path, foreign::DOCUMENT) {
                 Ok(bytes) => bytes,
                 // Being removed, or a stranger's.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -288,7 +290,7 @@ impl Outbox {
     fn note_sent(&self, thing: &str, now: DateTime<Utc>) -> Result<(), PublishError> {
         let folder = self.folder.join("sent");
         make_private(&folder)?;
-        fs::write(
+        foreign::put(
             self.sent(thing),
             format!("{} {thing}\n", now.format("%Y-%m-%dT%H:%M:%SZ")),
         )?;
@@ -374,7 +376,7 @@ fn make_private(folder: &Utf8Path) -> io::Result<()> {
 fn write(path: &Utf8Path, item: &Item) -> Result<(), PublishError> {
     let text = serde_json::to_vec_pretty(item).map_err(PublishError::Encode)?;
     let temporary = path.with_extension("json.new");
-    fs::write(&temporary, text)?;
+    foreign::put(&temporary, text)?;
     Ok(fs::rename(temporary, path)?)
 }
 

@@ -5,9 +5,8 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
-
 use crate::config::TokenSource;
+use crate::foreign;
 use crate::git::Secret;
 use crate::remedy;
 
@@ -90,7 +89,7 @@ pub fn find(
 }
 
 fn read(path: &Path) -> Result<Secret, TokenError> {
-    let mut file = fs::File::open(path).map_err(TokenError::Io)?;
+    let mut file = foreign::open_linked(path).map_err(TokenError::Io)?;
     // What was opened is looked at, not what the name means a moment later.
     let data = file.metadata().map_err(TokenError::Io)?;
     check(path, &data)?;
@@ -134,6 +133,8 @@ fn clean(text: &str) -> Option<Secret> {
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+
+    use fs_err as fs;
 
     use super::*;
 

@@ -16,6 +16,8 @@ use super::FinishedRun;
 use super::record::{Accepted, CoverageFigure, HistoryEntry, Part, RunEntry, SCHEMA_VERSION};
 use super::summary;
 
+use crate::foreign;
+
 /// Where the history of one project stands.
 #[derive(Debug, Clone)]
 pub struct History {
@@ -157,7 +159,7 @@ pub fn entry(run: &FinishedRun, entry: &RunEntry) -> HistoryEntry {
 }
 
 fn read<T: DeserializeOwned>(path: &Utf8Path) -> Result<Lines<T>, HistoryError> {
-    let bytes = match fs::read(path) {
+    let bytes = match foreign::read(path, foreign::DOCUMENT) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error.into()),

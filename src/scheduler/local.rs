@@ -21,6 +21,7 @@ use super::SubmitError;
 use super::job::{
     Accounting, ExitStatus, JobId, JobRecord, JobRequest, JobState, JobStatus, Observation,
 };
+use crate::foreign;
 use crate::process::table::{self, process};
 use crate::process::{is_for_now, own_umask};
 
@@ -91,10 +92,7 @@ impl Local {
             }
             SubmitError::Rejected { reason, help: None }
         };
-        let log = fs_err::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&request.output);
+        let log = foreign::append(&request.output);
         let log = log
             .map_err(|error| rejected("no log", &error))?
             .into_parts()

@@ -63,7 +63,7 @@ impl ObjectIndex {
 
     /// Writes the index to a file.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        fs_err::write(path, serde_json::to_vec(self)?)
+        foreign::put(path, serde_json::to_vec(self)?)
     }
 
     /// Returns how many bytes the largest profile of this build's programs has, as far as that is known.

@@ -224,7 +224,7 @@ fn write_whole(
     part.push(".part");
     let part = PathBuf::from(part);
     let write = || {
-        let file = File::create(&part)?;
+        let file = foreign::create(&part, 0o666)?.into_file();
         let mut out = BufWriter::with_capacity(1 << 20, &file);
         content(&mut out)?;
         out.flush()?;

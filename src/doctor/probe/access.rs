@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 
 use crate::doctor::facts::{Git, Refusal, Subject, TokenFacts, TokenWanted};
+use crate::foreign;
 use crate::git::{self, Access, GitError};
 
 /// How long a server may take to say what it has.
@@ -69,7 +70,7 @@ pub(super) fn token(wanted: &TokenWanted) -> TokenFacts {
         Ok(file) if file.permissions().mode() & 0o077 != 0 => {
             TokenFacts::Exposed(path.clone(), file.permissions().mode() & 0o777)
         }
-        Ok(_) if fs_err::File::open(path).is_err() => {
+        Ok(_) if foreign::open_linked(path).is_err() => {
             TokenFacts::Unusable(path.clone(), "you may not read it".into())
         }
         Ok(_) => TokenFacts::File(path.clone()),

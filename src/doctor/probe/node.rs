@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::{last_line, storage};
 use crate::doctor::command;
 use crate::doctor::facts::{Node, NodeAnswer, Subject};
+use crate::foreign;
 use crate::launch::Place;
 use crate::process::{Output, ProcessError};
 use crate::scheduler::JobRequest;
@@ -179,7 +180,7 @@ async fn seen(file: &Path, word: &str, expected: bool) -> Option<Duration> {
         file.parent()
             .and_then(|dir| fs_err::read_dir(dir).ok())
             .map(Iterator::count);
-        if fs_err::read_to_string(file).is_ok_and(|text| text == word) {
+        if foreign::read_to_string(file, foreign::NOTE).is_ok_and(|text| text == word) {
             return Some(started.elapsed());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

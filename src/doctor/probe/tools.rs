@@ -12,6 +12,7 @@ use crate::build::{self, instrument::Mode};
 use crate::coverage::objects;
 use crate::coverage::profile::{Header, MAX_HEADER};
 use crate::doctor::facts::{Module, Mpi, Subject, Tools, Trial};
+use crate::foreign;
 use crate::llvm;
 use crate::process::Command;
 
@@ -246,7 +247,7 @@ async fn trial(
 
 /// Returns why a profile cannot be read by our own engine, if it cannot.
 fn unreadable(profile: &Path) -> Option<String> {
-    let bytes = match fs_err::read(profile) {
+    let bytes = match foreign::read(profile, foreign::RECORD) {
         Ok(bytes) => bytes,
         Err(error) => return Some(format!("the program wrote none: {}", error.kind())),
     };

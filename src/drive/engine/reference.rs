@@ -14,6 +14,7 @@ use crate::drive::builds::Builder;
 use crate::drive::ledger::FileState;
 use crate::drive::profiles::StepProfiles;
 use crate::drive::request::setup;
+use crate::foreign;
 use crate::llvm::{self, LlvmError};
 use crate::plan::Producer;
 
@@ -77,7 +78,7 @@ async fn of_tree(
     fs_err::create_dir_all(&request.work_dir).map_err(unreadable(&request.work_dir))?;
     let objects = request.objects.clone();
     let outcome = llvm::coverage(request).await?;
-    let file = fs_err::File::open(&outcome.tracefile).map_err(unreadable(&outcome.tracefile))?;
+    let file = foreign::open(&outcome.tracefile).map_err(unreadable(&outcome.tracefile))?;
     let mut tracefile = Tracefile::default();
     let reading = tracefile
         .read(file)

@@ -7,7 +7,6 @@ pub mod fixes;
 pub mod payload;
 
 use camino::Utf8PathBuf;
-use fs_err as fs;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -15,6 +14,7 @@ use super::circumstances::Circumstances;
 use super::http::{Authorization, Body, Call, HttpError, Wire};
 use super::material::Material;
 use crate::config::CodecovService;
+use crate::foreign;
 use crate::git::Secret;
 use crate::results::record::Network;
 use crate::results::store::{self, StoreError};
@@ -117,7 +117,11 @@ impl Target {
                 path: "coverage/network.json",
             })?;
         let told = payload::told_coverage(&network);
-        let content = payload::coverage(&network, "lcov.info", &fs::read(&report)?);
+        let content = payload::coverage(
+            &network,
+            "lcov.info",
+            &foreign::read(&report, foreign::ARTIFACT)?,
+        );
         let slug = payload::encoded_slug(&self.slug);
         let url = format!(
             "{}/upload/{}/{slug}/upload-coverage",
@@ -136,7 +140,7 @@ impl Target {
         wire: &Wire,
     ) -> Result<(), CodecovError> {
         let report = required(material, "tests/junit.xml")?;
-        let content = payload::tests("junit.xml", &fs::read(&report)?);
+        let content = payload::tests("junit.xml", &foreign::read(&report, foreign::ARTIFACT)?);
         let told = payload::told_tests();
         let url = format!("{}/upload/test_results/v1", self.server);
         let document = payload::create_tests(material, circumstances, self, content.len());

@@ -3,11 +3,11 @@
 use std::io;
 
 use camino::Utf8Path;
-use fs_err as fs;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{ARTIFACTS, META, StoreError, entry_path};
+use crate::foreign;
 use crate::results::picture::Earlier;
 use crate::results::record::{Meta, RunEntry, SCHEMA_VERSION};
 
@@ -34,7 +34,7 @@ pub fn document<T: DeserializeOwned>(path: &Utf8Path) -> Result<Option<T>, Store
     struct Versioned {
         schema_version: u32,
     }
-    let bytes = match fs::read(path) {
+    let bytes = match foreign::read(path, foreign::DOCUMENT) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),

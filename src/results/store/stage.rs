@@ -9,6 +9,7 @@ use fs_err as fs;
 use sha2::{Digest, Sha256};
 
 use super::{CHECKSUMS, META, StoreError, entry_path};
+use crate::foreign;
 use crate::results::artifact::{self, Artifact, Content, RunFiles};
 use crate::results::picture::Picture;
 
@@ -92,7 +93,7 @@ fn taken_over(current: &Utf8Path, folder: &Utf8Path) -> Result<Vec<Artifact>, St
 
 /// Writes and syncs a file; returns the sha256 of what was written.
 pub(super) fn write(path: &Utf8Path, content: &Content) -> Result<String, StoreError> {
-    let mut file = fs::File::create(path)?;
+    let mut file = foreign::create(path, 0o666)?;
     let mut hash = Sha256::new();
     match content {
         Content::Bytes(bytes) => {
@@ -100,7 +101,7 @@ pub(super) fn write(path: &Utf8Path, content: &Content) -> Result<String, StoreE
             file.write_all(bytes)?;
         }
         Content::File(source) => {
-            chunks(&mut fs::File::open(source)?, |bytes| {
+            chunks(&mut foreign::open(source)?, |bytes| {
                 hash.update(bytes);
                 file.write_all(bytes)
             })?;
