@@ -162,23 +162,20 @@ fn told(
     }
     let format = format(results.format).ok_or(BenchmarkError::NoOutput)?;
     let better = direction(results.better);
-    let (mut figures, warnings) = match results.path {
-        Some(_) => {
-            let folders = kept_folders(start, logs.len());
-            let files = folders.iter().map(|folder| kept_files(folder));
-            figures::read(format, better, files)?
-        }
-        None => {
-            let of_output = |path: &PathBuf| FigureFile {
-                path: "the output".to_owned(),
-                text: output(path, MOST_FIGURES),
-            };
-            figures::read(
-                format,
-                better,
-                logs.iter().map(|path| vec![of_output(path)]),
-            )?
-        }
+    let (mut figures, warnings) = if results.path.is_some() {
+        let folders = kept_folders(start, logs.len());
+        let files = folders.iter().map(|folder| kept_files(folder));
+        figures::read(format, better, files)?
+    } else {
+        let of_output = |path: &PathBuf| FigureFile {
+            path: "the output".to_owned(),
+            text: output(path, MOST_FIGURES),
+        };
+        figures::read(
+            format,
+            better,
+            logs.iter().map(|path| vec![of_output(path)]),
+        )?
     };
     // A metric that was declared and never told of must not vanish.
     for metric in &benchmark.metrics {

@@ -237,11 +237,13 @@ impl Set {
         let source = self.folder.join(path);
         // A link could lead to any file of whoever publishes.
         let bytes = foreign::read(&source, foreign::ARTIFACT).map_err(|error| {
-            foreign::is_no_file(&error)
-                .then(|| PublishError::Altered {
+            if foreign::is_no_file(&error) {
+                PublishError::Altered {
                     path: source.clone(),
-                })
-                .unwrap_or_else(|| error.into())
+                }
+            } else {
+                error.into()
+            }
         })?;
         if self.digests.get(path) != Some(&sha256(&bytes)) {
             return Err(PublishError::Altered { path: source });

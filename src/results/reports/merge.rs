@@ -91,12 +91,11 @@ pub fn merge(
                 case.name = format!("{file}: {}", case.name);
             }
             let rank = u64::from(rank.unwrap_or(0));
-            match places.get(&case.name) {
-                Some(&place) => tests[place].add(rank, case),
-                None => {
-                    places.insert(case.name.clone(), tests.len());
-                    tests.push(Told::new(rank, case));
-                }
+            if let Some(&place) = places.get(&case.name) {
+                tests[place].add(rank, case);
+            } else {
+                places.insert(case.name.clone(), tests.len());
+                tests.push(Told::new(rank, case));
             }
         }
         if tests.len() > limits.tests {

@@ -160,7 +160,6 @@ fn run_within(project: &Project, limit: Duration, name: &str) -> Ended {
         ran.peak >> 20,
         ran.err
     );
-    println!("{name}: {} MiB, {:?}", ran.peak >> 20, ran.took);
     Ended::of_bounded(&project.dir, &ran)
 }
 
