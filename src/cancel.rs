@@ -62,15 +62,18 @@ pub struct Leaving {
 
 impl Cancel {
     /// Lets the first signal end the process while the result lives: for work that waits for nobody, such as what a library does
-    /// with a large input, and that leaves nothing half done.
+    /// with a large input, and that leaves nothing half done. `why` is said then.
     #[must_use]
-    pub fn leave_at_once(&self) -> Leaving {
+    pub fn leave_at_once(&self, why: &'static str) -> Leaving {
         let over = CancellationToken::new();
         let (token, signal, ended) = (self.token.clone(), Arc::clone(&self.signal), over.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = ended.cancelled() => {}
-                () = token.cancelled() => std::process::exit(128 + signal.load(Ordering::Relaxed)),
+                () = token.cancelled() => {
+                    tracing::warn!("{why}");
+                    std::process::exit(128 + signal.load(Ordering::Relaxed));
+                }
             }
         });
         Leaving {

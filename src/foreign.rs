@@ -79,7 +79,10 @@ pub fn open_linked(path: impl AsRef<Path>) -> io::Result<fs_err::File> {
 
 /// Opens a regular file for adding to its end, made if it is not there; anything else, a link included, is an error.
 pub fn append(path: impl AsRef<Path>) -> io::Result<fs_err::File> {
-    write(path.as_ref(), fs_err::OpenOptions::new().append(true))
+    write(
+        path.as_ref(),
+        fs_err::OpenOptions::new().read(true).append(true),
+    )
 }
 
 /// Opens a regular file for writing it anew, made with this mode if it is not there; anything else, a link included, is an error.
@@ -213,6 +216,23 @@ pub fn text(file: fs_err::File, limit: u64) -> io::Result<String> {
         return Err(ForeignError::Size { path, limit }.into());
     }
     in_utf8(&path, bytes)
+}
+
+/// Removes what stands there and is no regular file: for files of ours that hold nothing to be kept, such as locks.
+pub fn clear(path: impl AsRef<Path>) -> io::Result<()> {
+    let path = path.as_ref();
+    match fs_err::symlink_metadata(path) {
+        Ok(it) if it.is_dir() => fs_err::remove_dir_all(path),
+        Ok(it) if !it.is_file() => fs_err::remove_file(path),
+        _ => Ok(()),
+    }
+}
+
+/// Returns whether a file was refused for what it is: no regular file, or too large.
+#[must_use]
+pub fn is_refusal(error: &io::Error) -> bool {
+    let inner = error.get_ref();
+    inner.is_some_and(|it| it.is::<ForeignError>())
 }
 
 /// Returns whether something else than a regular file stands there.

@@ -374,6 +374,8 @@ fn is_silent(folder: &Path, name: &str, claim: &Claim) -> io::Result<bool> {
     let changed = match foreign::open(&path).and_then(|file| file.metadata()?.modified()) {
         Ok(changed) => changed,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        // Nobody holds what is no file.
+        Err(error) if foreign::is_refusal(&error) => return Ok(true),
         Err(error) => return Err(error),
     };
     let kept = sighting_file(folder, name, &own("").host);
@@ -392,6 +394,7 @@ fn is_silent(folder: &Path, name: &str, claim: &Claim) -> io::Result<bool> {
         changed,
         first_seen: now,
     };
+    foreign::clear(&kept)?;
     foreign::put(&kept, serde_json::to_vec(&sighting)?)?;
     Ok(false)
 }

@@ -16,14 +16,14 @@
 //! | [`git`] | edge | remedy |
 //! | [`build`] | edge | process, remedy, shell |
 //! | [`launch`] | pure | nothing |
-//! | [`scheduler`] | edge | process |
+//! | [`scheduler`] | edge | foreign, process |
 //! | [`coverage`] | edge | nothing |
 //! | [`llvm`] | edge | process, coverage (what an object is) |
 //! | [`results`] | pure, but for its store and history | lease, remedy, scheduler (the words for outcomes) |
 //! | [`publish`] | edge | cancel, config, git, remedy, results |
 //! | [`drive`] | edge | all of these |
-//! | [`doctor`] | edge, but for its findings | build, config, coverage, git, launch, llvm, owner, plan, process, scheduler |
-//! | [`init`] | edge, but for what it makes of what it found | build, config, doctor, launch, plan, process, scheduler |
+//! | [`doctor`] | edge, but for its findings | build, config, coverage, foreign, git, launch, llvm, owner, plan, process, scheduler |
+//! | [`init`] | edge, but for what it makes of what it found | build, config, doctor, foreign, launch, plan, process, scheduler |
 //! | [`cli`] | edge | all of these |
 //!
 //! `clean` serves any room; `process`, `cancel`, `foreign`, `lease`, `owner` and `remedy` serve any edge; `error` wraps every room's

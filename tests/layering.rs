@@ -12,7 +12,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("build", &["foreign", "process", "remedy", "shell"]),
     ("clean", &[]),
     ("launch", &[]),
-    ("scheduler", &["process"]),
+    ("scheduler", &["foreign", "process"]),
     ("coverage", &["foreign"]),
     ("llvm", &["process", "coverage", "foreign"]),
     ("results", &["foreign", "lease", "remedy", "scheduler"]),
@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "publish",
         &["cancel", "config", "foreign", "git", "remedy", "results"],
     ),
-    ("process", &[]),
+    ("process", &["foreign"]),
     ("cancel", &[]),
     ("foreign", &["cancel"]),
     ("lease", &["foreign", "process", "remedy"]),
@@ -51,6 +51,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "doctor",
         &[
+            "foreign",
             "build",
             "config",
             "coverage",
@@ -66,6 +67,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "init",
         &[
+            "foreign",
             "build",
             "config",
             "doctor",
@@ -312,11 +314,7 @@ const OPENS: &[&str] = &[
 
 /// Files that open some in another way, each with what and why.
 const OPEN_OTHERWISE: &[(&str, &str, &str)] = &[
-    (
-        "lease.rs",
-        "File::create_new",
-        "the first to make it has it",
-    ),
+    ("lease.rs", "File::create", "the first to make it has it"),
     ("lease.rs", "fs_err::read_to_string(", "/proc"),
     ("doctor/probe/host.rs", "fs::read_to_string(", "/proc, /sys"),
     ("process/table.rs", "fs_err::read_to_string(", "/proc"),

@@ -70,7 +70,8 @@ pub(super) fn plan(
     }
     setting.check_folders()?;
     let workspace = setting.path(&setting.site.workspace.root);
-    let _leaving = cancel.leave_at_once();
+    let _leaving =
+        cancel.leave_at_once("stopped by a signal before anything was built or submitted");
     let located =
         tokio::task::block_in_place(|| locate(setting, args, &workspace, cancel, console))?;
     let commit = located.found.commit;

@@ -83,6 +83,12 @@ impl Driven {
         }
         let run = &self.run;
         let builder = run.builder(observer);
+        // What was asked to stop before still adds up what its steps left.
+        let _leaving = (!cancel.asked()).then(|| {
+            cancel.leave_at_once(
+                "stopped by a signal while coverage was added up; `hpc-ci resume` goes on from there",
+            )
+        });
         let mut covered = cover(run, &builder, &self.state, observer).await?;
         if let Some(why) = why {
             let kind = NoteKind::Warning;
@@ -224,7 +230,7 @@ pub async fn cover_run(root: &Path, observer: &Observer) -> Result<(), DriveErro
         let folder = run.folder.attempt(slug, number);
         ((index, number), Attempt::read(end.clone(), &folder, false))
     });
-    late::await_profiles(&run, &ends.collect(), observer).await;
+    late::await_profiles(&run, &ends.collect(), observer, &Cancel::default()).await;
     let builder = run.builder(observer);
     let mut covered = cover(&run, &builder, &state, observer).await?;
     let failed = |source| DriveError::Folder {

@@ -198,7 +198,7 @@ impl Driven {
         if let Err(error) = history.write(&run.request.state, &run.request.key) {
             tracing::warn!(%error, "what the steps took cannot be remembered");
         }
-        late::await_profiles(run, &attempts, observer).await;
+        late::await_profiles(run, &attempts, observer, cancel).await;
         let Some(covered) = self.cover(stay, observer, cancel).await? else {
             return Ok(Driving::Left(Left {
                 coverage: true,

@@ -9,6 +9,7 @@ use super::collect::{self, RankNote};
 
 use super::live::Attempt;
 use super::progress::{Observer, Progress};
+use crate::cancel::Cancel;
 use crate::coverage::node::rank_of;
 use crate::foreign;
 use crate::launch::Place;
@@ -35,6 +36,7 @@ pub(super) async fn await_profiles(
     run: &Run,
     attempts: &BTreeMap<(usize, u32), Attempt>,
     observer: &Observer,
+    cancel: &Cancel,
 ) {
     if run.request.place != Place::Job {
         return;
@@ -61,9 +63,12 @@ pub(super) async fn await_profiles(
                 refresh(&start.join(folder));
             }
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = cancel.token().cancelled() => break,
+        }
     }
-    if !starts.is_empty() {
+    if !starts.is_empty() && begin.elapsed() >= PROFILE_LAG {
         observer(Progress::Note(format!(
             "profiles of {} steps did not come within {} s",
             starts.len(),

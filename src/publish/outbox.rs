@@ -78,12 +78,9 @@ impl Outbox {
     /// Waits until no other process uses the outbox.
     pub fn lock(&self, patience: Duration) -> Result<Lock, PublishError> {
         make_private(&self.folder)?;
-        let file = fs::File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.folder.join("lock"))?;
-        let (file, _) = file.into_parts();
+        let lock = self.folder.join("lock");
+        foreign::clear(&lock)?;
+        let file = foreign::append(&lock)?.into_file();
         let begin = Instant::now();
         loop {
             match file.try_lock() {

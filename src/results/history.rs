@@ -162,6 +162,12 @@ fn read<T: DeserializeOwned>(path: &Utf8Path) -> Result<Lines<T>, HistoryError> 
     let bytes = match foreign::read(path, foreign::DOCUMENT) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if foreign::is_refusal(&error) => {
+            return Ok(Lines {
+                lines: Vec::new(),
+                unreadable: 1,
+            });
+        }
         Err(error) => return Err(error.into()),
     };
     let mut found = Lines {
@@ -184,12 +190,8 @@ fn append(path: &Utf8Path, line: &impl Serialize) -> Result<(), HistoryError> {
     }
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
-    let file = fs::File::options()
-        .create(true)
-        .read(true)
-        .append(true)
-        .open(path)?;
-    let (mut file, _) = file.into_parts();
+    set_aside_unfit(path)?;
+    let mut file = foreign::append(path)?.into_file();
     // Without locks (some NFS, Lustre) lines of this length still come whole in practice; readers leave torn ones out.
     let _locked = file.lock().is_ok();
     if ends_within_a_line(&mut file)? {
@@ -198,6 +200,15 @@ fn append(path: &Utf8Path, line: &impl Serialize) -> Result<(), HistoryError> {
     file.write_all(&text)?;
     file.sync_data()?;
     Ok(())
+}
+
+/// Makes room for a history where something stands that cannot be one.
+fn set_aside_unfit(path: &Utf8Path) -> io::Result<()> {
+    match foreign::open(path).and_then(|file| file.metadata()) {
+        Ok(it) if it.len() <= foreign::DOCUMENT => Ok(()),
+        Err(error) if !foreign::is_refusal(&error) => Ok(()),
+        _ => fs::rename(path, path.with_extension("damaged")),
+    }
 }
 
 fn ends_within_a_line(file: &mut std::fs::File) -> io::Result<bool> {

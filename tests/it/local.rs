@@ -7,6 +7,7 @@ pub(crate) mod keep;
 mod life;
 mod projects;
 mod refusals;
+mod replaced;
 mod runs;
 mod usage;
 mod verbs;

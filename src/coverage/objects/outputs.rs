@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use super::super::mapping::{self, Units};
 use super::super::source::Binary;
 
+use crate::foreign;
+
 /// Bytes that are read of a list of folders; whoever writes more has not compiled.
 const LONGEST_LIST: u64 = 1 << 20;
 
@@ -16,7 +18,7 @@ pub fn folders_of(notes: &[PathBuf]) -> Vec<PathBuf> {
     let mut folders = BTreeSet::new();
     for note in notes.iter().filter(|note| note.is_file()) {
         let mut text = String::new();
-        let file = crate::foreign::open(note);
+        let file = foreign::open(note);
         let read = file.and_then(|file| file.take(LONGEST_LIST).read_to_string(&mut text));
         if read.is_ok() {
             let named = text.lines().map(PathBuf::from);

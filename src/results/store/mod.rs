@@ -22,6 +22,7 @@ use fs_err as fs;
 use super::artifact::{Artifact, RunFiles};
 use super::picture::{self, Earlier, Picture};
 use super::record::SCHEMA_VERSION;
+use crate::foreign;
 use crate::lease::Hold;
 use crate::remedy;
 use place::{check_ours, exchange, lock, recover, remove, replace};
@@ -114,10 +115,11 @@ impl StoreError {
 impl StoreError {
     /// Whether an earlier set is there and cannot be understood.
     fn is_about_content(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreadable { .. } | Self::Incomplete { .. } | Self::Version { .. }
-        )
+        match self {
+            Self::Unreadable { .. } | Self::Incomplete { .. } | Self::Version { .. } => true,
+            Self::Io(error) => foreign::is_refusal(error),
+            _ => false,
+        }
     }
 }
 

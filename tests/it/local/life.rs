@@ -435,3 +435,28 @@ fn old_runs_go_and_those_that_the_artifacts_are_made_of_stay() {
     verb(&project, &["gc"]).exits_with(0);
     assert_eq!(ids("runs"), kept, "nothing is left that may go");
 }
+
+/// To add up what thousands of ranks left may take minutes, and nobody waits for that who pressed Ctrl-C.
+#[test]
+fn a_signal_while_coverage_is_added_up_is_obeyed_at_once() {
+    let project = project(
+        "[build.tests]\ncoverage = \"lcov\"\n[coverage]\ninclude = [\"a.c\"]\n[[test]]\nname = \"test\"\ncommand = '''\n\
+         (echo SF:a.c; seq -f 'DA:%.0f,1' 2000000; echo end_of_record) >\"$HPC_CI_TRACEFILE_DIR/0.info\"\n\
+         for i in 1 2 3 4 5 6 7; do cp \"$HPC_CI_TRACEFILE_DIR/0.info\" \"$HPC_CI_TRACEFILE_DIR/$i.info\"; done\n'''\n",
+    );
+    project.file("a.c", &"x;\n".repeat(100));
+    project.commit();
+    let mut driver = start(&project, &[]);
+    let folder = folder(&project);
+    until_journal_has(&folder, "\"ended\"");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let begin = std::time::Instant::now();
+    signal(&driver, Signal::SIGTERM);
+    assert_eq!(driver.wait().unwrap().code(), Some(143));
+    let took = begin.elapsed();
+    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
+    assert!(!folder.join("run.json").exists(), "it had not ended");
+    let resumed = verb(&project, &["resume"]);
+    assert_eq!(resumed.code, Some(0), "{}", resumed.err);
+    assert!(folder.join("run.json").exists());
+}

@@ -43,6 +43,17 @@ impl Bounded {
 /// Runs a command to its end; kills it with its group, and panics, if it takes longer.
 #[track_caller]
 pub(crate) fn bounded(command: &mut Command, limit: Duration) -> Bounded {
+    let ended = killed_after(command, limit);
+    assert!(
+        ended.took < limit,
+        "took more than {limit:?}\n{}",
+        ended.err
+    );
+    ended
+}
+
+/// Runs a command to its end, which is none of its own if it takes longer: then it is killed with its group.
+pub(crate) fn killed_after(command: &mut Command, limit: Duration) -> Bounded {
     let begin = Instant::now();
     let mut child = spawn(command);
     let out = reader(child.stdout.take().unwrap());
@@ -53,8 +64,7 @@ pub(crate) fn bounded(command: &mut Command, limit: Duration) -> Bounded {
         }
         if begin.elapsed() > limit {
             killpg(group(&child), Signal::SIGKILL).unwrap();
-            child.wait().unwrap();
-            panic!("took more than {limit:?}\n{}", err.join().unwrap());
+            break child.wait().unwrap();
         }
         std::thread::sleep(Duration::from_millis(5));
     };
