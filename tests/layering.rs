@@ -198,21 +198,23 @@ const OUTSIDE: &[&str] = &[
     "SystemTime",
 ];
 
-fn sources() -> Vec<(String, String)> {
-    fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, found);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
-                found.push(path);
-            }
+/// Every file of Rust below a folder.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut found = Vec::new();
-    walk(&root, &mut found);
     found
+}
+
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    files(&root)
         .into_iter()
         .map(|path| {
             let name = path
@@ -373,6 +375,37 @@ fn files_are_opened_in_one_way() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(unused.is_empty(), "no longer needed: {unused:?}");
+}
+
+/// Each line of `docs/security.md` names the tests that hold it.
+#[test]
+fn what_security_promises_is_tested() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    for dir in ["src", "tests"] {
+        for file in files(&root.join(dir)) {
+            code += &std::fs::read_to_string(file).unwrap();
+        }
+    }
+    let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let rows = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| what |"));
+    let mut count = 0;
+    for row in rows {
+        let tests = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty() || tests.trim() == "none", "{row}");
+        for test in named {
+            let name = test.rsplit("::").next().unwrap();
+            assert!(
+                code.contains(&format!("fn {name}()")),
+                "no test `{test}`: {row}"
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 30);
 }
 
 #[test]

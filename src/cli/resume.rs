@@ -83,7 +83,7 @@ pub(super) async fn resume(
     if args.choice.run.is_none() {
         let workspace = choice::workspace(&args.choice.place).await?;
         runs = folder::all(&workspace)?;
-        runs.retain(|run| run.id() == latest.id() || !run.record().is_file());
+        runs.retain(|run| run.id() == latest.id() || !run.has_ended());
     }
     let mut exits = Vec::new();
     for run in runs {

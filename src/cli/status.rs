@@ -102,7 +102,7 @@ pub(super) async fn report(args: ReportArgs, global: &Global) -> Result<Exit, Er
         Format::Json => folder.record(),
         Format::Human => folder.summary(),
     };
-    if !folder.record().is_file() {
+    if !folder.has_ended() {
         let known = Known::read(folder)?;
         let text = Status::of(&known, Ok(Observation::default())).text();
         super::print_text(&text)?;

@@ -252,7 +252,7 @@ impl<'c> Report<'c> {
     }
 
     pub(super) fn is_hushed(&self) -> bool {
-        self.quiet.get()
+        self.quiet.get() || self.problems.borrow().len() >= MOST
     }
 
     /// Returns every key that was asked for so far.

@@ -4,6 +4,7 @@
 //! all mistakes come at once and layers can be laid over one another before anybody asks what they mean. Syntax is the
 //! `toml` crate's; meaning is given in `site.rs`, `suite.rs` and `step.rs`.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
@@ -216,8 +217,12 @@ impl Table {
 
     /// Lays `upper` over this table.
     pub(super) fn overlay(&mut self, upper: &Table) {
-        for entry in &upper.entries {
-            match self.entries.iter_mut().find(|own| own.key == entry.key) {
+        let own = self.entries.iter().zip(0..);
+        let places: HashMap<&str, usize> = own.map(|(own, at)| (own.key.as_str(), at)).collect();
+        let keys = upper.entries.iter().map(|entry| entry.key.as_str());
+        let found: Vec<Option<usize>> = keys.map(|key| places.get(key).copied()).collect();
+        for (entry, at) in upper.entries.iter().zip(found) {
+            match at.and_then(|at| self.entries.get_mut(at)) {
                 Some(own) => {
                     own.item.overlay(&entry.item);
                     own.key_at = entry.key_at.clone();

@@ -257,7 +257,10 @@ fn check_needs(steps: &[(&Table, &StepSpec)], report: &Report) {
             };
             if let Some(needed) = places.get(need.as_str()) {
                 edges[index].push(*needed);
-            } else if !points_of(need, &names) && !need.contains('{') {
+            } else if !points_of(need, &places) && !need.contains('{') {
+                if report.is_hushed() {
+                    return;
+                }
                 let message = format!("step `{}` needs `{need}`, which is not defined", step.name);
                 let problem =
                     Problem::new("undefined-need", &at, message).label("no step of this name");
@@ -279,11 +282,9 @@ fn check_needs(steps: &[(&Table, &StepSpec)], report: &Report) {
 }
 
 /// Returns whether `need` names a point of one of the steps, as `halo[ranks=4]` does; the plan checks which.
-fn points_of(need: &str, names: &[&str]) -> bool {
-    names.iter().any(|name| {
-        need.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with('[') && rest.ends_with(']'))
-    })
+fn points_of(need: &str, places: &HashMap<&str, usize>) -> bool {
+    let mut brackets = need.match_indices('[');
+    need.ends_with(']') && brackets.any(|(at, _)| places.contains_key(&need[..at]))
 }
 
 /// Returns a cycle of a graph given by the successors of each node: its nodes in order, the first again at the end.

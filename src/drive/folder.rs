@@ -143,6 +143,12 @@ impl RunFolder {
         self.root.join("run.json")
     }
 
+    /// Returns whether the run has ended: its record is there, whatever became of it.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.record().symlink_metadata().is_ok()
+    }
+
     /// Returns the copy of hpc-ci that nodes can run.
     #[must_use]
     pub fn program(&self) -> PathBuf {

@@ -105,7 +105,7 @@ fn choose(candidates: &[Candidate], keep: Keep) -> Swept {
 }
 
 fn is_alive(run: &RunFolder) -> Result<bool, DriveError> {
-    let ended = run.record().is_file();
+    let ended = run.has_ended();
     Ok(!ended || known::claim(run)?.is_some_and(|claim| known::is_alive(&claim)))
 }
 
@@ -131,7 +131,7 @@ fn bytes(workspace: &Path, run: &RunFolder) -> u64 {
         return bytes;
     }
     let bytes = size(run.root()) + size(&tree_of(workspace, run.id()));
-    if run.record().is_file() {
+    if run.has_ended() {
         // Without it, it is counted again the next time.
         foreign::put(note, bytes.to_string()).ok();
     }
@@ -218,7 +218,7 @@ fn sweep_rest(workspace: &Path, keep: Keep) {
 /// The commits of runs that may still have to copy their trees; `None` if there is one of which that cannot be read.
 fn unfinished_commits(workspace: &Path) -> Option<BTreeSet<String>> {
     let unfinished = folder::all(workspace).ok()?.into_iter();
-    let unfinished = unfinished.filter(|run| !run.record().is_file());
+    let unfinished = unfinished.filter(|run| !run.has_ended());
     let commit = |run: RunFolder| {
         let plan = super::stored::plan(&run)
             .inspect_err(|error| tracing::warn!(run = run.id(), %error, "a run cannot be read"));

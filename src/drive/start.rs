@@ -191,7 +191,7 @@ pub fn reopen(folder: &RunFolder, purpose: &str) -> Result<Reopened, DriveError>
 /// Returns a run of a workspace that has not ended and is at work: a process drives it, or was done with it for now.
 pub fn unfinished(workspace: &Path) -> Result<Option<String>, DriveError> {
     for folder in folder::all(workspace)?.into_iter().rev() {
-        if folder.record().is_file() {
+        if folder.has_ended() {
             continue;
         }
         let left = |claim: &Claim| known::is_alive(claim) || claim.life == Life::Released;
@@ -266,7 +266,7 @@ fn steps_of(wanted: &Plan, had: &Plan) -> bool {
 
 /// Why a run cannot be beside another that has not ended.
 fn in_the_way(request: &Request, other: &RunFolder) -> Result<Option<Busy>, DriveError> {
-    if other.record().is_file() {
+    if other.has_ended() {
         return Ok(None);
     }
     let busy = |why| {

@@ -57,7 +57,8 @@ pub(super) fn check_ours(artifacts: &Utf8Path) -> Result<(), StoreError> {
         Ok(_) => {}
     }
     let is_empty = fs::read_dir(artifacts)?.next().is_none();
-    let has = |name: &str| artifacts.join(name).is_file();
+    // Whatever became of them.
+    let has = |name: &str| fs::symlink_metadata(artifacts.join(name)).is_ok();
     if is_empty || (has(META) && has(CHECKSUMS)) {
         Ok(())
     } else {

@@ -178,3 +178,104 @@ fn what_a_step_writes_without_end_is_cut_and_told() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
+
+/// Writes `hpc.toml` piece by piece, so that the test itself holds little.
+fn settings(project: &Project, count: usize, piece: &dyn Fn(usize) -> String) {
+    use std::io::Write as _;
+    let file = std::fs::File::create(project.dir.join("hpc.toml")).unwrap();
+    let mut file = std::io::BufWriter::new(file);
+    for number in 0..count {
+        file.write_all(piece(number).as_bytes()).unwrap();
+    }
+    file.flush().unwrap();
+}
+
+#[test]
+fn settings_take_no_more_than_they_are_worth() {
+    let project = project("");
+    let chain = |number: usize| {
+        let before = number.saturating_sub(1);
+        format!(
+            "[[test]]\nname = \"s{number}\"\nlauncher = \"none\"\ncommand = \"true\"\n{}",
+            if number > 0 {
+                format!("needs = [\"s{before}\"]\n")
+            } else {
+                String::new()
+            }
+        )
+    };
+    let values = |count: usize| {
+        (0..count)
+            .map(|it| it.to_string())
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let wide = values(99);
+    let matrix = move |number: usize| {
+        format!(
+            "[[test]]\nname = \"m{number}-{{i}}-{{j}}\"\nlauncher = \"none\"\ncommand = \"true\"\n\
+             matrix = {{ i = [{wide}], j = [{wide}] }}\n"
+        )
+    };
+    let too_large = "more than 2097152 bytes";
+    let rows: [(&str, usize, &dyn Fn(usize) -> String, i32, &str); 7] = [
+        (
+            "a chain that fits",
+            if full() { 20_000 } else { 5_000 },
+            &chain,
+            0,
+            "",
+        ),
+        ("a chain of 40,000 steps", 40_000, &chain, 2, too_large),
+        (
+            "120 MB of comments",
+            120_000,
+            &|_| "#".repeat(1000) + "\n",
+            2,
+            too_large,
+        ),
+        (
+            "mistakes without end",
+            200_000,
+            &|number| format!("k{number}=1\n"),
+            2,
+            "unknown key",
+        ),
+        (
+            "broken lines without end",
+            500_000,
+            &|_| "=\n".to_owned(),
+            2,
+            "hpc.toml:1",
+        ),
+        ("49,005 steps by matrices", 5, &matrix, 0, ""),
+        ("58,806 steps by matrices", 6, &matrix, 2, "50000"),
+    ];
+    let mut wrong = Vec::new();
+    for (name, count, piece, code, says) in rows {
+        settings(&project, count, piece);
+        let arguments = ["plan", "--list", "--in-place", "--scheduler", "local"];
+        let ended = bounded(&mut here(&project, &arguments), Duration::from_secs(60));
+        let mib = ended.peak >> 20;
+        if ended.code != Some(code) || !ended.err.contains(says) || mib >= 512 {
+            let said: String = ended.err.chars().take(2000).collect();
+            wrong.push(format!("{name}: {:?}, {mib} MiB\n{said}", ended.code));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    // Scripts are printed as they are made.
+    settings(&project, 1, &matrix);
+    for format in ["human", "json"] {
+        let arguments = [
+            "plan",
+            "--format",
+            format,
+            "--in-place",
+            "--scheduler",
+            "local",
+        ];
+        let ended = bounded(&mut here(&project, &arguments), Duration::from_mins(2));
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        ended.below(512);
+    }
+}

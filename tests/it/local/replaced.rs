@@ -138,8 +138,9 @@ fn what_replaces_a_file_of_a_run_stops_no_verb_and_no_later_run() {
                 if verb[0] != "--scheduler" && (at + number) % 3 != 0 {
                     continue;
                 }
+                // Who gives no sign of life is waited for a minute.
                 let mut command = here(&project, verb);
-                let ended = killed_after(&mut command, Duration::from_secs(20));
+                let ended = killed_after(&mut command, Duration::from_secs(100));
                 let place = format!("{verb:?} with {what} for {}", relative.display());
                 if ended.peak >> 20 >= 256 {
                     wrong.push(format!("{place}: {} MiB", ended.peak >> 20));
