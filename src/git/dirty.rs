@@ -9,8 +9,9 @@ use git2::Status;
 use sha2::{Digest, Sha256};
 
 use super::access::Access;
-use super::bounds::Bounds;
+use super::bounds::{Bounds, SETTINGS};
 use super::error::GitError;
+use super::kept::STEERS;
 use super::location::hex;
 use super::repository::Repository;
 use super::survey::Survey;
@@ -65,6 +66,7 @@ pub(super) fn dirty(repository: &Repository) -> Result<Option<Dirty>, GitError> 
         return Ok(None);
     };
     check_head(repository)?;
+    check_steering(git)?;
     let mut options = git2::StatusOptions::new();
     options
         .include_untracked(true)
@@ -112,6 +114,34 @@ fn check_head(repository: &Repository) -> Result<(), GitError> {
     Ok(())
 }
 
+/// Sees to it that libgit2 reads nothing without end in the place of `.gitignore` and `.gitattributes`: it follows links there, which
+/// come with a commit and lead anywhere.
+fn check_steering(git: &git2::Repository) -> Result<(), GitError> {
+    let root = git.workdir().unwrap_or_else(|| git.path());
+    let failed = |error| super::tree::failed(root, "read the index", &error);
+    for entry in git.index().map_err(failed)?.iter() {
+        let path = bytes_to_path(&entry.path);
+        let steers = STEERS.iter().any(|it| path.ends_with(it));
+        let path = root.join(path);
+        if !steers || path.symlink_metadata().is_ok_and(|it| it.is_file()) {
+            continue;
+        }
+        let unfit = path
+            .metadata()
+            .is_ok_and(|it| !it.is_dir() && (!it.is_file() || it.len() > SETTINGS));
+        if unfit {
+            let source =
+                std::io::Error::other("it is no regular file of at most 1 MiB, and leads to none");
+            return Err(GitError::Io {
+                doing: "read",
+                path,
+                source,
+            });
+        }
+    }
+    Ok(())
+}
+
 impl Repository {
     /// Returns the files of the work tree that are in git's index, submodules as one entry each; with `new` also those that git
     /// neither knows nor ignores, save what lies in repositories of its own.
@@ -120,6 +150,7 @@ impl Repository {
         let index = self.git.index().map_err(failed)?;
         let mut files: Vec<PathBuf> = index.iter().map(|it| bytes_to_path(&it.path)).collect();
         if new {
+            check_steering(&self.git)?;
             let mut options = git2::StatusOptions::new();
             options
                 .include_untracked(true)
@@ -219,9 +250,36 @@ fn path_bytes(path: &Path) -> &[u8] {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use super::super::sample::Content::File;
+    use super::super::sample::Content::{File, Gone, Link};
     use super::super::sample::Sample;
     use super::*;
+
+    #[test]
+    fn links_for_settings_are_looked_at_before_they_are_followed() {
+        let sample = Sample::new();
+        let fifo = sample.home.path().join("fifo");
+        let fifo = fifo.to_str().unwrap();
+        for (target, fits) in [
+            ("rules", true),
+            ("no/where", true),
+            (fifo, false),
+            ("/dev/zero", false),
+        ] {
+            sample.commit(&[
+                ("rules", File("*.o\n")),
+                (".gitignore", Link(target)),
+                ("in/.gitignore", Link(target)),
+            ]);
+            // Only now, since libgit2 would wait for it as it writes the commit.
+            if target == fifo {
+                nix::unistd::mkfifo(fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            }
+            let repository = sample.repository();
+            assert_eq!(dirty(&repository).is_ok(), fits, "{target}");
+            assert_eq!(repository.work_files(true).is_ok(), fits, "{target}");
+            sample.commit(&[(".gitignore", Gone), ("in/.gitignore", Gone)]);
+        }
+    }
 
     #[test]
     fn tells_what_no_commit_holds() {

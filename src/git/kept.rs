@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use git2::{ObjectType, Oid};
+use git2::{FileMode, ObjectType, Oid};
 
 use super::access::Access;
 use super::bounds::{Bounds, SETTINGS};
@@ -27,7 +27,7 @@ pub(super) const MARK: &str = "hpc-ci-tree";
 const ASSUME_VALID: u16 = 1 << 15;
 const SKIP_WORKTREE: u16 = 1 << 14;
 /// Files that say what git does with others.
-const STEERS: [&str; 2] = [".gitignore", ".gitattributes"];
+pub(super) const STEERS: [&str; 2] = [".gitignore", ".gitattributes"];
 /// Folders deeper than this are moved up before they are removed.
 const MOVED_FROM: usize = 64;
 
@@ -84,10 +84,11 @@ impl Kept {
         let index_path = dir.join(".git/index");
         if let Some(bytes) = &self.index {
             foreign::put(&index_path, bytes).map_err(io)?;
-            let sound = git2::Index::open(&index_path).is_ok_and(|index| {
-                index.iter().all(|entry| {
+            let sound = git2::Index::open(&index_path).is_ok_and(|mut index| {
+                let sound = index.iter().all(|entry| {
                     entry.flags & ASSUME_VALID == 0 && entry.flags_extended & SKIP_WORKTREE == 0
-                })
+                });
+                sound && without_steering_links(&mut index).is_ok()
             });
             if !sound {
                 std::fs::remove_file(&index_path).map_err(io)?;
@@ -233,6 +234,23 @@ pub(super) fn remove(path: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Forgets the symbolic links that stand for settings: the tree is brought to the commit without them.
+fn without_steering_links(index: &mut git2::Index) -> Result<(), git2::Error> {
+    let is_link = |entry: &git2::IndexEntry| entry.mode == u32::from(FileMode::Link);
+    let path = |entry: git2::IndexEntry| PathBuf::from(OsStr::from_bytes(&entry.path));
+    let links = index.iter().filter(is_link).map(path);
+    let steering: Vec<PathBuf> = links
+        .filter(|path| STEERS.iter().any(|it| path.ends_with(it)))
+        .collect();
+    if steering.is_empty() {
+        return Ok(());
+    }
+    for path in steering {
+        index.remove_path(&path)?;
+    }
+    index.write()
 }
 
 /// Removes what steers git, where it is no file that git would write: libgit2 reads it in every folder that it looks into.

@@ -431,7 +431,7 @@ impl Repository {
         self.walk_where(commit, |_| true, visit)
     }
 
-    fn walk_where(
+    pub(super) fn walk_where(
         &self,
         commit: CommitId,
         enter: impl Fn(Oid) -> bool,

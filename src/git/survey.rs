@@ -27,7 +27,7 @@ pub(super) struct Weight {
     /// Files and folders.
     pub(super) entries: u64,
     /// Files alone.
-    files: u64,
+    pub(super) files: u64,
     /// Bytes of all files.
     pub(super) bytes: u64,
     /// Bytes of all paths.
@@ -44,6 +44,8 @@ pub(super) struct Weight {
     matches: u64,
     /// Whether there is any `.gitattributes`.
     pub(super) has_attributes: bool,
+    /// Whether there is any symbolic link in the place of `.gitattributes` or `.gitignore`.
+    pub(super) has_steering_links: bool,
 }
 
 impl Weight {
@@ -61,6 +63,7 @@ impl Weight {
         self.longest = self.longest.max(below.longest.saturating_add(name + 1));
         self.depth = self.depth.max(below.depth.saturating_add(1));
         self.has_attributes |= below.has_attributes;
+        self.has_steering_links |= below.has_steering_links;
     }
 }
 
@@ -127,6 +130,8 @@ pub(super) struct Survey {
     pub(super) weight: Weight,
     /// The folders that have a submodule somewhere below.
     with_links: HashSet<Oid>,
+    /// The folders that have a symbolic link for `.gitattributes` or `.gitignore` somewhere below.
+    with_steering_links: HashSet<Oid>,
     /// The size of each file.
     pub(super) sizes: HashMap<Oid, u64>,
 }
@@ -168,6 +173,11 @@ impl Survey {
     /// Returns whether a folder has a submodule somewhere below.
     pub(super) fn leads_to_links(&self, tree: Oid) -> bool {
         self.with_links.contains(&tree)
+    }
+
+    /// Returns whether a folder has a symbolic link for `.gitattributes` or `.gitignore` somewhere below.
+    pub(super) fn leads_to_steering_links(&self, tree: Oid) -> bool {
+        self.with_steering_links.contains(&tree)
     }
 }
 
@@ -270,6 +280,9 @@ impl Walk<'_> {
         if weight.links > 0 {
             self.survey.with_links.insert(frame.tree.id());
         }
+        if weight.has_steering_links {
+            self.survey.with_steering_links.insert(frame.tree.id());
+        }
         let above = self.stack.len() as u64;
         self.check(&weight, above, &frame.name)?;
         self.known.insert(frame.tree.id(), weight);
@@ -309,12 +322,8 @@ impl Walk<'_> {
             return Ok(());
         }
         if is_link {
-            let detail = format!(
-                "`{}` is a symbolic link, which git does not follow",
-                path(&self.stack, name).display()
-            );
-            let commit = self.commit;
-            return Err(GitError::HostilePath { commit, detail });
+            one.has_steering_links = true;
+            return Ok(());
         }
         if size > SETTINGS {
             return Err(self.too_much(name, Measure::Settings, SETTINGS));

@@ -5,18 +5,20 @@
 //! templates, no configuration of the source.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use git2::build::CheckoutBuilder;
+use git2::build::{CheckoutBuilder, TreeUpdateBuilder};
 use git2::{CheckoutNotificationType, Delta, FileMode, ObjectType, Oid};
 
 use super::access::{Access, Progress};
 use super::bounds::Bounds;
 use super::cause;
 use super::error::GitError;
-use super::kept::{self, Kept, MARK};
+use super::kept::{self, Kept, MARK, STEERS};
 use super::location::Location;
 use super::repository::{CommitId, Repository};
 use super::survey::Survey;
@@ -49,14 +51,136 @@ pub(super) fn write(
         kept.restore(repository, commit, survey, dir, access)?;
     }
     let git = open(dir)?;
-    write_files(repository, &git, commit, survey, access)?;
+    let aside = SteeringLinks::of(repository, commit, survey)?;
+    let tree = aside
+        .rest(&git, commit)
+        .map_err(|error| unwritten(repository, commit, &error))?;
+    write_files(repository, &git, &tree, commit, survey, access)?;
     git.set_head_detached(commit.0)
         .map_err(|error| failed(dir, "set HEAD", &error))?;
     if kept.is_some() {
         kept::clean(&git, dir)?;
     }
-    verify(&git, commit, dir)?;
+    verify(&git, commit, &tree, dir)?;
+    aside.write(&git, commit, survey, dir)?;
     Ok(kept.is_some())
+}
+
+/// The symbolic links of a commit that stand for `.gitattributes` and `.gitignore`. Git does not follow them (since 2.32), but libgit2
+/// does, wherever they lead: so they are written last, after all that it reads.
+struct SteeringLinks(BTreeMap<PathBuf, Oid>);
+
+impl SteeringLinks {
+    fn of(repository: &Repository, commit: CommitId, survey: &Survey) -> Result<Self, GitError> {
+        let mut links = BTreeMap::new();
+        if survey.weight.has_steering_links {
+            repository.walk_where(
+                commit,
+                |tree| survey.leads_to_steering_links(tree),
+                |path, entry| {
+                    let steers = STEERS.iter().any(|it| entry.name_bytes() == it.as_bytes());
+                    if steers && entry.filemode() == i32::from(FileMode::Link) {
+                        links.insert(path, entry.id());
+                    }
+                },
+            )?;
+        }
+        Ok(Self(links))
+    }
+
+    /// Returns the tree of the commit without them.
+    fn rest<'a>(
+        &self,
+        git: &'a git2::Repository,
+        commit: CommitId,
+    ) -> Result<git2::Tree<'a>, git2::Error> {
+        let tree = git.find_commit(commit.0)?.tree()?;
+        if self.0.is_empty() {
+            return Ok(tree);
+        }
+        let mut update = TreeUpdateBuilder::new();
+        for path in self.0.keys() {
+            update.remove(path);
+        }
+        git.find_tree(update.create_updated(git, &tree)?)
+    }
+
+    /// Writes them to the tree and its index.
+    fn write(
+        &self,
+        git: &git2::Repository,
+        commit: CommitId,
+        survey: &Survey,
+        dir: &Path,
+    ) -> Result<(), GitError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let noted = |error: git2::Error| failed(dir, "note a symbolic link", &error);
+        let mut index = git.index().map_err(noted)?;
+        for (path, id) in &self.0 {
+            index.add(&link_entry(path, *id)).map_err(noted)?;
+        }
+        // Before they stand there: as it writes the index, libgit2 compares files.
+        index.write().map_err(noted)?;
+        // A folder that names a file twice was read as if it named it once.
+        let is_file = |entry: &git2::IndexEntry| entry.mode != u32::from(FileMode::Commit);
+        if index.iter().filter(is_file).count() as u64 != survey.weight.files {
+            let paths = self.0.keys().take(SHOWN_PATHS);
+            return Err(GitError::Differs {
+                dir: dir.to_path_buf(),
+                commit,
+                paths: paths.map(|path| path.display().to_string()).collect(),
+            });
+        }
+        for (path, id) in &self.0 {
+            let to = dir.join(path);
+            let io = |source| GitError::Io {
+                doing: "write",
+                path: to.clone(),
+                source,
+            };
+            make_folders(dir, path).map_err(io)?;
+            let target = git.find_blob(*id).map_err(noted)?;
+            std::os::unix::fs::symlink(OsStr::from_bytes(target.content()), &to).map_err(io)?;
+        }
+        Ok(())
+    }
+}
+
+/// An entry of the index by which git looks at the link itself.
+fn link_entry(path: &Path, id: Oid) -> git2::IndexEntry {
+    git2::IndexEntry {
+        ctime: git2::IndexTime::new(0, 0),
+        mtime: git2::IndexTime::new(0, 0),
+        dev: 0,
+        ino: 0,
+        mode: u32::from(FileMode::Link),
+        uid: 0,
+        gid: 0,
+        file_size: 0,
+        id,
+        flags: 0,
+        flags_extended: 0,
+        path: path.as_os_str().as_bytes().to_vec(),
+    }
+}
+
+/// Makes the folders of a path that are not there yet, and takes no link for one.
+fn make_folders(dir: &Path, path: &Path) -> std::io::Result<()> {
+    let mut at = dir.to_path_buf();
+    for part in path.parent().into_iter().flat_map(Path::components) {
+        at.push(part);
+        match std::fs::create_dir(&at) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if !at.symlink_metadata()?.is_dir() {
+                    return Err(error);
+                }
+            }
+            made => made?,
+        }
+    }
+    Ok(())
 }
 
 /// Makes the `.git` of a tree: no templates, no hooks, objects by reference, tags and the remote's branches.
@@ -138,13 +262,11 @@ fn references(repository: &Repository) -> Result<String, GitError> {
 fn write_files(
     repository: &Repository,
     git: &git2::Repository,
+    tree: &git2::Tree<'_>,
     commit: CommitId,
     survey: &Survey,
     access: &Access<'_>,
 ) -> Result<(), GitError> {
-    let found = git
-        .find_object(commit.0, Some(ObjectType::Commit))
-        .map_err(|error| repository.failed("read a commit", &error))?;
     // With nothing to say how line ends are written, libgit2 would still look for it at every file: twelve system calls
     // each, measured on 60,000 files.
     let has_attributes = survey.weight.has_attributes;
@@ -155,22 +277,34 @@ fn write_files(
         .notify_on(CheckoutNotificationType::UPDATED)
         .notify(|_, _, _, _, _| !(access.cancelled)())
         .progress(|_, done, total| (access.progress)(Progress::Writing { done, total }));
-    let written = git.checkout_tree(&found, Some(&mut builder));
+    let written = git.checkout_tree(tree.as_object(), Some(&mut builder));
     if (access.cancelled)() {
         let place = repository.shown();
         return Err(GitError::Cancelled { place });
     }
-    written.map_err(|error| {
-        if error.message().contains("invalid path") {
-            let detail = error.message().to_owned();
-            return GitError::HostilePath { commit, detail };
-        }
-        repository.failed("check out", &error)
-    })
+    written.map_err(|error| unwritten(repository, commit, &error))
 }
 
-/// Compares the files on disk with the commit.
-fn verify(git: &git2::Repository, commit: CommitId, dir: &Path) -> Result<(), GitError> {
+/// Says why a commit could not be written.
+fn unwritten(repository: &Repository, commit: CommitId, error: &git2::Error) -> GitError {
+    let message = error.message();
+    if ["invalid path", "invalid name"]
+        .iter()
+        .any(|it| message.contains(it))
+    {
+        let detail = message.to_owned();
+        return GitError::HostilePath { commit, detail };
+    }
+    repository.failed("check out", error)
+}
+
+/// Compares the files on disk with the tree of a commit.
+fn verify(
+    git: &git2::Repository,
+    commit: CommitId,
+    tree: &git2::Tree<'_>,
+    dir: &Path,
+) -> Result<(), GitError> {
     let failed = |error: git2::Error| failed(dir, "verify the tree", &error);
     let head = git
         .head()
@@ -183,11 +317,10 @@ fn verify(git: &git2::Repository, commit: CommitId, dir: &Path) -> Result<(), Gi
             paths: vec!["HEAD".to_owned()],
         });
     }
-    let tree = head.tree().map_err(failed)?;
     let mut options = git2::DiffOptions::new();
     options.ignore_submodules(true).include_typechange(true);
     let diff = git
-        .diff_tree_to_workdir_with_index(Some(&tree), Some(&mut options))
+        .diff_tree_to_workdir_with_index(Some(tree), Some(&mut options))
         .map_err(failed)?;
     let paths: Vec<String> = diff
         .deltas()
@@ -239,7 +372,7 @@ pub(super) fn failed(dir: &Path, doing: &'static str, error: &git2::Error) -> Gi
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::super::sample::Content::{File, Link, Program};
+    use super::super::sample::Content::{File, Gone, Link, Program};
     use super::super::sample::{Sample, read};
     use super::*;
 
@@ -270,6 +403,67 @@ mod tests {
         let git = git2::Repository::open(&tree).unwrap();
         assert!(git.head_detached().unwrap());
         assert!(git.statuses(None).unwrap().is_empty());
+    }
+
+    /// They stand in the tree as git writes them, and nobody looks where they lead: here to a FIFO, which would stop whoever opens it.
+    #[test]
+    fn links_in_the_place_of_attributes_are_written_and_not_followed() {
+        let sample = Sample::new();
+        let fifo = sample.home.path().join("fifo");
+        let fifo = fifo.to_str().unwrap();
+        let rules = "* text eol=crlf\n*.o ignored\n";
+        let with = sample.commit(&[
+            ("a.c", File("int a;\n")),
+            ("rules", File(rules)),
+            (".gitignore", Link(fifo)),
+            ("in/.gitattributes", Link("../rules")),
+            ("in/a.c", File("int a;\n")),
+            ("alone/deep/.gitignore", Link("/dev/zero")),
+            ("alone/deep/.gitattributes", Link("no/where")),
+            ("dir/.gitignore", File("*.o\n")),
+        ]);
+        let without = sample.commit(&[
+            (".gitignore", Gone),
+            ("in/.gitattributes", Gone),
+            ("alone/deep/.gitignore", Gone),
+            ("alone/deep/.gitattributes", Gone),
+        ]);
+        // Only now, since libgit2 would wait for it in the sample.
+        nix::unistd::mkfifo(fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let tree = sample.tree();
+        let leads = |path: &str| tree.join(path).read_link().unwrap();
+        let is_clean = || {
+            let mut git = std::process::Command::new("git");
+            let said = git
+                .args(["status", "--porcelain"])
+                .current_dir(&tree)
+                .output();
+            String::from_utf8(said.unwrap().stdout).unwrap()
+        };
+        for (commit, reuse) in [
+            (with, false),
+            (with, true),
+            (without, true),
+            (with, true),
+            (without, false),
+        ] {
+            let made = sample.checkout(commit, reuse).unwrap();
+            assert_eq!(made.reused, reuse);
+            assert_eq!(is_clean(), "");
+            if commit == without {
+                let gone = [".gitignore", "in/.gitattributes", "alone"];
+                assert!(
+                    gone.iter()
+                        .all(|it| tree.join(it).symlink_metadata().is_err())
+                );
+                continue;
+            }
+            assert_eq!(leads(".gitignore"), Path::new(fifo));
+            assert_eq!(leads("in/.gitattributes"), Path::new("../rules"));
+            assert_eq!(leads("alone/deep/.gitignore"), Path::new("/dev/zero"));
+            assert_eq!(leads("alone/deep/.gitattributes"), Path::new("no/where"));
+            assert_eq!(read(&tree, "in/a.c"), "int a;\n");
+        }
     }
 
     #[test]
@@ -307,9 +501,10 @@ mod tests {
             ["a\r\nb\n", "a\r\nb\r\n"]
         );
         let git = open(&tree).unwrap();
-        verify(&git, commit, &tree).unwrap();
+        let files = git.find_commit(commit.0).unwrap().tree().unwrap();
+        verify(&git, commit, &files, &tree).unwrap();
         std::fs::write(tree.join("dos"), "a").unwrap();
-        let error = verify(&git, commit, &tree).unwrap_err();
+        let error = verify(&git, commit, &files, &tree).unwrap_err();
         assert!(matches!(error, GitError::Differs { .. }), "{error:?}");
     }
 }

@@ -343,7 +343,7 @@ fn many_versions_of_one_function_are_told_apart_in_time() {
 fn many_programs_without_build_ids_are_told_apart_in_time() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("profiles")).unwrap();
-    let count = if full() { 12_000 } else { 1000 };
+    let count = if full() { 30_000 } else { 12_000 };
     for number in 0..count {
         let (mut bytes, size) = profile(1, 1, [(1, number, 0, 1)].into_iter());
         // No build id.

@@ -201,14 +201,6 @@ const BOMBS: &[(&str, Make)] = &[
         bomb.commit(vec![(FILE, ".gitattributes".into(), bomb.blob(text))]);
         &["256 words in macros of .gitattributes", "`.gitattributes`"]
     }),
-    ("a link for attributes", |bomb| {
-        bomb.commit(vec![(
-            LINK,
-            ".gitattributes".into(),
-            bomb.blob("/dev/zero"),
-        )]);
-        &["`.gitattributes` is a symbolic link"]
-    }),
     ("many lines of what is ignored", |bomb| {
         let text = lines(1_000_000, |n| format!("a{n}"));
         bomb.commit(vec![(FILE, ".gitignore".into(), bomb.blob(text))]);
@@ -280,7 +272,51 @@ fn a_raised_limit_is_obeyed() {
     }
 }
 
-/// Long tags, and chains of them, are passed over.
+/// Git does not follow a link in the place of its settings, wherever it leads, and writes it as what it is.
+#[test]
+fn links_in_the_place_of_settings_are_not_followed() {
+    let bomb = Bomb::new();
+    let outside = bomb.project.dir.with_file_name("outside");
+    std::fs::create_dir(&outside).unwrap();
+    let fifo = outside.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let links = |target: &Path| {
+        let target = bomb.blob(target.to_str().unwrap());
+        [".gitattributes", ".gitignore"].map(|name| (LINK, name.to_owned(), target))
+    };
+    let below = bomb.tree(&links(Path::new("/dev/zero")));
+    let reused = TOML.replace(
+        "command = \"true\"\ncov",
+        "command = \"true\"\nreuse = true\ncov",
+    );
+    let mut entries = vec![
+        (FILE, "hpc.toml".into(), bomb.blob(reused)),
+        (FOLDER, "a".into(), below),
+        (FILE, "b".into(), bomb.blob("x\n")),
+    ];
+    entries.extend(links(&fifo));
+    bomb.commit(entries.clone());
+    for _ in 0..2 {
+        let run = bounded(&mut bomb.command(&["--scheduler", "local"]), SOON);
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        run.below(256);
+        let tree = bomb.project.dir.join("hpc-ci/trees/kept/tests");
+        for (path, target) in [
+            (".gitignore", &*fifo),
+            ("a/.gitattributes", Path::new("/dev/zero")),
+        ] {
+            assert_eq!(tree.join(path).read_link().unwrap(), target);
+        }
+    }
+    // No folder is a link that leads out, even if the commit names both.
+    entries.push((LINK, "a".into(), bomb.blob(outside.to_str().unwrap())));
+    bomb.commit(entries);
+    let run = bounded(&mut bomb.command(&["--scheduler", "local"]), SOON);
+    assert_eq!(run.code, Some(3), "{}", run.err);
+    assert_eq!(outside.read_dir().unwrap().count(), 1);
+}
+
+/// Tags of what is long, and chains of them, are passed over.
 #[test]
 fn tags_without_end_name_nothing() {
     let bomb = Bomb::new();
@@ -295,6 +331,8 @@ fn tags_without_end_name_nothing() {
         kind = "tag";
         writeln!(packed, "{target} refs/tags/t{number}").unwrap();
     }
+    let zeros = pack_of_zeros(bomb.git.path(), 3);
+    writeln!(packed, "{zeros} refs/tags/zeros").unwrap();
     std::fs::write(bomb.project.dir.join(".git/packed-refs"), packed).unwrap();
     let mut command = bomb.command(&["--scheduler", "local"]);
     let run = bounded(&mut command, SOON);

@@ -126,12 +126,12 @@ fn what_a_build_leaves_beside_is_not_opened() {
     assert_eq!(read(tree.join("venv/python")), "x");
 }
 
-/// A build can nest folders deeper than a path or the stack reaches; removed they are all the same.
+/// A build can nest folders deeper than a path, the stack or the limit of open files reaches; removed they are all the same.
 #[test]
 fn a_kept_tree_of_deep_folders_is_removed() {
     let project = kept();
     let tree = project.dir.join("hpc-ci/trees/kept/tests");
-    let nest = "import os\nfor _ in range(5000):\n    os.mkdir('dddd'); os.chdir('dddd')\n";
+    let nest = "import os\nfor _ in range(21000):\n    os.mkdir('dddd'); os.chdir('dddd')\n";
     let mut python = std::process::Command::new("python3");
     let made = python.args(["-c", nest]).current_dir(&tree).status();
     assert!(made.unwrap().success());
