@@ -231,15 +231,17 @@ pub fn clear(path: impl AsRef<Path>) -> io::Result<()> {
 /// Returns whether a file was refused for what it is: no regular file, or too large.
 #[must_use]
 pub fn is_refusal(error: &io::Error) -> bool {
-    let inner = error.get_ref();
-    inner.is_some_and(|it| it.is::<ForeignError>())
+    refusal(error).is_some()
 }
 
 /// Returns whether something else than a regular file stands there.
 #[must_use]
 pub fn is_no_file(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|it| it.downcast_ref());
-    matches!(inner, Some(ForeignError::Kind { .. }))
+    matches!(refusal(error), Some(ForeignError::Kind { .. }))
+}
+
+fn refusal(error: &io::Error) -> Option<&ForeignError> {
+    error.get_ref().and_then(|it| it.downcast_ref())
 }
 
 fn in_utf8(path: &Path, bytes: Vec<u8>) -> io::Result<String> {
