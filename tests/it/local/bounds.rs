@@ -179,8 +179,11 @@ fn what_a_step_writes_without_end_is_cut_and_told() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
+/// A piece of an `hpc.toml`, by its number.
+type Piece<'a> = &'a dyn Fn(usize) -> String;
+
 /// Writes `hpc.toml` piece by piece, so that the test itself holds little.
-fn settings(project: &Project, count: usize, piece: &dyn Fn(usize) -> String) {
+fn settings(project: &Project, count: usize, piece: Piece<'_>) {
     use std::io::Write as _;
     let file = std::fs::File::create(project.dir.join("hpc.toml")).unwrap();
     let mut file = std::io::BufWriter::new(file);
@@ -218,7 +221,7 @@ fn settings_take_no_more_than_they_are_worth() {
         )
     };
     let too_large = "more than 2097152 bytes";
-    let rows: [(&str, usize, &dyn Fn(usize) -> String, i32, &str); 7] = [
+    let rows: [(&str, usize, Piece<'_>, i32, &str); 7] = [
         (
             "a chain that fits",
             if full() { 20_000 } else { 5_000 },
@@ -255,7 +258,7 @@ fn settings_take_no_more_than_they_are_worth() {
     for (name, count, piece, code, says) in rows {
         settings(&project, count, piece);
         let arguments = ["plan", "--list", "--in-place", "--scheduler", "local"];
-        let ended = bounded(&mut here(&project, &arguments), Duration::from_secs(60));
+        let ended = bounded(&mut here(&project, &arguments), Duration::from_mins(1));
         let mib = ended.peak >> 20;
         if ended.code != Some(code) || !ended.err.contains(says) || mib >= 512 {
             let said: String = ended.err.chars().take(2000).collect();
