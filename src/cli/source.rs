@@ -280,7 +280,7 @@ fn suite(
     }
     let path = path_in_repository(setting, &located.source);
     let commit = located.found.commit;
-    let limit = (Measure::Settings, SETTINGS);
+    let limit = (Measure::Settings, crate::config::MOST_BYTES);
     let text = located.found.repository.file_at(commit, &path, limit)?;
     let Some(text) = text.and_then(|bytes| String::from_utf8(bytes).ok()) else {
         console.tell(&format!(

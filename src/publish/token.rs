@@ -89,7 +89,14 @@ pub fn find(
 }
 
 fn read(path: &Path) -> Result<Secret, TokenError> {
-    let mut file = foreign::open_linked(path).map_err(TokenError::Io)?;
+    let mut file = foreign::open_linked(path).map_err(|error| {
+        if foreign::is_no_file(&error) {
+            let path = path.to_owned();
+            TokenError::File { path }
+        } else {
+            TokenError::Io(error)
+        }
+    })?;
     // What was opened is looked at, not what the name means a moment later.
     let data = file.metadata().map_err(TokenError::Io)?;
     check(path, &data)?;
