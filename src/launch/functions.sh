@@ -53,7 +53,8 @@ hpc_ci_launcher_line() { # VARIABLE: sets it to the launcher as one would type i
 }
 
 hpc_ci_line_of() { # FILE VARIABLE: sets it to the first line of a regular file, if there is one; the step may have put anything there
-  [ -f "$1" ] && [ ! -L "$1" ] && IFS= read -r -n 4096 "$2" <"$1"
+  # bash passes over zeros, of which a sparse file may have gigabytes.
+  [ -f "$1" ] && [ ! -L "$1" ] && IFS= read -r "$2" < <(head -c 4096 -- "$1" | tr -d '\0')
 } 2>/dev/null
 
 hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
@@ -99,7 +100,9 @@ hpc_ci_waiting() { # sets the array hpc_ci_nodes: other nodes whose profiles are
   hpc_ci_nodes=() hpc_ci_here=
   for choice in "$HPC_CI_OUT"/storage/*/use; do
     [ -f "$choice" ] || continue
-    read -r kind folder <"$choice" 2>/dev/null
+    folder=
+    hpc_ci_line_of "$choice" folder
+    kind=${folder%% *}
     host=${choice%/use} host=${host##*/}
     [ "$kind" = scratch ] && [ ! -e "$HPC_CI_OUT/storage/$host/done" ] || continue
     if [ "$host" = "$(uname -n)" ]; then hpc_ci_here=1; else hpc_ci_nodes+=("${host%%.*}"); fi
@@ -317,7 +320,7 @@ hpc_ci_repeat() { # NAME COUNT COMMAND...: launches one after the other, the out
 hpc_ci_libraries() { # FILE: sets $hpc_ci_found to what the loader says of the libraries of a program
   local magic loader
   hpc_ci_found=
-  IFS= LC_ALL=C read -r -n 4 magic <"$1" 2>/dev/null
+  magic=$(head -c 4 -- "$1" 2>/dev/null | tr -d '\0')
   [ "$magic" = $'\x7fELF' ] || return 0
   # The loader itself: ldd is a script that starts it five times.
   for loader in /lib64/ld-linux-x86-64.so.2 /lib/ld-linux-aarch64.so.1 /lib64/ld64.so.2; do

@@ -42,7 +42,10 @@ profiles() { # [PID]: prints the folder; the first process of a node looks for o
 
 chosen() { # sets folder, to nothing where there is none
   kind= folder=
-  [ ! -e "$choice/use" ] || read -r kind folder <"$choice/use"
+  if [ -f "$choice/use" ]; then
+    folder=$(head -c 4096 "$choice/use" | tr -d '\0')
+    kind=${folder%% *} folder=${folder#* }
+  fi
   { [ "$kind" = scratch ] && [ -d "$folder" ]; } || folder=
 }
 
