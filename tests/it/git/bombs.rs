@@ -231,7 +231,7 @@ const BOMBS: &[(&str, Make)] = &[
     ("zeros for settings", |bomb| {
         let zeros = pack_of_zeros(bomb.git.path(), 3);
         bomb.commit(vec![(FILE, "hpc.toml".into(), zeros)]);
-        &["1048576 bytes in a file with settings", "`hpc.toml`"]
+        &["2097152 bytes in a file with settings", "`hpc.toml`"]
     }),
     ("a large file, named often", |bomb| {
         let large = bomb.blob(vec![0; 100 << 20]);
