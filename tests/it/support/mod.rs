@@ -68,6 +68,8 @@ impl Project {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("hpc-ci-test-{}-{number}", std::process::id());
         let dir = parent.join(name);
+        // Of a test that was killed, whose number came around again.
+        std::fs::remove_dir_all(&dir).ok();
         std::fs::create_dir_all(dir.join("project")).unwrap();
         let project = Self {
             home,
