@@ -52,10 +52,20 @@ impl From<ForeignError> for io::Error {
 /// Opens a regular file for reading; anything else, a link included, is an error.
 pub fn open(path: impl AsRef<Path>) -> io::Result<fs_err::File> {
     let path = path.as_ref();
-    // Looked at first, since to open a device may do something.
-    check(path, &fs_err::symlink_metadata(path)?)?;
-    let flags =
-        rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    read_only(path, rustix::fs::OFlags::NOFOLLOW)
+        .map_err(|error| explained(path, &std::fs::symlink_metadata(path), error))
+}
+
+/// Opens a regular file for reading; links are followed. For what a configuration names, such as a library by its short name.
+pub fn open_linked(path: impl AsRef<Path>) -> io::Result<fs_err::File> {
+    let path = path.as_ref();
+    read_only(path, rustix::fs::OFlags::empty())
+        .map_err(|error| explained(path, &std::fs::metadata(path), error))
+}
+
+/// One look is enough where all is well: there are thousands of profiles, and each look asks a file server.
+fn read_only(path: &Path, flags: rustix::fs::OFlags) -> io::Result<fs_err::File> {
+    let flags = flags | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let file = fs_err::OpenOptions::new()
         .read(true)
         .custom_flags(flags.bits().cast_signed())
@@ -64,17 +74,12 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<fs_err::File> {
     Ok(file)
 }
 
-/// Opens a regular file for reading; links are followed. For what a configuration names, such as a library by its short name.
-pub fn open_linked(path: impl AsRef<Path>) -> io::Result<fs_err::File> {
-    let path = path.as_ref();
-    check(path, &fs_err::metadata(path)?)?;
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    let file = fs_err::OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
-    check(path, &file.metadata()?)?;
-    Ok(file)
+/// Says what stands there, where that is why it cannot be opened: a link that is not followed, a socket.
+fn explained(path: &Path, there: &io::Result<std::fs::Metadata>, error: io::Error) -> io::Error {
+    match there {
+        Ok(there) => check(path, there).map_or_else(io::Error::from, |()| error),
+        Err(_) => error,
+    }
 }
 
 /// Opens a regular file for adding to its end, made if it is not there; anything else, a link included, is an error.
