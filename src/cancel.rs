@@ -2,6 +2,7 @@
 //!
 //! SIGHUP is left as it came: a connection that is lost ends the driver and no run, and under `nohup` not even the driver.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
@@ -71,7 +72,8 @@ impl Cancel {
             tokio::select! {
                 () = ended.cancelled() => {}
                 () = token.cancelled() => {
-                    tracing::warn!("{why}");
+                    // The console waits for what is left undone.
+                    writeln!(std::io::stderr(), "{why}").ok();
                     std::process::exit(128 + signal.load(Ordering::Relaxed));
                 }
             }

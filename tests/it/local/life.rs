@@ -446,14 +446,23 @@ fn a_signal_while_coverage_is_added_up_is_obeyed_at_once() {
     );
     project.file("a.c", &"x;\n".repeat(100));
     project.commit();
-    let mut driver = start(&project, &[]);
+    let driver = here(&project, &["--scheduler", "local"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let folder = folder(&project);
     until_journal_has(&folder, "\"ended\"");
     std::thread::sleep(std::time::Duration::from_secs(1));
     let begin = std::time::Instant::now();
     signal(&driver, Signal::SIGTERM);
-    assert_eq!(driver.wait().unwrap().code(), Some(143));
+    let ended = driver.wait_with_output().unwrap();
     let took = begin.elapsed();
+    assert_eq!(ended.status.code(), Some(143));
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(
+        said.contains("`hpc-ci resume` goes on from there"),
+        "{said}"
+    );
     assert!(took < std::time::Duration::from_secs(2), "{took:?}");
     assert!(!folder.join("run.json").exists(), "it had not ended");
     let resumed = verb(&project, &["resume"]);
