@@ -104,13 +104,11 @@ pub fn put(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> io::Result<()> 
 fn write(path: &Path, options: &mut fs_err::OpenOptions) -> io::Result<fs_err::File> {
     let flags =
         rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    if let Ok(there) = std::fs::symlink_metadata(path) {
-        check(path, &there)?;
-    }
     let file = options
         .create(true)
         .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
+        .open(path)
+        .map_err(|error| explained(path, &std::fs::symlink_metadata(path), error))?;
     check(path, &file.metadata()?)?;
     Ok(file)
 }
@@ -401,6 +399,11 @@ mod tests {
                 .to_string()
                 .contains("a device")
         );
+        for name in ["link", "zero", "folder", "fifo", "socket"] {
+            assert!(is_no_file(&put(at(name), "x").unwrap_err()), "{name}");
+            assert!(is_no_file(&append(at(name)).unwrap_err()), "{name}");
+        }
+        assert_eq!(std::fs::read(at("plain")).unwrap(), b"12345");
         let absent = read(at("absent"), NOTE).unwrap_err();
         assert_eq!(absent.kind(), io::ErrorKind::NotFound);
         assert_eq!(read(at("plain"), 5).unwrap(), b"12345");

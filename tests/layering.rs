@@ -309,6 +309,7 @@ const OPENS: &[&str] = &[
     "fs_err::read_to_string(",
     "File::open(",
     "File::create",
+    "File::options",
     "OpenOptions::new",
     "fs::write(",
     "fs_err::write(",
@@ -321,6 +322,11 @@ const OPEN_OTHERWISE: &[(&str, &str, &str)] = &[
     ("doctor/probe/host.rs", "fs::read_to_string(", "/proc, /sys"),
     ("process/table.rs", "fs_err::read_to_string(", "/proc"),
     ("scheduler/local.rs", "fs_err::read(", "/proc"),
+    (
+        "drive/keep/mod.rs",
+        "File::options",
+        "the way to what was opened is looked at, and a copy is new",
+    ),
     ("coverage/node/mod.rs", "File::open(", "a folder, as a lock"),
     (
         "results/store/stage.rs",

@@ -8,7 +8,6 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -298,6 +297,11 @@ fn find_strange(top: &Path) -> Option<String> {
         _ => return Some(format!("`{}` is none of git's", shallow.display())),
     }
     let strange = |path: &Path, what: &str| Some(format!("`{}` is {what}", path.display()));
+    let config = top.join("config");
+    let is_sound = foreign::open(&config).is_err() || git2::Config::open(&config).is_ok();
+    if !is_sound {
+        return strange(&config, "no configuration of git's");
+    }
     let mut pending = vec![(top.to_path_buf(), false)];
     while let Some((dir, objects)) = pending.pop() {
         for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
@@ -425,15 +429,8 @@ impl Lock {
             source,
         };
         std::fs::create_dir_all(&access.mirrors).map_err(io)?;
-        // Opened for writing alone, a FIFO would be waited for.
-        let waits_for_none = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .custom_flags(waits_for_none.bits().cast_signed())
-            .open(&path)
-            .map_err(io)?;
+        foreign::clear(&path).map_err(io)?;
+        let file = foreign::append(&path).map_err(io)?.into_file();
         let start = Instant::now();
         let mut told = false;
         loop {

@@ -96,13 +96,13 @@ hpc_ci_finish() { # writes the exit record, whole or not at all, and ends
 }
 
 hpc_ci_waiting() { # sets the array hpc_ci_nodes: other nodes whose profiles are still on their own disks, and hpc_ci_here for this one
-  local choice kind folder host
+  local choice kind host
   hpc_ci_nodes=() hpc_ci_here=
   for choice in "$HPC_CI_OUT"/storage/*/use; do
     [ -f "$choice" ] || continue
-    folder=
-    hpc_ci_line_of "$choice" folder
-    kind=${folder%% *}
+    kind=
+    hpc_ci_line_of "$choice" kind
+    kind=${kind%% *}
     host=${choice%/use} host=${host##*/}
     [ "$kind" = scratch ] && [ ! -e "$HPC_CI_OUT/storage/$host/done" ] || continue
     if [ "$host" = "$(uname -n)" ]; then hpc_ci_here=1; else hpc_ci_nodes+=("${host%%.*}"); fi

@@ -81,7 +81,7 @@ def elf(sections):
 def sections(kind, size):
     name = b"f"
     names = [name]
-    encoded, covmap = unit([b"/work", b"a.c"])
+    encoded, covmap = unit([b"/code", b"a.c"])
     covfun = function(name, encoded, mapping([1], [[FIRST]]))
     if kind == "names":
         # Each text is nothing but the ends of names.
@@ -91,7 +91,7 @@ def sections(kind, size):
         encoded, covmap = unit([b"/" + b"d" * size] + [b"%d" % at for at in range(size)])
         covfun = function(name, encoded, mapping([1], [[FIRST]]))
     if kind == "lines":
-        files = [b"/work"] + [b"%d.c" % at for at in range(size)]
+        files = [b"/code"] + [b"%d.c" % at for at in range(size)]
         encoded, covmap = unit(files)
         names = [b"f%d" % at for at in range(size)]
         whole = region(CODE, 1, 1, (1 << 22) - 2, 5)
@@ -112,12 +112,12 @@ def sections(kind, size):
         covfun = function(name, encoded, mapping([1] * (size + 1), of_file))
     if kind == "shapes":
         # Each region of a function is looked at for each of its files.
-        encoded, covmap = unit([b"/work"] + [b"%d.c" % at for at in range(size)])
+        encoded, covmap = unit([b"/code"] + [b"%d.c" % at for at in range(size)])
         of_file = [[FIRST] + [region(CODE, 0, at + 6, 0, at + 7) for at in range(4)]] * size
         covfun = function(name, encoded, mapping(range(1, size + 1), of_file))
     if kind == "injected":
         names = [b"f\nDA:7,7\nend_of_record\nSF:forged.c\nDA:1,1\rDA:2,1\xe2\x80\xa8DA:3,1"]
-        encoded, covmap = unit([b"/work", b"a.c\nFN:1,forged\nTN:forged"])
+        encoded, covmap = unit([b"/code", b"a.c\nFN:1,forged\nTN:forged"])
         covfun = function(names[0], encoded, mapping([1], [[FIRST]]))
     return covmap, covfun, plain(b"\1".join(names))
 

@@ -108,7 +108,7 @@ fn a_long_chain_of_macros_is_read() {
     ];
     said(&dir, &arguments, 0);
     let text = std::fs::read_to_string(dir.path().join("out.info")).unwrap();
-    assert!(text.starts_with("SF:/work/a.c\n"), "{text}");
+    assert!(text.starts_with("SF:/code/a.c\n"), "{text}");
 }
 
 /// An ELF file of this size with a section that begins behind its headers and reaches to its end.

@@ -1,54 +1,13 @@
 //! What a build or another process of the user put in the place of files that the next run opens.
 
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::time::Duration;
 
 use super::{access, head, place, read};
 use crate::support::bounds::bounded;
 use crate::support::git_servers::{Http, in_home, make_repository};
+use crate::support::spoil::{KINDS, replace};
 use crate::support::tools::full;
 use crate::support::{Home, Project};
-
-/// Puts something else in the place of a file.
-type Spoil = fn(&Path);
-
-const KINDS: &[(&str, Spoil)] = &[
-    ("a FIFO", |path| {
-        nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    }),
-    ("a link to /dev/zero", |path| {
-        symlink("/dev/zero", path).unwrap();
-    }),
-    ("a socket", |path| {
-        // Paths of sockets are short.
-        let dir = tempfile::tempdir().unwrap();
-        let made = dir.path().join("s");
-        drop(UnixListener::bind(&made).unwrap());
-        std::fs::rename(&made, path).unwrap();
-    }),
-    ("a sparse file", |path| {
-        let file = std::fs::File::create(path).unwrap();
-        file.set_len(3 << 30).unwrap();
-    }),
-    ("a folder", |path| std::fs::create_dir(path).unwrap()),
-    ("an unreadable file", |path| {
-        std::fs::write(path, "x").unwrap();
-        let none = std::fs::Permissions::from_mode(0o000);
-        std::fs::set_permissions(path, none).unwrap();
-    }),
-    ("nothing", |_| {}),
-];
-
-fn replace(path: &Path, spoil: Spoil) {
-    if path.is_dir() {
-        std::fs::remove_dir_all(path).unwrap();
-    } else {
-        std::fs::remove_file(path).ok();
-    }
-    spoil(path);
-}
 
 fn kept() -> Project {
     let project = Project::new(Home::Here);

@@ -1,7 +1,5 @@
 //! Files of the workspace and the state that something replaced after a run: every verb and the next run go on, or say what is wrong.
 
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -9,42 +7,8 @@ use std::time::Duration;
 use super::{here, project};
 use crate::support::Project;
 use crate::support::bounds::{bounded, killed_after};
+use crate::support::spoil::{KINDS, replace};
 use crate::support::tools::full;
-
-/// Puts something else in the place of a file.
-type Spoil = fn(&Path);
-
-const KINDS: &[(&str, Spoil)] = &[
-    ("a FIFO", |path| {
-        nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    }),
-    ("a link to /dev/zero", |path| {
-        symlink("/dev/zero", path).unwrap();
-    }),
-    ("a sparse file", |path| {
-        let file = std::fs::File::create(path).unwrap();
-        file.set_len(3 << 30).unwrap();
-    }),
-    ("a folder", |path| std::fs::create_dir(path).unwrap()),
-    ("a socket", |path| {
-        // Paths of sockets are short.
-        let dir = tempfile::tempdir().unwrap();
-        let made = dir.path().join("s");
-        drop(UnixListener::bind(&made).unwrap());
-        std::fs::rename(&made, path).unwrap();
-    }),
-    ("a link out of the folder", |path| {
-        symlink("/etc/passwd", path).unwrap();
-    }),
-    ("an unreadable file", |path| {
-        std::fs::write(path, "x").unwrap();
-        let none = std::fs::Permissions::from_mode(0o000);
-        std::fs::set_permissions(path, none).unwrap();
-    }),
-    ("a dense file of other bytes", |path| {
-        std::fs::write(path, vec![b'{'; 1 << 20]).unwrap();
-    }),
-];
 
 /// What people and cron jobs do afterwards.
 const VERBS: &[&[&str]] = &[
@@ -101,11 +65,6 @@ fn files(dir: &Path, found: &mut Vec<PathBuf>) {
 fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").args([from, to]).status();
     assert!(copied.unwrap().success());
-}
-
-fn replace(path: &Path, spoil: Spoil) {
-    std::fs::remove_file(path).unwrap();
-    spoil(path);
 }
 
 /// Files are replaced in turn, by another kind each time; in full mode every file, by three kinds.

@@ -6,6 +6,7 @@ pub(crate) mod git_servers;
 pub(crate) mod own_cluster;
 pub(crate) mod schema;
 pub(crate) mod search;
+pub(crate) mod spoil;
 pub(crate) mod synthetic;
 pub(crate) mod terminal;
 pub(crate) mod tools;
